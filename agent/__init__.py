@@ -1,0 +1,1 @@
+"""The daemon: socket API, CDMI client, engine, ledger, host seam, helper, command line."""

@@ -1,0 +1,155 @@
+"""The daemon's own values: what a caller asks for, what a CDMI object turned out to be, and the two contracts between them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Phase(StrEnum):
+    """Where an attachment is. The table is frozen: see docs/api.md."""
+
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DEGRADED = "degraded"
+    DETACHING = "detaching"
+    UNCERTAIN = "uncertain"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+
+
+class Access(StrEnum):
+    """Whether the host may write."""
+
+    RW = "rw"
+    RO = "ro"
+
+
+class Present(StrEnum):
+    """What is handed out: a block device, or (NFS) the file itself."""
+
+    BLOCK = "block"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRequest:
+    """A running libvirt domain that gets the disk, and the disk's place there."""
+
+    name: str
+    target: str
+    bus: str = "scsi"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One PUT of an attachment, checked. Times are seconds; `lease_s` None means for good."""
+
+    name: str
+    source: str
+    access: Access = Access.RW
+    protocols: tuple[str, ...] = ("iscsi",)
+    present: Present = Present.BLOCK
+    format: str = "raw"
+    share: bool = False
+    generation: int | None = None
+    min_paths: int = 1
+    domain: DomainRequest | None = None
+    lease_s: float | None = None
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SeenExport:
+    """One entry of an object's `exports`: its key, what it was taken for, and whether it can be used.
+
+    `protocol` is iscsi, fc, nfs, occi, ... or unknown; `reason` says why it is not usable (empty when it is);
+    `plan` holds the plan's JSON values of a usable one; `permissions` is None when the entry has none (anybody may).
+    """
+
+    key: str
+    protocol: str
+    usable: bool
+    reason: str
+    plan: Mapping[str, Any] | None = None
+    permissions: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a source is: a CDMI object, with every export seen. `size` is in bytes, None when not told.
+
+    `server` is the configured server's URL, `uri` the object's own (by ID where it has one), `kind` is container or
+    dataobject.
+    """
+
+    server: str
+    uri: str
+    object_id: str
+    name: str
+    kind: str
+    size: int | None
+    exports: tuple[SeenExport, ...]
+
+
+class Cdmi(Protocol):
+    """The CDMI side, as the engine needs it. Every call is bounded by its own timeouts and raises `Problem`."""
+
+    async def resolve(self, source: str) -> Resolved:
+        """Find the object and explain its exports; changes nothing.
+
+        Raises `Problem`: invalid-request, forbidden (server not configured), not-found, cdmi-unreachable, cdmi-refused.
+        """
+        ...
+
+    async def grant(self, uri: str, key: str, initiator: str) -> None:
+        """Add one initiator to the permissions of one export entry; others' entries stay. Idempotent, read back."""
+        ...
+
+    async def revoke(self, uri: str, key: str, initiator: str) -> None:
+        """Take one initiator out of it; an object or an entry that is gone is success. Idempotent, read back."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class Outcome(StrEnum):
+    """What a PUT came to: made now, was so already, or still under way when the caller stopped waiting."""
+
+    CREATED = "created"
+    ALREADY = "already"
+    PENDING = "pending"
+
+
+class Engine(Protocol):
+    """The engine, as the API needs it. Views are the JSON objects of docs/api.md. Every call raises `Problem`."""
+
+    async def attach(self, request: Request, *, wait_s: float | None, owner_uid: int) -> tuple[Outcome, dict[str, Any]]:
+        """Make it so. Waits until done, until `wait_s` ran out (PENDING), or until the request's own deadline."""
+        ...
+
+    async def detach(self, name: str, *, force: bool) -> None:
+        """Make it gone; an unknown name is success."""
+        ...
+
+    def view(self, name: str) -> dict[str, Any]:
+        """One attachment. Raises `Problem` not-found."""
+        ...
+
+    def views(self) -> list[dict[str, Any]]:
+        """All of them, by name."""
+        ...
+
+    async def resolve(self, source: str) -> dict[str, Any]:
+        """What a source is, every export, which one would be used and why not the others; changes nothing."""
+        ...
+
+    async def host(self) -> dict[str, Any]:
+        """What this host is and can do."""
+        ...
+
+    async def health(self) -> dict[str, Any]:
+        """{"ok": bool, "reasons": [...], ...}: whether the ledger, the helper and the loop answer."""
+        ...

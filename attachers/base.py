@@ -1,0 +1,168 @@
+"""The contract between the engine, the protocols and the host: what is wanted, what is seen, what is next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from attachers.problems import Problem
+from attachers.sights import Query, Sight
+from attachers.steps import Step
+
+
+class Goal(StrEnum):
+    """Where an attachment is to end: usable on this host, or gone from it without a trace."""
+
+    ATTACHED = "attached"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class PathInfo:
+    """One way to the device, as the API shows it."""
+
+    node: str
+    hctl: str
+    via: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What is handed out: `path` is stable, `node` is the kernel's name of the moment, `size` is in bytes."""
+
+    kind: str
+    path: str
+    node: str
+    wwid: str | None
+    size: int
+    read_only: bool
+    paths: tuple[PathInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Take this step, then look again."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until the host changes: `reason` says what is awaited, `problem` what it is when time runs out."""
+
+    reason: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The goal is reached: this device is verified, published, and may be used."""
+
+    device: Device
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The goal is reached: nothing that we may free is left on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The goal cannot be reached. `restore` is the step that puts back what was taken away on the way here."""
+
+    problem: Problem
+    restore: Step | None = None
+
+
+Decision = Act | Wait | Ready | Gone | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the host cannot tell: the wish itself, and what has been tried for it.
+
+    `needed` are the resource keys that other attachments need (see `Attacher.needs`), `done` the steps that this
+    attempt has taken, `failed` the steps that it took in vain, with their problems. `owner` is the configured owner
+    of device nodes, `allow_unverified` whether an export without a logical unit name may be used.
+    """
+
+    name: str
+    read_only: bool = False
+    needed: frozenset[str] = frozenset()
+    done: tuple[Step, ...] = ()
+    failed: Mapping[Step, Problem] = field(default_factory=dict)
+    owner: str = ""
+    allow_unverified: bool = False
+
+
+class Attacher(Protocol):
+    """One protocol: pure functions over its own plan (what the export says, as plain JSON values)."""
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name in the API: iscsi, fc, nfs."""
+        ...
+
+    def query(self, name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
+        """What to look at for this plan."""
+        ...
+
+    def needs(self, plan: Mapping[str, Any]) -> frozenset[str]:
+        """The keys of every shared resource that the plan uses; they are its locks as well."""
+        ...
+
+    def decide(self, goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) -> Decision:
+        """The one next thing. Pure: the same arguments give the same answer."""
+        ...
+
+
+class Host(Protocol):
+    """The seam: the only way to look at a host, to change it, and to wait for it.
+
+    Implemented by the real kernel (`linux`), by a model of it (`simulated`), by the record of what was created that
+    stands before either (`guarded`), and by the socket to the helper (`remote`). The same contract tests hold for all.
+    """
+
+    async def observe(self, query: Query) -> Sight:
+        """Look, changing nothing. Raises `Problem` (`unavailable`) when the host cannot be asked."""
+        ...
+
+    async def act(self, step: Step, *, timeout_s: float) -> None:
+        """Take one step.
+
+        Raises `Problem`: `in-use`, `wrong-device`, `target-refused`, ... when the step was refused or failed for sure;
+        `Uncertain` when `timeout_s` ran out first: the step may still take effect.
+        """
+        ...
+
+    @property
+    def changes(self) -> int:
+        """A number that grows whenever the host may have changed. Read it before `observe`, wait with it after."""
+        ...
+
+    async def changed(self, since: int, *, timeout_s: float) -> None:
+        """Return when `changes` is above `since`, or after `timeout_s`: a hint to look again, not a promise."""
+        ...
+
+    def now(self) -> float:
+        """Monotonic seconds, by this host's clock."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything that this process holds; the host stays as it is."""
+        ...
+
+
+class Uncertain(Exception):
+    """Time ran out on a step: whether it took effect is not known until the host is observed again."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(f"time ran out: {step}")
+        self.step = step
+
+
+def may_free(mine: frozenset[str], created: frozenset[str], others: frozenset[str]) -> frozenset[str]:
+    """Design rule 4: of what I need, only what we created and nobody else needs may be torn down."""
+    return (mine & created) - others

@@ -1,0 +1,106 @@
+"""What names from outside may look like; each check returns its canonical form or raises a `Problem`."""
+
+import ipaddress
+import re
+
+from attachers.problems import Code, Problem
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+HCTL = re.compile(r"\d{1,10}:\d{1,10}:\d{1,10}:\d{1,10}", re.ASCII)
+WWID = re.compile(r"naa\.[0-9a-f]{16}(?:[0-9a-f]{16})?|eui\.[0-9a-f]{16}(?:[0-9a-f]{8}|[0-9a-f]{16})?", re.ASCII)
+IQN = re.compile(
+    r"iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[a-z0-9.:_-]{1,180})?"
+    r"|eui\.[0-9A-Fa-f]{16}|naa\.(?:[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32})",
+    re.ASCII,
+)
+DOMAIN = re.compile(r"[A-Za-z0-9_.+:-]{1,128}", re.ASCII)
+DISK_TARGET = re.compile(r"(?:sd|vd|hd|xvd)[a-z]{1,3}", re.ASCII)
+OWNER = re.compile(r"[a-z_][a-z0-9_-]{0,31}:[a-z_][a-z0-9_-]{0,31}", re.ASCII)
+MAX_LUN = 16383
+ISCSI_PORT = 3260
+
+
+def refuse(field: str, value: object, wanted: str) -> Problem:
+    """The problem that says which field is wrong, and what it may be. The value is shortened and escaped."""
+    return Problem(Code.INVALID_REQUEST, f"{field}: {ascii(value)[:120]} is not {wanted}", hint=f"give {wanted}")
+
+
+def _match(pattern: re.Pattern[str], field: str, value: str, wanted: str) -> str:
+    if not pattern.fullmatch(value):
+        raise refuse(field, value, wanted)
+    return value
+
+
+def name(value: str, *, field: str = "name") -> str:
+    """An attachment's name."""
+    return _match(NAME, field, value, "1 to 128 of A-Z a-z 0-9 . _ -, starting with a letter or digit")
+
+
+def hctl(value: str, *, field: str = "hctl") -> str:
+    """A SCSI address: host:channel:target:lun."""
+    return _match(HCTL, field, value, "a SCSI address host:channel:target:lun")
+
+
+def wwid(value: str, *, field: str = "wwid") -> str:
+    """A logical unit name: `naa.` or `eui.` and lower-case hex digits, as in sysfs."""
+    return _match(WWID, field, value, "a logical unit name such as naa.6001405...")
+
+
+def iqn(value: str, *, field: str = "target") -> str:
+    """An iSCSI name (RFC 3720 3.2.6), lower-cased; it becomes a directory name in iscsid's database."""
+    folded = value.lower() if value[:4].lower() == "iqn." else value
+    if len(folded) > 223 or ".." in folded:
+        raise refuse(field, value, "an iSCSI name (iqn., eui. or naa.)")
+    return _match(IQN, field, folded, "an iSCSI name (iqn., eui. or naa.)")
+
+
+def lun(value: int, *, field: str = "lun") -> int:
+    """A logical unit number as the kernel writes it."""
+    if not 0 <= value <= MAX_LUN:
+        raise refuse(field, value, f"a logical unit number from 0 to {MAX_LUN}")
+    return value
+
+
+def portal(value: str, *, field: str = "portal") -> str:
+    """An address and a port in canonical form: `10.0.0.1:3260`, `[fd00::1]:3260`. Port 3260 where none is given.
+
+    Only addresses pass: names are resolved once, where they come in.
+    """
+    host, port = split_portal(value, field=field)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise refuse(field, value, "an IP address with an optional port") from None
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def split_portal(value: str, *, field: str = "portal") -> tuple[str, int]:
+    """Host (name or address, without brackets) and port of `host`, `host:port`, `[v6]:port`, `v6`, `...,tpgt`."""
+    text = value.partition(",")[0]
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest[1:] if rest.startswith(":") else rest
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, ""
+    if not port:
+        return host, ISCSI_PORT
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise refuse(field, value, "an address with a port from 1 to 65535")
+    return host, int(port)
+
+
+def domain(value: str, *, field: str = "domain") -> str:
+    """A libvirt domain's name."""
+    return _match(DOMAIN, field, value, "the name of a libvirt domain")
+
+
+def disk_target(value: str, *, field: str = "target") -> str:
+    """A disk's place in a domain: sda, vdb, ..."""
+    return _match(DISK_TARGET, field, value, "a disk of a domain, such as sda or vdb")
+
+
+def owner(value: str, *, field: str = "owner") -> str:
+    """`user:group`, or empty where the owner stays as the kernel made it."""
+    return value if value == "" else _match(OWNER, field, value, "user:group")

@@ -1,0 +1,158 @@
+"""What is asked of a host, and what it saw: read-only questions and their answers, as values."""
+
+from dataclasses import dataclass, field
+
+from attachers import checks
+
+
+@dataclass(frozen=True, slots=True)
+class IscsiQuery:
+    """Look at everything that one LUN of one iSCSI target touches on this host.
+
+    `name` is the attachment whose link is looked for, `wwid` the logical unit name that is expected, and
+    `holders` asks for the (dearer) search for whoever has the disk open.
+    """
+
+    name: str
+    target: str
+    portals: tuple[str, ...]
+    lun: int
+    wwid: str | None = None
+    holders: bool = False
+
+    def __post_init__(self) -> None:
+        checks.name(self.name)
+        checks.iqn(self.target)
+        checks.lun(self.lun)
+        for portal in self.portals:
+            checks.portal(portal)
+        if self.wwid is not None:
+            checks.wwid(self.wwid)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A node record in iscsid's database; `ours` when we created it."""
+
+    target: str
+    portal: str
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An iSCSI session, as sysfs shows it. `portal` is the one it was made for (persistent address and port).
+
+    `host` is the SCSI host number, `state` as in iscsi_session/state (LOGGED_IN, FAILED, FREE) and `devices` are
+    the SCSI addresses of all devices on it, whosever they are.
+    """
+
+    sid: int
+    host: int
+    target: str
+    portal: str
+    state: str
+    devices: tuple[str, ...] = ()
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScsiPath:
+    """One SCSI device that leads to the LUN asked about.
+
+    `node` is the kernel's name (/dev/sda), None until the block device exists; `size` is in bytes.
+    `designators` are the strong names of VPD page 0x83 (naa., eui.) that the device itself answered to an INQUIRY
+    sent just now; `inquiry_error` says why there is no answer. `sysfs_wwid` is what the kernel remembers, which may
+    be old. `holders` names who has it open (only when asked for). `ours` when we made it.
+    """
+
+    hctl: str
+    via: str
+    node: str | None
+    state: str
+    size: int
+    read_only: bool
+    sysfs_wwid: str | None
+    designators: frozenset[str] = field(default_factory=frozenset)
+    inquiry_error: str = ""
+    holders: tuple[str, ...] = ()
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IscsiSight:
+    """What a host shows of one LUN of one target.
+
+    `link` is what the attachment's link points at (None: no link); `device_link` the node that
+    /dev/cdmi-attach/WWID resolves to; `owner` of that node as `user:group`. `busy` describes operations on these
+    very resources that are still under way in the helper: their outcome is not known yet.
+    """
+
+    records: tuple[Record, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    paths: tuple[ScsiPath, ...] = ()
+    link: str | None = None
+    device_link: str | None = None
+    owner: str = ""
+    busy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DomainQuery:
+    """Look at the disks of one libvirt domain."""
+
+    domain: str
+
+    def __post_init__(self) -> None:
+        checks.domain(self.domain)
+
+
+@dataclass(frozen=True, slots=True)
+class DomainDisk:
+    """A disk of a domain: its place (sda) and the path or link that it was given."""
+
+    target: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSight:
+    """A libvirt domain: whether libvirt knows it, whether it is active, and its live disks."""
+
+    exists: bool
+    active: bool
+    disks: tuple[DomainDisk, ...] = ()
+    busy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostQuery:
+    """Ask what this host is and can do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """Whether a protocol works here, and if not, why."""
+
+    available: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSight:
+    """What this host is: its names towards the storage network, and what it can do."""
+
+    hostname: str
+    initiator_name: str
+    wwpns: tuple[str, ...]
+    iscsi: Ability
+    libvirt: Ability
+    kernel: str
+    boot_id: str
+    stragglers: int = 0
+
+
+Query = IscsiQuery | DomainQuery | HostQuery
+Sight = IscsiSight | DomainSight | HostSight
+QUERIES: tuple[type[Query], ...] = (IscsiQuery, DomainQuery, HostQuery)
+SIGHTS: tuple[type[Sight], ...] = (IscsiSight, DomainSight, HostSight)

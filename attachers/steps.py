@@ -1,0 +1,225 @@
+"""The steps that change a host: values with one text each, the same in log, events, API and problem.
+
+Every step is idempotent: done twice, it leaves what it left the first time. Every field is checked when the value
+is made, so a step that exists is well formed, on whichever side of the border it was made.
+"""
+
+from dataclasses import dataclass
+
+from attachers import checks
+
+LINKS = "/run/cdmi-attach/disk"
+DEVICES = "/dev/cdmi-attach"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRecord:
+    """Put a node record with our settings into iscsid's database (manual start-up and scan, short login limits)."""
+
+    target: str
+    portal: str
+
+    def __post_init__(self) -> None:
+        checks.iqn(self.target)
+        checks.portal(self.portal)
+
+    def describe(self) -> str:
+        return f"record {self.target} at {self.portal}"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Log in to a target at one portal."""
+
+    target: str
+    portal: str
+
+    def __post_init__(self) -> None:
+        checks.iqn(self.target)
+        checks.portal(self.portal)
+
+    def describe(self) -> str:
+        return f"log in to {self.target} at {self.portal}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Claim one SCSI address for us (udev rule), then ask the kernel to look at exactly that one.
+
+    `target` and `portal` name the session that the address belongs to.
+    """
+
+    hctl: str
+    target: str
+    portal: str
+
+    def __post_init__(self) -> None:
+        checks.hctl(self.hctl)
+        checks.iqn(self.target)
+        checks.portal(self.portal)
+
+    def describe(self) -> str:
+        return f"scan {self.hctl}"
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Hand out a disk whose identity was proved: /dev/cdmi-attach/WWID, its owner, and the link of that name.
+
+    `wwid` is what the disk answered to INQUIRY; `owner` is `user:group` or empty.
+    """
+
+    name: str
+    hctl: str
+    wwid: str
+    read_only: bool
+    owner: str
+
+    def __post_init__(self) -> None:
+        checks.name(self.name)
+        checks.hctl(self.hctl)
+        checks.wwid(self.wwid)
+        checks.owner(self.owner)
+
+    def describe(self) -> str:
+        return f"publish {self.wwid} as {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublish:
+    """Take the link of that name away; with a `wwid`, the device's own link too (nobody else needs it)."""
+
+    name: str
+    wwid: str | None
+
+    def __post_init__(self) -> None:
+        checks.name(self.name)
+        if self.wwid is not None:
+            checks.wwid(self.wwid)
+
+    def describe(self) -> str:
+        return f"unpublish {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Write out what the host still caches of a disk; refused when its INQUIRY does not answer `wwid`."""
+
+    hctl: str
+    wwid: str
+
+    def __post_init__(self) -> None:
+        checks.hctl(self.hctl)
+        checks.wwid(self.wwid)
+
+    def describe(self) -> str:
+        return f"flush {self.hctl}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDevice:
+    """Delete one SCSI device that we made; refused while anything has it open."""
+
+    hctl: str
+
+    def __post_init__(self) -> None:
+        checks.hctl(self.hctl)
+
+    def describe(self) -> str:
+        return f"remove {self.hctl}"
+
+
+@dataclass(frozen=True, slots=True)
+class Logout:
+    """Log out of a session that we made; refused while it carries any device."""
+
+    target: str
+    portal: str
+
+    def __post_init__(self) -> None:
+        checks.iqn(self.target)
+        checks.portal(self.portal)
+
+    def describe(self) -> str:
+        return f"log out of {self.target} at {self.portal}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRecord:
+    """Take a node record that we made out of iscsid's database; refused while a session uses it."""
+
+    target: str
+    portal: str
+
+    def __post_init__(self) -> None:
+        checks.iqn(self.target)
+        checks.portal(self.portal)
+
+    def describe(self) -> str:
+        return f"forget the record of {self.target} at {self.portal}"
+
+
+@dataclass(frozen=True, slots=True)
+class GiveDisk:
+    """Hot-plug the published disk of an attachment into a running libvirt domain, raw, by its link."""
+
+    name: str
+    domain: str
+    target: str
+    bus: str
+    read_only: bool
+
+    def __post_init__(self) -> None:
+        checks.name(self.name)
+        checks.domain(self.domain)
+        checks.disk_target(self.target)
+        if self.bus not in ("scsi", "virtio", "sata"):
+            raise checks.refuse("bus", self.bus, "one of scsi, virtio, sata")
+
+    def describe(self) -> str:
+        return f"give {self.name} to domain {self.domain} as {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDisk:
+    """Hot-unplug the disk of an attachment from a running libvirt domain."""
+
+    name: str
+    domain: str
+    target: str
+
+    def __post_init__(self) -> None:
+        checks.name(self.name)
+        checks.domain(self.domain)
+        checks.disk_target(self.target)
+
+    def describe(self) -> str:
+        return f"take {self.name} from domain {self.domain}"
+
+
+Step = (
+    CreateRecord
+    | Login
+    | Scan
+    | Publish
+    | Unpublish
+    | Flush
+    | RemoveDevice
+    | Logout
+    | DeleteRecord
+    | GiveDisk
+    | TakeDisk
+)
+STEPS: tuple[type[Step], ...] = (
+    CreateRecord,
+    Login,
+    Scan,
+    Publish,
+    Unpublish,
+    Flush,
+    RemoveDevice,
+    Logout,
+    DeleteRecord,
+    GiveDisk,
+    TakeDisk,
+)
