@@ -1,0 +1,68 @@
+"""The capabilities objects: what this server can do, said as CDMI 1.1 clause 12 says it."""
+
+from typing import Any
+
+from tests.cdmi_server import objectid
+from tests.cdmi_server.records import Kind
+from tests.cdmi_server.wire import CdmiError
+
+_SYSTEM = ("cdmi_dataobjects", "cdmi_object_access_by_ID", "cdmi_security_access_control_basic")
+_CONTAINER = (
+    "cdmi_list_children",
+    "cdmi_list_children_range",
+    "cdmi_read_metadata",
+    "cdmi_modify_metadata",
+    "cdmi_create_dataobject",
+    "cdmi_create_container",
+    "cdmi_delete_container",
+    "cdmi_size",
+    "cdmi_ctime",
+    "cdmi_mtime",
+)
+_DATAOBJECT = (
+    "cdmi_read_value",
+    "cdmi_read_value_range",
+    "cdmi_modify_value",
+    "cdmi_modify_value_range",
+    "cdmi_read_metadata",
+    "cdmi_modify_metadata",
+    "cdmi_delete_dataobject",
+    "cdmi_size",
+    "cdmi_ctime",
+    "cdmi_mtime",
+)
+_EXPORT_SYSTEM = ("cdmi_export_iscsi",)
+_EXPORT_CONTAINER = ("cdmi_assignedsize", "cdmi_export_iscsi", "cdmi_export_container_iscsi")
+_CHILDREN = ("container", "dataobject")
+
+
+def uri(kind: Kind) -> str:
+    """Return the capabilitiesURI of objects of this kind."""
+    return "/cdmi_capabilities/container/" if kind is Kind.CONTAINER else "/cdmi_capabilities/dataobject/"
+
+
+def body(names: tuple[str, ...], *, exports: bool) -> dict[str, Any]:
+    """Return the capabilities object at this path below cdmi_capabilities/; 404 where there is none."""
+    match names:
+        case ():
+            able = _SYSTEM + (_EXPORT_SYSTEM if exports else ())
+            return _object("cdmi_capabilities/", "/", able=able, children=_CHILDREN)
+        case ("container",):
+            able = _CONTAINER + (_EXPORT_CONTAINER if exports else ())
+            return _object("container/", "/cdmi_capabilities/", able=able)
+        case ("dataobject",):
+            return _object("dataobject/", "/cdmi_capabilities/", able=_DATAOBJECT)
+    raise CdmiError(404, f"No capabilities object {'/'.join(names)}")
+
+
+def _object(name: str, parent: str, *, able: tuple[str, ...], children: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "objectType": Kind.CAPABILITY.media_type,
+        "objectID": objectid.fixed(name),
+        "objectName": name,
+        "parentURI": parent,
+        "parentID": objectid.fixed("cdmi_capabilities/" if parent != "/" else "/"),
+        "capabilities": dict.fromkeys(able, "true"),
+        "childrenrange": f"0-{len(children) - 1}" if children else "",
+        "children": [f"{child}/" for child in children],
+    }

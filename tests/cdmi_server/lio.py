@@ -1,0 +1,176 @@
+"""Real iSCSI targets: make the kernel's LIO show the LUNs, and remove nothing that was not made here."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import rtslib_fb as rtslib
+from rtslib_fb import tcm
+
+from tests.cdmi_server.store import write_atomically
+from tests.cdmi_server.targets import Lun, TargetsError
+
+_TPG_ATTRIBUTES = {"authentication": 0, "generate_node_acls": 0, "demo_mode_write_protect": 1}
+_NotFound = vars(rtslib).get("RTSLibNotInCFSError") or rtslib.RTSLibNotInCFS
+"""The exception's names since 2.2, and up to 2.1."""
+
+
+class LioTargets:
+    """LIO, with a file that lists what was made here: written before the making, so that a crash loses nothing.
+
+    What stands already and is right is left alone, with its sessions: after a restart that kept the targets, and
+    when another LUN changes.
+    """
+
+    exports = True
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
+        made = json.loads(ledger.read_text()) if ledger.exists() else {}
+        self._targets: set[str] = set(made.get("targets", ()))
+        self._backstores: set[str] = set(made.get("backstores", ()))
+
+    async def apply(self, luns: Sequence[Lun]) -> None:
+        """Make exactly these LUNs visible; blocking configfs I/O is done in a thread."""
+        await asyncio.to_thread(self._apply, luns)
+
+    def _apply(self, luns: Sequence[Lun]) -> None:
+        if not (luns or self._targets or self._backstores):
+            return
+        try:
+            rtslib.RTSRoot()
+            self._withdraw(luns)
+            for lun in luns:
+                self._show(lun)
+        except (rtslib.RTSLibError, OSError) as error:
+            raise TargetsError(f"LIO: {error}") from error
+
+    def _withdraw(self, luns: Sequence[Lun]) -> None:
+        """Remove of ours what is not wanted: LUNs and ACLs first, since they hold targets and backstores."""
+        _forget_index()
+        for iqn in sorted(self._targets):
+            target = _target(iqn)
+            if target is None:
+                self._forget(target=iqn)
+            elif wanted := [lun for lun in luns if lun.target == iqn]:
+                _trim(rtslib.TPG(target, 1), wanted)
+            else:
+                target.delete()
+                self._forget(target=iqn)
+        names = {_backstore_name(lun) for lun in luns}
+        for name in sorted(self._backstores - names):
+            if backstore := _backstore(name):
+                backstore.delete()
+            self._forget(backstore=name)
+
+    def _show(self, lun: Lun) -> None:
+        """Make what is missing of one LUN."""
+        backstore = self._have_backstore(lun)
+        tpg = self._have_tpg(lun)
+        numbers = {one.lun: one for one in tpg.luns}
+        unit = numbers.get(lun.lun) or rtslib.LUN(tpg, lun.lun, backstore)
+        for initiator in lun.initiators:
+            acl = rtslib.NodeACL(tpg, initiator)
+            if lun.lun not in {mapped.mapped_lun for mapped in acl.mapped_luns}:
+                rtslib.MappedLUN(acl, lun.lun, unit)
+        for portal in lun.portals:
+            address, _, port = portal.rpartition(":")
+            rtslib.NetworkPortal(tpg, address, int(port))
+        tpg.enable = True
+
+    def _have_backstore(self, lun: Lun) -> Any:
+        """Return the fileio backstore of the LUN; O_DSYNC and the page cache, so CDMI reads and writes are coherent.
+
+        LIO opens the file with O_DSYNC unless write_back asks for buffered I/O; both go through the page cache that
+        the server's own reads and writes of the file use (drivers/target/target_core_file.c, fd_configure_device()).
+        """
+        name = _backstore_name(lun)
+        standing = _backstore(name)
+        if standing and name in self._backstores:
+            return standing
+        if standing:
+            raise TargetsError(f"LIO: backstore {name} exists already and was not made here")
+        self._remember(backstore=name)
+        return rtslib.FileIOStorageObject(name, dev=str(lun.file), size=lun.size, wwn=lun.serial, write_back=False)
+
+    def _have_tpg(self, lun: Lun) -> Any:
+        """Return the target portal group of the LUN's target; a target that somebody else made is refused."""
+        standing = _target(lun.target)
+        if standing and lun.target in self._targets:
+            return rtslib.TPG(standing, 1)
+        if standing:
+            raise TargetsError(f"LIO: {lun.target} exists already and was not made here")
+        self._remember(target=lun.target)
+        tpg = rtslib.TPG(rtslib.Target(rtslib.FabricModule("iscsi"), lun.target, "create"), 1)
+        for name, value in _TPG_ATTRIBUTES.items():
+            tpg.set_attribute(name, value)
+        return tpg
+
+    def _remember(self, *, target: str = "", backstore: str = "") -> None:
+        self._targets |= {target} - {""}
+        self._backstores |= {backstore} - {""}
+        self._write()
+
+    def _forget(self, *, target: str = "", backstore: str = "") -> None:
+        self._targets -= {target}
+        self._backstores -= {backstore}
+        self._write()
+
+    def _write(self) -> None:
+        made = {"targets": sorted(self._targets), "backstores": sorted(self._backstores)}
+        write_atomically(self._ledger, json.dumps(made, indent=1))
+
+
+def _trim(tpg: Any, wanted: Sequence[Lun]) -> None:
+    """Remove from one target the LUNs, mappings, ACLs and portals that are not wanted or are others'."""
+    names = {lun.lun: _backstore_name(lun) for lun in wanted}
+    for unit in list(tpg.luns):
+        if names.get(unit.lun) != _name_behind(unit):
+            unit.delete()
+    for acl in list(tpg.node_acls):
+        allowed = {lun.lun for lun in wanted if acl.node_wwn in _lower(lun.initiators)}
+        for mapped in list(acl.mapped_luns):
+            if mapped.mapped_lun not in allowed:
+                mapped.delete()
+        if not allowed:
+            acl.delete()
+    portals = {portal for lun in wanted for portal in lun.portals}
+    for portal in list(tpg.network_portals):
+        if f"{portal.ip_address}:{portal.port}" not in portals:
+            portal.delete()
+
+
+def _lower(names: Iterable[str]) -> set[str]:
+    return {name.lower() for name in names}
+
+
+def _name_behind(unit: Any) -> str | None:
+    try:
+        return str(unit.storage_object.name)
+    except rtslib.RTSLibError:
+        return None
+
+
+def _backstore_name(lun: Lun) -> str:
+    return f"cdmi-{lun.serial}"
+
+
+def _backstore(name: str) -> Any | None:
+    try:
+        return rtslib.FileIOStorageObject(name)
+    except _NotFound:
+        return None
+
+
+def _target(iqn: str) -> Any | None:
+    try:
+        return rtslib.Target(rtslib.FabricModule("iscsi"), iqn, "lookup")
+    except _NotFound:
+        return None
+
+
+def _forget_index() -> None:
+    """Make rtslib list the backstores again: it remembers numbers that another process may have taken since."""
+    tcm.bs_cache.clear()

@@ -1,0 +1,20 @@
+"""How a server is to be run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.cdmi_server.targets import TargetsMode
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that can be chosen, but for the address to listen on; user None means that nobody is asked."""
+
+    state: Path
+    root: str = "/cdmi/"
+    user: str | None = None
+    password: str = field(default="", repr=False)
+    targets: TargetsMode = TargetsMode.SIMULATED
+    portals: tuple[str, ...] = ("127.0.0.1",)
+    iqn_prefix: str = "iqn.2026-01.org.example:cdmi"
+    keep_targets: bool = False
