@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--listen", default="127.0.0.1:8443", metavar="HOST:PORT", help="port 0 takes a free one")
     parser.add_argument("--root", default="/cdmi/", type=_root, help="path of the root URI")
     parser.add_argument("--tls", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--tls-name", nargs="+", action="extend", default=[], metavar="HOST", help="more names of it")
     parser.add_argument("--user", help="ask for Basic authentication")
     parser.add_argument("--password-file", type=Path, metavar="FILE")
     parser.add_argument("--targets", type=TargetsMode, choices=list(TargetsMode), default=TargetsMode.SIMULATED)
@@ -66,7 +67,8 @@ async def _serve(chosen: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     host, _, port = chosen.listen.rpartition(":")
     settings = _settings(chosen)
-    async with serving(settings, host=host.strip("[]"), port=int(port), tls=chosen.tls) as server:
+    where = {"host": host.strip("[]"), "port": int(port), "tls": chosen.tls, "names": tuple(chosen.tls_name)}
+    async with serving(settings, **where) as server:
         ca_file = str(server.ca_file) if server.ca_file else None
         print(json.dumps({"url": server.url, "ca_file": ca_file, "state": str(server.state)}), flush=True)
         _notify("READY=1")

@@ -8,6 +8,7 @@ from tests.cdmi_server.service import Service
 from tests.cdmi_server.wire import (
     VERSION_HEADER,
     VERSIONS,
+    Asked,
     CdmiError,
     check_login,
     read_request,
@@ -48,7 +49,11 @@ async def _answer(service: Service, faults: Faults, request: web.Request) -> web
     fault = faults.take(kind_of(request.method, asked))
     if fault is None:
         return await operations.answer(service, request, asked)
-    return await with_fault(request, fault, faults, lambda: operations.answer(service, request, asked))
+
+    async def answer(asked: Asked) -> web.StreamResponse:
+        return await operations.answer(service, request, asked)
+
+    return await with_fault(request, asked, fault, faults=faults, answer=answer)
 
 
 async def _administer_faults(faults: Faults, request: web.Request) -> web.Response:

@@ -41,27 +41,30 @@ def uri(kind: Kind) -> str:
     return "/cdmi_capabilities/container/" if kind is Kind.CONTAINER else "/cdmi_capabilities/dataobject/"
 
 
-def body(names: tuple[str, ...], *, exports: bool) -> dict[str, Any]:
+def body(names: tuple[str, ...], *, root_id: str, exports: bool) -> dict[str, Any]:
     """Return the capabilities object at this path below cdmi_capabilities/; 404 where there is none."""
+    top = objectid.fixed("cdmi_capabilities/")
     match names:
         case ():
             able = _SYSTEM + (_EXPORT_SYSTEM if exports else ())
-            return _object("cdmi_capabilities/", "/", able=able, children=_CHILDREN)
+            return _object("cdmi_capabilities/", ("/", root_id), able=able, children=_CHILDREN)
         case ("container",):
             able = _CONTAINER + (_EXPORT_CONTAINER if exports else ())
-            return _object("container/", "/cdmi_capabilities/", able=able)
+            return _object("container/", ("/cdmi_capabilities/", top), able=able)
         case ("dataobject",):
-            return _object("dataobject/", "/cdmi_capabilities/", able=_DATAOBJECT)
+            return _object("dataobject/", ("/cdmi_capabilities/", top), able=_DATAOBJECT)
     raise CdmiError(404, f"No capabilities object {'/'.join(names)}")
 
 
-def _object(name: str, parent: str, *, able: tuple[str, ...], children: tuple[str, ...] = ()) -> dict[str, Any]:
+def _object(
+    name: str, parent: tuple[str, str], *, able: tuple[str, ...], children: tuple[str, ...] = ()
+) -> dict[str, Any]:
     return {
         "objectType": Kind.CAPABILITY.media_type,
         "objectID": objectid.fixed(name),
         "objectName": name,
-        "parentURI": parent,
-        "parentID": objectid.fixed("cdmi_capabilities/" if parent != "/" else "/"),
+        "parentURI": parent[0],
+        "parentID": parent[1],
         "capabilities": dict.fromkeys(able, "true"),
         "childrenrange": f"0-{len(children) - 1}" if children else "",
         "children": [f"{child}/" for child in children],

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,9 +12,6 @@ from aiohttp import web
 
 from tests.cdmi_server.records import Kind
 from tests.cdmi_server.wire import VERSION_HEADER, VERSIONS, Asked, CdmiError
-
-CUT_MARK = "cdmi_server.cut"
-"""Set on a request whose value shall be sent only by half."""
 
 
 class RequestKind(StrEnum):
@@ -118,19 +115,20 @@ def kind_of(method: str, asked: Asked) -> RequestKind:
     return RequestKind.GET_OBJECT if reading else RequestKind.PUT_OBJECT
 
 
-Answer = Callable[[], Awaitable[web.StreamResponse]]
+Answer = Callable[[Asked], Awaitable[web.StreamResponse]]
 
 
-async def with_fault(request: web.Request, fault: Fault, faults: Faults, answer: Answer) -> web.StreamResponse:
+async def with_fault(
+    request: web.Request, asked: Asked, fault: Fault, *, faults: Faults, answer: Answer
+) -> web.StreamResponse:
     """Return what the client gets when the request meets the fault."""
     if fault.action is Action.CUT:
-        request[CUT_MARK] = True
-        return await _cut(request, await answer())
-    response = await answer() if fault.after else None
+        return await _cut(request, await answer(replace(asked, cut=True)))
+    response = await answer(asked) if fault.after else None
     match fault.action:
         case Action.DELAY:
             await faults.delay(fault.seconds)
-            return response if response is not None else await answer()
+            return response if response is not None else await answer(asked)
         case Action.STATUS:
             raise CdmiError(fault.status, "Injected fault")
         case Action.GARBAGE:

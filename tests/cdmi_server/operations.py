@@ -58,7 +58,8 @@ def _capabilities(service: Service, request: web.Request, asked: Asked) -> web.R
     if not asked.cdmi:
         raise CdmiError(400, "Capabilities can only be read through CDMI")
     require_accept(request, Kind.CAPABILITY)
-    body = capabilities.body(asked.names[1:], exports=service.targets.exports)
+    root_id = service.store.root.id
+    body = capabilities.body(asked.names[1:], root_id=root_id, exports=service.targets.exports)
     if not asked.slash:
         raise CdmiError(301, "A capabilities URI ends with a slash", {"Location": _slashed(request)})
     chosen = {name: value for name, value in body.items() if asked.wants(name)}
@@ -80,7 +81,8 @@ async def _get(service: Service, request: web.Request, asked: Asked) -> web.Stre
         return cdmi_response(body, kind=record.kind, version=asked.version)
     if record.kind is Kind.CONTAINER and not record.volume:
         raise CdmiError(400, "Plain HTTP reads data objects and LUNs, no other container")
-    return await values.send(request, service.store.value_file(record), record.mimetype or _OCTETS)
+    file = service.store.value_file(record)
+    return await values.send(request, file, record.mimetype or _OCTETS, cut=asked.cut)
 
 
 async def _delete(service: Service, asked: Asked) -> web.Response:

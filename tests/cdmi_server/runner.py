@@ -36,11 +36,17 @@ class ServerHandle:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, *, host: str, port: int, tls: bool) -> AsyncIterator[ServerHandle]:
-    """Serve while the block runs; port 0 takes a free one. Raises TargetsError, OSError."""
+async def serving(
+    settings: Settings, *, host: str, port: int, tls: bool, names: Sequence[str] = ()
+) -> AsyncIterator[ServerHandle]:
+    """Serve while the block runs; port 0 takes a free one, names are further ones for the certificate.
+
+    Raises TargetsError, OSError, and RuntimeError when no certificate can be made.
+    """
+    hosts = [host, "localhost", "127.0.0.1", "::1", socket.gethostname(), *names]
     service = Service(settings)
     faults = Faults()
-    security = await asyncio.to_thread(make_tls, settings.state / "tls", _hosts(host)) if tls else None
+    security = await asyncio.to_thread(make_tls, settings.state / "tls", hosts) if tls else None
     runner = web.AppRunner(make_app(service, faults), access_log=None)
     await service.start()
     try:
@@ -79,10 +85,6 @@ async def running_server(
     )
     async with serving(settings, host="127.0.0.1", port=port, tls=tls) as handle:
         yield handle
-
-
-def _hosts(host: str) -> list[str]:
-    return [host, "localhost", "127.0.0.1", "::1", socket.gethostname()]
 
 
 async def _listen(runner: web.AppRunner, security: Tls | None, *, host: str, port: int) -> int:

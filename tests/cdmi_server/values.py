@@ -6,14 +6,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.cdmi_server.faults import CUT_MARK
 from tests.cdmi_server.wire import CdmiError, chunks, read_range
 
 _STEP = 1 << 20
 
 
-async def send(request: web.Request, file: Path, mimetype: str) -> web.StreamResponse:
-    """Answer with the file's bytes, or with the range of them that is asked for."""
+async def send(request: web.Request, file: Path, mimetype: str, *, cut: bool) -> web.StreamResponse:
+    """Answer with the file's bytes, or with the range of them that is asked for; cut: with half, and no more."""
     handle = os.open(file, os.O_RDONLY)
     try:
         size = os.fstat(handle).st_size
@@ -27,7 +26,7 @@ async def send(request: web.Request, file: Path, mimetype: str) -> web.StreamRes
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        if request.get(CUT_MARK):
+        if cut:
             end = first + (end - first) // 2
         for offset, length in chunks(first, end, _STEP):
             await response.write(await asyncio.to_thread(os.pread, handle, length, offset))

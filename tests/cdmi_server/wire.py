@@ -50,6 +50,8 @@ class Asked:
     fields: tuple[Field, ...]
     version: str
     content_type: str
+    cut: bool = False
+    """A fault wants a streamed value to end half-way."""
 
     @property
     def cdmi(self) -> bool:
