@@ -1,6 +1,7 @@
 """LUNs of the CDMI server: exports, blocks, the simulated storage network, and what survives a restart."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -110,7 +111,7 @@ async def test_blocks_are_written_and_read_by_range(http: aiohttp.ClientSession,
     for content_range in (f"bytes {MIB}-{MIB + 3}/*", "bytes 0-4/*", "bytes 4-0/*", "0-3"):
         async with http.put(at(server, "vol/"), data=b"more", headers={"Content-Range": content_range}) as answer:
             assert answer.status == 400, content_range
-    async with http.put(at(server, "vol/"), data=bytes(MIB + 1)) as answer:
+    async with http.put(at(server, "vol/"), data=io.BytesIO(bytes(MIB + 1))) as answer:
         assert answer.status == 400
     await put(http, server, "vol/child", {}, status=400)
 
