@@ -30,6 +30,8 @@ def make_app(service: Service, faults: Faults) -> web.Application:
             response = refusal(error)
             if VERSION_HEADER in request.headers:
                 response.headers[VERSION_HEADER] = VERSIONS[0]
+            if request.can_read_body:  # what the client is still sending would be taken for its next request
+                response.force_close()
             return response
 
     app = web.Application(client_max_size=_LARGEST_JSON)
