@@ -1,4 +1,4 @@
-"""The daemon's own values: what a caller asks for, what a CDMI object turned out to be, and the two contracts between them."""
+"""The daemon's own values: what a caller asks for, what a CDMI object is, and the contracts between the layers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -49,10 +49,14 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do until the host changes: `reason` says what is awaited, `problem` what it is when time runs out."""
+    """Nothing to do until the host changes: `reason` says what is awaited, `problem` what it is when time runs out.
+
+    `again` is a step that was taken already and is worth another try after the wait.
+    """
 
     reason: str
     problem: Problem
+    again: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 from attachers import checks, scsi
 from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Ready, Wait, may_free
 from attachers.problems import Code, Problem
-from attachers.sights import IscsiQuery, IscsiSight, Query, Record, ScsiPath, Session, Sight
+from attachers.sights import IscsiQuery, IscsiSight, Query, ScsiPath, Session, Sight
 from attachers.steps import (
     DEVICES,
     CreateRecord,
@@ -28,7 +28,7 @@ LOGGED_IN = "LOGGED_IN"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the export says, checked: portals are addresses with ports, `size` is the least size in bytes (0: unknown)."""
+    """What the export says, checked: portals are addresses with ports, `size` the least size in bytes (0: unknown)."""
 
     target: str
     portals: tuple[str, ...]
@@ -119,6 +119,10 @@ def _scan(plan: Plan, session: Session, context: Context) -> Decision:
     scan = Scan(f"{session.host}:0:0:{plan.lun}", plan.target, session.portal)
     if scan in context.failed:
         return Fail(context.failed[scan])
+    if scan in context.done:
+        text = f"{plan.target} at {session.portal} to show LUN {plan.lun} ({scan.hctl})"
+        hint = "the target does not map that LUN to this initiator: see the export's permissions on the server"
+        return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint=hint), again=scan)
     return Act(scan)
 
 
@@ -219,7 +223,7 @@ def _remove(plan: Plan, path: ScsiPath, context: Context) -> Decision:
 
 
 def _put_back(plan: Plan, path: ScsiPath, context: Context) -> Step | None:
-    """The step that gives a refused detach its link back, if we had taken it away and the disk is still the right one."""
+    """The step that gives a refused detach its link back, if we had taken it and the disk is still the right one."""
     wwid = scsi.identity_of(path, plan.wwid)
     taken = any(isinstance(step, Unpublish) for step in context.done)
     if taken and wwid and path.node and scsi.is_right(path, wwid):
@@ -273,5 +277,3 @@ def _session(target: str, portal: str) -> str:
 def _lun(target: str, portal: str, lun: int) -> str:
     return f"lun:{target}@{portal}#{lun}"
 
-
-__all__ = ["Plan", "Record", "decide", "needs", "plan_of", "protocol", "query"]

@@ -1,0 +1,66 @@
+# Two commands for a newcomer: `make demo` shows the main job on a real kernel, `make test` proves everything.
+.DEFAULT_GOAL := help
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+HERE := tests/unit tests/engine tests/api tests/host
+DEBIAN_SET := python3-aiohttp python3-pyroute2 python3-rtslib-fb python3-systemd python3-libvirt \
+	python3-pytest python3-pytest-asyncio python3-jsonschema
+
+.PHONY: help setup demo run check test test-here test-debian test-lab lab mutants install clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(VENV)/.stamp build/.packages ## install what the other targets need (apt as root or by sudo, pip into .venv)
+
+$(VENV)/.stamp: pyproject.toml
+	@dpkg -s python3-venv >/dev/null 2>&1 || sh tests/lab/install-packages.sh python3-venv python3-dev
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+build/.packages: tests/lab/host-packages.txt Makefile
+	@mkdir -p build
+	sh tests/lab/install-packages.sh $(DEBIAN_SET) $$(grep -v '^#' tests/lab/host-packages.txt)
+	@touch $@
+
+demo: setup ## from nothing to a guest that boots from a CDMI object, and back to nothing
+	$(BIN)/python -m demo
+
+run: $(VENV)/.stamp ## the daemon in the foreground, on a simulated host and a small CDMI server
+	$(BIN)/python -m demo.simulate
+
+check: $(VENV)/.stamp ## ruff and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test-here: $(VENV)/.stamp ## the tests that need no lab, on today's releases of the libraries
+	$(BIN)/pytest $(HERE)
+
+test-debian: build/.packages ## the same tests on the libraries that Debian 12 ships
+	@mkdir -p build
+	@echo "the same tests with Debian's own libraries:"
+	@/usr/bin/python3 -m pytest -q -p no:cacheprovider $(HERE) >build/test-debian.log 2>&1 \
+		|| { cat build/test-debian.log; exit 1; }
+	@tail -n 1 build/test-debian.log
+
+lab: setup ## build the lab's guest image and its snapshots
+	tests/lab/lab build
+
+test-lab: lab ## the tests on a real kernel
+	$(BIN)/pytest tests/lab
+
+mutants: $(VENV)/.stamp ## plant known bugs, one at a time: the crash suite must turn red for each
+	$(BIN)/python -m tests.engine.mutants
+
+test: setup check test-debian lab ## everything: what CI runs
+	$(BIN)/pytest $(HERE) tests/lab
+
+install: $(VENV)/.stamp ## build the wheel and install it on this host, with units and rules (root)
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	sh systemd/install.sh dist/cdmi_attach-*.whl
+
+clean: ## remove what was built here (the lab's cache stays)
+	rm -rf build dist $(VENV)

@@ -1,0 +1,164 @@
+"""`cdmi-attachd`: the composition root. Here, and only here, the layers are put together."""
+
+import argparse
+import asyncio
+import grp
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import config as configuration
+from agent.config import Config, ConfigError
+from agent.config_render import render
+from agent.engine.desk import Desk, Settings
+from agent.engine.engine import Engine
+from agent.engine.ledger import MIGRATIONS, Ledger
+from agent.log import setup_logging
+from agent.model import Cdmi
+from attachers import iscsi
+from attachers.base import Attacher, Host
+from attachers.problems import Problem
+
+log = logging.getLogger(__name__)
+SOCKET = Path("/run/cdmi-attach/control.sock")
+HELPER = Path("/run/cdmi-attach/helper.sock")
+STATE = Path("/var/lib/cdmi-attach")
+ATTACHERS: dict[str, Attacher] = {iscsi.protocol: iscsi}
+"""Every protocol that this daemon can attach: a new one is one file in attachers/ and one line here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    config: Path
+    socket: Path
+    helper: Path
+    state: Path
+    simulate: Path | None
+
+
+def main() -> int:
+    """Run the daemon until SIGTERM. Returns the exit status."""
+    parser = _parser()
+    args = parser.parse_args()
+    options = Options(args.config, args.socket, args.helper, args.state, args.simulate)
+    try:
+        config = configuration.load_config(options.config, need_credentials=not (args.check_config or args.show_config))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if args.show_config:
+        print(render(config), end="")
+    if args.check_config:
+        print("OK", file=sys.stderr)
+    if args.check_config or args.show_config:
+        return 0
+    setup_logging(verbose=args.verbose)
+    try:
+        asyncio.run(_run(options, config))
+    except Problem as problem:
+        log.critical("%s; %s", problem.detail, problem.hint)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cdmi-attachd", description=__doc__)
+    parser.add_argument("--config", type=Path, default=configuration.DEFAULT_PATH, metavar="FILE")
+    parser.add_argument("--socket", type=Path, default=SOCKET, help="where to listen, unless systemd passes a socket")
+    parser.add_argument("--helper", type=Path, default=HELPER, help="the socket of cdmi-attach-helperd")
+    parser.add_argument("--state", type=Path, default=STATE, metavar="DIR", help="where the ledger is")
+    parser.add_argument("--simulate", type=Path, metavar="SAN.json", help="a simulated host instead of this one")
+    parser.add_argument("--check-config", action="store_true", help="check the configuration and exit")
+    parser.add_argument("--show-config", action="store_true", help="print the effective configuration and exit")
+    parser.add_argument("--verbose", action="store_true", help="log what is being waited for, too")
+    return parser
+
+
+async def _run(options: Options, config: Config) -> None:
+    from agent import notify
+    from agent.api.app import create_app
+    from agent.api.serve import serve
+    from agent.store import open_store
+
+    async with AsyncExitStack() as stack:
+        store = open_store(options.state / "ledger.sqlite", MIGRATIONS)
+        stack.callback(store.close)
+        host = await _host(options)
+        stack.push_async_callback(host.close)
+        cdmi = _client(config)
+        desk = Desk(host, cdmi, Ledger(store), ATTACHERS, _settings(config))
+        stack.push_async_callback(lambda: desk.cdmi.close())
+        engine = Engine(desk)
+        await engine.start()
+        stack.push_async_callback(engine.stop)
+        current = [config]
+        app = create_app(engine, group_gid=_gid(config.socket.group), settings=lambda: current[0].attach)
+        runner = await serve(app, options.socket, group_gid=_gid(config.socket.group))
+        stack.push_async_callback(runner.cleanup)
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, _reloader(options, current, desk))
+        notify.notify("READY=1", f"STATUS={len(desk.ledger.rows)} attachments")
+        log.info("serving %d attachments", len(desk.ledger.rows))
+        await notify.watch(stopped, check=desk.ledger.check)
+        notify.notify("STOPPING=1")
+        log.info("stopping; every attachment stays as it is")
+
+
+async def _host(options: Options) -> Host:
+    """The host to work on: the helper behind its socket or, simulated, a model of one in this process."""
+    if options.simulate is None:
+        from agent.host.remote import RemoteHost
+
+        return RemoteHost(options.helper)
+    from agent.host.simulation import simulated_host
+
+    return await simulated_host(options.simulate, options.state)
+
+
+def _client(config: Config) -> Cdmi:
+    from agent.cdmi.client import CdmiClient
+
+    return CdmiClient(config.servers, protocols=config.attach.protocols)
+
+
+def _settings(config: Config) -> Settings:
+    attach = config.attach
+    return Settings(attach.protocols, attach.device_owner, attach.allow_unverified)
+
+
+def _reloader(options: Options, current: list[Config], desk: Desk) -> Callable[[], None]:
+    """What SIGHUP does: read the files again; a mistake in them changes nothing, and is said."""
+    retired: list[Cdmi] = []
+
+    def reload() -> None:
+        try:
+            config = configuration.load_config(options.config)
+        except ConfigError as error:
+            log.error("the configuration was not reloaded: %s", error)
+            return
+        retired.append(desk.cdmi)  # what is under way ends with the client that it began with
+        desk.cdmi, desk.settings, current[0] = _client(config), _settings(config), config
+        log.info("the configuration was reloaded")
+
+    return reload
+
+
+def _gid(group: str) -> int | None:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        log.warning("[socket] group: there is no group %s on this host; only root may call", group)
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

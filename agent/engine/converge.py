@@ -1,0 +1,142 @@
+"""The loop: observe, decide, take one step, observe again, until the goal or the deadline. It undoes nothing."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent import timeouts
+from agent.engine.locks import Locks
+from attachers.base import Act, Attacher, Context, Decision, Fail, Goal, Gone, Host, Ready, Uncertain, Wait
+from attachers.problems import Code, Problem
+from attachers.sights import Query, Sight
+from attachers.steps import Step
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One way to one goal for one attachment, and what happened on it.
+
+    `deadline` is on the host's clock. `context` gives what the host cannot tell (asked anew each time, since other
+    attachments come and go); `finish` is called while the locks are still held, as soon as the goal is reached;
+    `took` is told of every step with its outcome, `uncertain` of every one whose outcome is not known; `overtaken`
+    says that the opposite is wanted by now.
+    """
+
+    goal: Goal
+    attacher: Attacher
+    plan: Mapping[str, Any]
+    name: str
+    deadline: float
+    context: Callable[[tuple[Step, ...], Mapping[Step, Problem]], Context]
+    finish: Callable[[Ready | Gone], Awaitable[None]]
+    took: Callable[[Step, float, str], None]
+    uncertain: Callable[[], Awaitable[None]]
+    overtaken: Callable[[], bool]
+    done: list[Step] = field(default_factory=list)
+    failed: dict[Step, Problem] = field(default_factory=dict)
+
+
+async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
+    """Bring the host to the attempt's goal.
+
+    Returns the decision that says so. Raises `Problem`: why the goal cannot be reached, or what was still awaited
+    when the deadline came. The locks of the plan's resources are held around observing, deciding and one step, and
+    never while waiting.
+    """
+    repeated: Step | None = None
+    while True:
+        if attempt.overtaken():
+            raise Problem(Code.CONFLICT, f"{attempt.name}: the opposite was asked for meanwhile", hint="ask again")
+        seen = host.changes
+        async with locks.hold(attempt.attacher.needs(attempt.plan)):
+            decision = await _decide(host, attempt)
+            match decision:
+                case Ready() | Gone():
+                    await attempt.finish(decision)
+                    return decision
+                case Fail(problem, restore):
+                    await _restore(host, attempt, restore)
+                    raise problem
+                case Act(step) if step != repeated:
+                    await act(host, attempt, step)
+                    repeated = step
+                    continue
+        repeated = None  # a step that changed nothing is taken again only after the host changed, or a tick
+        await _wait(host, attempt, decision, seen)
+
+
+async def _decide(host: Host, attempt: Attempt) -> Decision:
+    try:
+        sight = await observe(host, attempt.attacher.query(attempt.name, attempt.plan, goal=attempt.goal))
+    except Problem as problem:
+        return Wait(problem.detail, problem) if problem.code is Code.UNAVAILABLE else Fail(problem)
+    context = attempt.context(tuple(attempt.done), attempt.failed)
+    return attempt.attacher.decide(attempt.goal, attempt.plan, sight, context)
+
+
+async def observe(host: Host, query: Query) -> Sight:
+    """Look at the host, bounded. Raises `Problem` (`unavailable`) when it does not answer in time."""
+    try:
+        async with asyncio.timeout(timeouts.OBSERVE_S):
+            return await host.observe(query)
+    except TimeoutError:
+        raise Problem(
+            Code.UNAVAILABLE,
+            f"the helper did not answer within {timeouts.OBSERVE_S:g} s",
+            hint="see: systemctl status cdmi-attach-helperd",
+        ) from None
+
+
+async def act(host: Host, attempt: Attempt, step: Step) -> None:
+    """Take one step and write down how it went; what comes of it is for the next look to say."""
+    began, outcome = host.now(), ""
+    log.info("%s", step.describe())
+    try:
+        limit = min(timeouts.of_step(step), max(attempt.deadline - began, 1.0))
+        await host.act(step, timeout_s=limit)
+    except Problem as problem:
+        outcome = problem.detail
+        problem.step = problem.step or step.describe()
+        if problem.code is not Code.UNAVAILABLE:  # the helper is away, and the step was not taken
+            attempt.failed[step] = problem
+        log.warning("%s: %s", step.describe(), problem.detail)
+    except Uncertain:
+        outcome = "uncertain"
+        log.warning("%s: time ran out, its outcome is not known yet", step.describe())
+        await attempt.uncertain()
+    finally:
+        attempt.done.append(step)
+        attempt.took(step, began, outcome)
+
+
+async def _restore(host: Host, attempt: Attempt, step: Step | None) -> None:
+    """Put back what was taken away on the way to a goal that was refused."""
+    if step is None:
+        return
+    await act(host, attempt, step)
+    if step in attempt.failed:
+        log.error("could not put back what was taken: %s: %s", step.describe(), attempt.failed[step].detail)
+
+
+async def _wait(host: Host, attempt: Attempt, decision: Decision, seen: int) -> None:
+    """Wait for the host to change, at most a tick. Raises the `Problem` of what is awaited at the deadline."""
+    remaining = attempt.deadline - host.now()
+    if remaining <= 0:
+        raise _out_of_time(decision)
+    if isinstance(decision, Wait):
+        log.debug("waiting for %s", decision.reason)
+        if decision.again:
+            attempt.done[:] = [step for step in attempt.done if step != decision.again]
+            seen = host.changes
+    await host.changed(seen, timeout_s=min(timeouts.TICK_S, remaining))
+
+
+def _out_of_time(decision: Decision) -> Problem:
+    if isinstance(decision, Wait):
+        return decision.problem
+    text = decision.step.describe() if isinstance(decision, Act) else "nothing"
+    return Problem(Code.DEVICE_TIMEOUT, f"time ran out: {text} was repeated and changed nothing", step=text)

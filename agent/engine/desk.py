@@ -1,0 +1,105 @@
+"""What every flow of the engine works with, and what one attachment needs that others must leave alone."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.engine.ledger import Grant, Ledger, Row
+from agent.engine.locks import Locks
+from agent.model import Access, Cdmi
+from attachers.base import Attacher, Host
+from attachers.problems import Code, Problem
+from attachers.steps import Step
+
+log = logging.getLogger(__name__)
+STEPS_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says to the engine. `owner` is `user:group` of device nodes, or empty."""
+
+    protocols: tuple[str, ...] = ("iscsi",)
+    owner: str = ""
+    allow_unverified: bool = False
+
+
+@dataclass(slots=True)
+class Desk:
+    """The engine's tools, its ledger, and the steps taken for each attachment (newest last, bounded)."""
+
+    host: Host
+    cdmi: Cdmi
+    ledger: Ledger
+    attachers: Mapping[str, Attacher]
+    settings: Settings
+    locks: Locks = field(default_factory=Locks)
+    steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def attacher(self, protocol: str) -> Attacher:
+        """The attacher of a protocol that a plan was made for."""
+        return self.attachers[protocol]
+
+    def needed_by_others(self, name: str) -> frozenset[str]:
+        """The resource keys that other attachments need on this host, or may still have there."""
+        keys: set[str] = set()
+        for row in self.ledger.rows.values():
+            if row.name != name and row.plan is not None and not row.released:
+                keys |= self.attacher(row.protocol).needs(row.plan)
+        return frozenset(keys)
+
+    def grant_is_needed(self, grant: Grant, name: str) -> bool:
+        """Whether another attachment on this host still relies on that permission."""
+        return any(
+            row.name != name and (row.uri, row.key) == (grant.uri, grant.key) for row in self.ledger.rows.values()
+        )
+
+    def took(self, name: str, step: Step, began: float, outcome: str) -> None:
+        """Write down one step of an attachment, with its time and what went wrong."""
+        entry = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "took_ms": round((self.host.now() - began) * 1000),
+            "what": step.describe(),
+        }
+        steps = self.steps.setdefault(name, [])
+        steps.append(entry | ({"problem": outcome} if outcome else {}))
+        del steps[:-STEPS_KEPT]
+
+
+def refuse_second_use(desk: Desk, row: Row) -> None:
+    """Design rule 8: one object read-write in one place, and one LUN for one object.
+
+    Raises `Problem` (`conflict`, `stale`) naming the other attachment and the remedy.
+    """
+    last = desk.ledger.generations.get(row.object_id)
+    if row.request.generation is not None and last is not None and row.request.generation < last:
+        raise Problem(
+            Code.STALE,
+            f"generation: {row.request.generation} is older than {last}, the last one seen for this object",
+            hint="a later request has overtaken this one; nothing is to be done",
+        )
+    for other in desk.ledger.rows.values():
+        if other.name != row.name and other.plan is not None and not other.released:
+            _refuse_beside(desk, row, other)
+
+
+def _refuse_beside(desk: Desk, row: Row, other: Row) -> None:
+    if other.object_id == row.object_id:
+        both_read = row.request.access is Access.RO and other.request.access is Access.RO
+        if not (both_read or (row.request.share and other.request.share)):
+            raise Problem(
+                Code.CONFLICT,
+                f"source: the object is attached here as {other.name} ({other.request.access}, {other.phase})",
+                hint=f"detach {other.name} first, or attach both with access ro or with share",
+            )
+        return
+    mine, its = (desk.attacher(r.protocol).needs(r.plan or {}) for r in (row, other))
+    for key in sorted(mine & its):
+        if key.startswith(("lun:", "wwid:")):
+            raise Problem(
+                Code.CONFLICT,
+                f"source: {key} belongs to {other.name} here ({other.phase}), which is another object",
+                hint=f"detach {other.name} first; if the server reuses the LUN, its exports are wrong",
+            )

@@ -1,0 +1,95 @@
+"""The hand-over to libvirt: give the published disk to a running domain, take it back; the same loop, two ends."""
+
+from agent import timeouts
+from agent.engine.converge import observe
+from agent.engine.desk import Desk
+from agent.model import Access, DomainRequest
+from attachers.base import Uncertain
+from attachers.problems import Code, Problem
+from attachers.sights import DomainDisk, DomainQuery, DomainSight
+from attachers.steps import LINKS, GiveDisk, TakeDisk
+
+
+async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: float) -> None:
+    """Give the disk to the domain, unless it has it. Raises `Problem`: not-found, conflict, unavailable, ..."""
+    row = desk.ledger.rows[name]
+    step = GiveDisk(name, wanted.name, wanted.target, wanted.bus, row.request.access is Access.RO)
+    while True:
+        seen = desk.host.changes
+        async with desk.locks.hold([f"domain:{wanted.name}"]):
+            sight = await _look(desk, wanted)
+            disk = _disk_at(sight, wanted.target)
+            if disk and disk.source == f"{LINKS}/{name}":
+                return
+            if disk:
+                raise _taken(wanted, disk)
+            if not sight.active:
+                raise _not_running(wanted, sight)
+            await desk.ledger.change(name, in_domain=True)  # the intent, before the act
+            await _act(desk, name, step)
+        await _wait(desk, seen, deadline, step)
+
+
+async def take_back(desk: Desk, name: str, given: DomainRequest, *, deadline: float) -> None:
+    """Take the disk from the domain, if it still has it. Raises `Problem`."""
+    step = TakeDisk(name, given.name, given.target)
+    while True:
+        seen = desk.host.changes
+        async with desk.locks.hold([f"domain:{given.name}"]):
+            sight = await _look(desk, given)
+            disk = _disk_at(sight, given.target)
+            if not sight.active or disk is None or disk.source != f"{LINKS}/{name}":
+                await desk.ledger.change(name, in_domain=False)
+                return
+            await _act(desk, name, step)
+        await _wait(desk, seen, deadline, step)
+
+
+async def _look(desk: Desk, wanted: DomainRequest) -> DomainSight:
+    sight = await observe(desk.host, DomainQuery(wanted.name))
+    assert isinstance(sight, DomainSight)
+    return sight
+
+
+async def _act(desk: Desk, name: str, step: GiveDisk | TakeDisk) -> None:
+    began, outcome = desk.host.now(), ""
+    try:
+        await desk.host.act(step, timeout_s=timeouts.of_step(step))
+    except Problem as problem:
+        outcome = problem.detail
+        problem.step = problem.step or step.describe()
+        raise
+    except Uncertain:
+        outcome = "uncertain"
+    finally:
+        desk.took(name, step, began, outcome)
+
+
+async def _wait(desk: Desk, seen: int, deadline: float, step: GiveDisk | TakeDisk) -> None:
+    remaining = deadline - desk.host.now()
+    if remaining <= 0:
+        text = step.describe()
+        raise Problem(Code.DEVICE_TIMEOUT, f"time ran out: {text}", hint="see libvirt's log for the domain", step=text)
+    await desk.host.changed(seen, timeout_s=min(timeouts.TICK_S, remaining))
+
+
+def _disk_at(sight: DomainSight, target: str) -> DomainDisk | None:
+    return next((disk for disk in sight.disks if disk.target == target), None)
+
+
+def _taken(wanted: DomainRequest, disk: DomainDisk) -> Problem:
+    return Problem(
+        Code.CONFLICT,
+        f"domain.target: {wanted.target} of domain {wanted.name} is {disk.source}",
+        hint="choose another target for the disk",
+    )
+
+
+def _not_running(wanted: DomainRequest, sight: DomainSight) -> Problem:
+    if not sight.exists:
+        return Problem(
+            Code.NOT_FOUND, f"domain.name: libvirt knows no domain {wanted.name}", hint="see: virsh list --all"
+        )
+    return Problem(
+        Code.CONFLICT, f"domain.name: domain {wanted.name} is not running", hint=f"start it first: virsh start {wanted.name}"
+    )

@@ -1,0 +1,270 @@
+"""The engine's face: one task per attachment that is on its way, joined by whoever asks for the same."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import asdict, replace
+from typing import Any
+
+from agent import timeouts
+from agent.cdmi.choose import choose
+from agent.engine import flows
+from agent.engine.desk import Desk
+from agent.engine.ledger import Row
+from agent.engine.view import explanation_of, view_of
+from agent.log import bound
+from agent.model import Outcome, Phase, Request
+from attachers.base import Goal
+from attachers.problems import Code, Problem
+
+log = logging.getLogger(__name__)
+FAILED_KEPT = 256
+Task = asyncio.Task[None]
+
+
+class Engine:
+    """Keeps every attachment of the ledger where it is wanted. Implements `agent.model.Engine`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._tasks: dict[str, Task] = {}
+        self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
+        self._stopping = asyncio.Event()
+        self._tender: Task | None = None
+
+    # Life of the engine itself.
+
+    async def start(self) -> None:
+        """Read the ledger, and start to adopt what stands, finish what is half done, and undo what was to go."""
+        await self._desk.ledger.load()
+        for row in list(self._desk.ledger.rows.values()):
+            self._resume(row)
+        self._tender = asyncio.create_task(self._tend(), name="tend")
+
+    async def settled(self) -> None:
+        """Wait until no attachment is on its way."""
+        while running := [task for task in self._tasks.values() if not task.done()]:
+            await asyncio.wait(running)
+
+    async def stop(self) -> None:
+        """Stop working. Detaches nothing: what was on its way is taken up again at the next start."""
+        self._stopping.set()
+        tasks = [*self._tasks.values(), *([self._tender] if self._tender else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # What callers ask for.
+
+    async def attach(self, request: Request, *, wait_s: float | None, owner_uid: int) -> tuple[Outcome, dict[str, Any]]:
+        """See `agent.model.Engine`."""
+        name = request.name
+        async with self._desk.locks.hold([f"name:{name}"]):
+            row = self._desk.ledger.rows.get(name)
+            if row and row.phase is Phase.ATTACHED and _same(row.request, request):
+                return Outcome.ALREADY, self.view(name)
+            task = await self._join(row, request) if row else await self._begin(request, owner_uid)
+        limit = request.timeout_s + timeouts.SETTLE_S
+        done, _ = await asyncio.wait({task}, timeout=limit if wait_s is None else min(wait_s, limit))
+        if done:
+            task.result()
+            return Outcome.CREATED, self.view(name)
+        if wait_s is not None and wait_s < limit:
+            return Outcome.PENDING, self.view(name)
+        raise self._still_under_way(name)
+
+    async def detach(self, name: str, *, force: bool) -> None:
+        """See `agent.model.Engine`."""
+        if force:
+            raise Problem(
+                Code.UNSUPPORTED_ON_HOST,
+                "force: this version does not detach by force",
+                hint="stop the user of the disk, then detach without force",
+            )
+        async with self._desk.locks.hold([f"name:{name}"]):
+            row = self._desk.ledger.rows.get(name)
+            if row is None:
+                self._failed.pop(name, None)
+                return
+            task = self._tasks.get(name)
+            if task is None or task.done() or row.goal is not Goal.GONE:
+                before = row
+                await self._desk.ledger.change(name, goal=Goal.GONE, phase=Phase.DETACHING)
+                task = self._spawn(name, self._take_down(before, after=task))
+        done, _ = await asyncio.wait({task}, timeout=timeouts.DETACH_S + timeouts.SETTLE_S)
+        if not done:
+            raise self._still_under_way(name)
+        task.result()
+
+    def view(self, name: str) -> dict[str, Any]:
+        """See `agent.model.Engine`."""
+        row = self._desk.ledger.rows.get(name) or self._failed.get(name)
+        if row is None:
+            raise Problem(
+                Code.NOT_FOUND, f"name: there is no attachment {name} on this host", hint="see: cdmi-attach status"
+            )
+        return view_of(row, self._desk.steps.get(name, []))
+
+    def views(self) -> list[dict[str, Any]]:
+        """See `agent.model.Engine`."""
+        return [self.view(name) for name in sorted({*self._desk.ledger.rows, *self._failed})]
+
+    async def resolve(self, source: str) -> dict[str, Any]:
+        """See `agent.model.Engine`."""
+        resolved = await self._desk.cdmi.resolve(source)
+        try:
+            chosen = choose(resolved, self._desk.settings.protocols).key
+        except Problem as problem:
+            return explanation_of(source, resolved, None, problem)
+        return explanation_of(source, resolved, chosen, None)
+
+    async def host(self) -> dict[str, Any]:
+        """See `agent.model.Engine`."""
+        sight = await flows.host_sight(self._desk)
+        return {
+            "hostname": sight.hostname,
+            "initiator_name": sight.initiator_name,
+            "wwpns": list(sight.wwpns),
+            "protocols": {"iscsi": asdict(sight.iscsi)},
+            "libvirt": asdict(sight.libvirt),
+            "kernel": sight.kernel,
+            "stragglers": sight.stragglers,
+        }
+
+    async def health(self) -> dict[str, Any]:
+        """See `agent.model.Engine`."""
+        reasons = []
+        for part, check in (("ledger", self._desk.ledger.check()), ("helper", flows.host_sight(self._desk))):
+            try:
+                await check
+            except Problem as problem:
+                reasons.append(f"{part}: {problem.detail}")
+        return {"ok": not reasons, "reasons": reasons, "attachments": len(self._desk.ledger.rows)}
+
+    # What it does about it.
+
+    async def _begin(self, request: Request, owner_uid: int) -> Task:
+        self._failed.pop(request.name, None)
+        self._desk.steps.pop(request.name, None)
+        await self._desk.ledger.add(Row(request.name, request, owner_uid))
+        return self._spawn(request.name, self._bring_up(request.name, request.timeout_s))
+
+    async def _join(self, row: Row, request: Request) -> Task:
+        """The task that brings this very attachment up. Raises `Problem` where the name stands for something else."""
+        if not _same(row.request, request):
+            raise Problem(
+                Code.CONFLICT,
+                f"name: {row.name} is already an attachment of {row.request.source} with other settings",
+                hint="choose another name, or detach this one first",
+            )
+        if row.goal is Goal.GONE:
+            raise Problem(
+                Code.BUSY,
+                f"name: {row.name} is on its way out ({row.phase})",
+                hint=f"repeat the detach until it succeeds: cdmi-attach detach {row.name}",
+            )
+        task = self._tasks.get(row.name)
+        if task is None or task.done():
+            task = self._spawn(row.name, self._bring_up(row.name, request.timeout_s))
+        return task
+
+    def _resume(self, row: Row) -> None:
+        if row.goal is Goal.GONE:
+            self._spawn(row.name, self._take_down(row, after=None))
+        else:
+            self._spawn(row.name, self._bring_up(row.name, timeouts.RECOVER_S))
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> Task:
+        with bound(name):
+            task = asyncio.create_task(work, name=f"attachment {name}")
+        task.add_done_callback(self._ended)
+        self._tasks[name] = task
+        return task
+
+    def _ended(self, task: Task) -> None:
+        name = task.get_name().removeprefix("attachment ")
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Problem):
+            log.error("internal error", exc_info=error)
+
+    async def _bring_up(self, name: str, timeout_s: float) -> None:
+        host = self._desk.host
+        try:
+            await flows.attach(self._desk, name, deadline=host.now() + timeout_s)
+        except Problem as problem:
+            log.error("attach failed: %s", problem.detail)
+            await self._give_up(name, problem)
+            raise
+        log.info("attached")
+
+    async def _give_up(self, name: str, problem: Problem) -> None:
+        """After a failed attach: keep what was handed out before, undo anything else."""
+        row = self._desk.ledger.rows[name]
+        if row.goal is Goal.GONE:
+            return  # a detach has overtaken it, and undoes it
+        if row.handed_out:
+            await self._desk.ledger.change(name, phase=Phase.DEGRADED, problem=problem.as_dict())
+            return
+        row = await self._desk.ledger.change(name, goal=Goal.GONE, problem=problem.as_dict())
+        try:
+            await flows.detach(self._desk, name, deadline=self._desk.host.now() + timeouts.UNDO_S)
+        except Problem as second:
+            detail = f"{problem.detail}; and undoing it failed: {second.detail}"
+            dirty = Problem(Code.DIRTY, detail, hint=f"detach it: cdmi-attach detach {name}", step=problem.step)
+            await self._left_behind(name, dirty)
+            raise dirty from problem
+        self._failed[name] = replace(row, phase=Phase.FAILED)
+        while len(self._failed) > FAILED_KEPT:
+            del self._failed[next(iter(self._failed))]
+
+    async def _take_down(self, before: Row, *, after: Task | None) -> None:
+        name = before.name
+        if after is not None and not after.done():
+            await asyncio.wait({after})
+        if name not in self._desk.ledger.rows:
+            return
+        try:
+            await flows.detach(self._desk, name, deadline=self._desk.host.now() + timeouts.DETACH_S)
+        except Problem as problem:
+            log.error("detach failed: %s", problem.detail)
+            if problem.code is Code.IN_USE and before.goal is Goal.ATTACHED and before.handed_out:
+                await self._desk.ledger.change(
+                    name, goal=Goal.ATTACHED, phase=before.phase, problem=problem.as_dict()
+                )
+            else:
+                await self._left_behind(name, problem)
+            raise
+        self._desk.steps.pop(name, None)
+        log.info("detached")
+
+    async def _left_behind(self, name: str, problem: Problem) -> None:
+        """What could not be proven gone is quarantined; where only the server's side is left, it has failed."""
+        phase = Phase.FAILED if self._desk.ledger.rows[name].released else Phase.QUARANTINED
+        await self._desk.ledger.change(name, phase=phase, problem=problem.as_dict())
+
+    async def _tend(self) -> None:
+        """Try again, now and then, what could not be finished."""
+        while not self._stopping.is_set():
+            try:
+                async with asyncio.timeout(timeouts.TEND_S):
+                    await self._stopping.wait()
+            except TimeoutError:
+                for row in list(self._desk.ledger.rows.values()):
+                    if row.name not in self._tasks and row.phase is not Phase.ATTACHED:
+                        self._resume(row)
+
+    def _still_under_way(self, name: str) -> Problem:
+        phase = self.view(name)["phase"]
+        return Problem(
+            Code.DEVICE_TIMEOUT,
+            f"{name} is still {phase}; the daemon goes on with it",
+            hint=f"see: cdmi-attach status {name}",
+        )
+
+
+def _same(one: Request, other: Request) -> bool:
+    """Whether two requests ask for the same; how long the caller waits, and the generation, do not matter."""
+    return replace(one, timeout_s=0, generation=None) == replace(other, timeout_s=0, generation=None)

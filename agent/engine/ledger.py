@@ -1,0 +1,143 @@
+"""The daemon's ledger: what is wanted on this host, and which permissions were added on CDMI servers for it.
+
+What was created on the host itself is in the helper's ledger, not here. Every change is committed (SQLite, WAL,
+synchronous=FULL) before the call returns, so that the next side effect always comes after its intent.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.model import Phase, Request
+from agent.store import Store
+from agent.wire import from_json, to_json
+from attachers.base import Device, Goal
+
+MIGRATIONS = (
+    """
+    CREATE TABLE attachments (
+        name TEXT PRIMARY KEY, goal TEXT NOT NULL, phase TEXT NOT NULL, object_id TEXT NOT NULL, body TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE grants (
+        uri TEXT NOT NULL, key TEXT NOT NULL, initiator TEXT NOT NULL, PRIMARY KEY (uri, key, initiator)
+    ) STRICT;
+    CREATE TABLE generations (object_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT;
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A permission that we added on a CDMI server: this initiator in that entry of that object's exports."""
+
+    uri: str
+    key: str
+    initiator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One attachment that is wanted, or that is on its way out.
+
+    `plan`, `protocol`, `uri`, `key` and `object_id` are known once the source was resolved. `handed_out`
+    says that a caller was told of the device, `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON.
+    """
+
+    name: str
+    request: Request
+    owner_uid: int
+    goal: Goal = Goal.ATTACHED
+    phase: Phase = Phase.ATTACHING
+    server: str = ""
+    uri: str = ""
+    key: str = ""
+    object_id: str = ""
+    protocol: str = ""
+    plan: Mapping[str, Any] | None = None
+    device: Device | None = None
+    verified: bool = False
+    in_domain: bool = False
+    handed_out: bool = False
+    released: bool = False
+    problem: Mapping[str, Any] | None = None
+
+
+class Ledger:
+    """All rows in memory, written through to the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.rows: dict[str, Row] = {}
+        self.grants: set[Grant] = set()
+        self.generations: dict[str, int] = {}
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read everything from the store. Raises `Problem` where it cannot be read."""
+        bodies, grants, generations = await self._store.run(_read)
+        self.rows = {row.name: row for row in map(_row_of, bodies)}
+        self.grants = {Grant(*values) for values in grants}
+        self.generations = dict(generations)
+
+    async def add(self, row: Row) -> None:
+        """Commit a new attachment: from here on it is wanted."""
+        await self._commit(lambda: row)
+
+    async def change(self, name: str, *, grant: Grant | None = None, **changes: Any) -> Row:
+        """Commit changes to one row and, in the same transaction, an intent to grant. Returns the new row."""
+        return await self._commit(lambda: replace(self.rows[name], **changes), grant)
+
+    async def forget(self, name: str) -> None:
+        """Commit that an attachment is no longer wanted, and gone."""
+        async with self._lock:
+            await self._store.run(lambda db: _execute(db, "DELETE FROM attachments WHERE name = ?", name))
+            self.rows.pop(name, None)
+
+    async def forget_grant(self, grant: Grant) -> None:
+        """Commit that a permission of ours was taken back."""
+        where = "DELETE FROM grants WHERE uri = ? AND key = ? AND initiator = ?"
+        async with self._lock:
+            await self._store.run(lambda db: _execute(db, where, grant.uri, grant.key, grant.initiator))
+            self.grants.discard(grant)
+
+    async def check(self) -> None:
+        """Read one row. Raises `Problem` where the ledger does not answer."""
+        await self._store.run(lambda db: _execute(db, "SELECT name FROM attachments LIMIT 1"))
+
+    async def _commit(self, make: Callable[[], Row], grant: Grant | None = None) -> Row:
+        async with self._lock:  # changes are made to the row as it is now, one after the other
+            row = make()
+            generation = row.request.generation if row.object_id else None
+            await self._store.run(lambda db: _write(db, row, grant, generation))
+            self.rows[row.name] = row
+            if grant:
+                self.grants.add(grant)
+            if generation is not None:
+                self.generations[row.object_id] = generation
+            return row
+
+
+def _write(db: sqlite3.Connection, row: Row, grant: Grant | None, generation: int | None) -> None:
+    values = (row.name, row.goal, row.phase, row.object_id, json.dumps(to_json(row)))
+    _execute(db, "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?)", *values)
+    if grant:
+        _execute(db, "INSERT OR IGNORE INTO grants VALUES (?, ?, ?)", grant.uri, grant.key, grant.initiator)
+    if generation is not None:
+        _execute(db, "INSERT OR REPLACE INTO generations VALUES (?, ?)", row.object_id, generation)
+
+
+def _execute(db: sqlite3.Connection, statement: str, *values: str | int) -> None:
+    db.execute(statement, values)
+
+
+def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]], list[tuple[str, int]]]:
+    bodies = [body for (body,) in db.execute("SELECT body FROM attachments ORDER BY name")]
+    grants = db.execute("SELECT uri, key, initiator FROM grants").fetchall()
+    return bodies, grants, db.execute("SELECT object_id, generation FROM generations").fetchall()
+
+
+def _row_of(body: str) -> Row:
+    return from_json(Row, json.loads(body))

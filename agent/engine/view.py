@@ -1,0 +1,64 @@
+"""Attachments as the API shows them: the JSON objects of docs/api.md, made from the ledger's rows."""
+
+from dataclasses import asdict
+from typing import Any
+
+from agent.engine.ledger import Row
+from agent.model import Access, Resolved
+from attachers.disk_xml import disk_xml
+from attachers.problems import Problem
+from attachers.steps import LINKS
+
+
+def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """One attachment. `device`, `link` and `disk_xml` are there only while the device may be used."""
+    usable = row.device is not None
+    domain = row.request.domain
+    return {
+        "name": row.name,
+        "source": row.request.source,
+        "access": str(row.request.access),
+        "phase": str(row.phase),
+        "protocol": row.protocol or None,
+        "object_id": row.object_id or None,
+        "verified": row.verified,
+        "link": f"{LINKS}/{row.name}" if usable else None,
+        "device": asdict(row.device) | {"paths": [asdict(p) for p in row.device.paths]} if row.device else None,
+        "disk_xml": _disk_xml(row) if usable else None,
+        "domains": [{"name": domain.name, "target": domain.target}] if domain and row.in_domain else [],
+        "tainted": [],
+        "steps": steps,
+        "problem": dict(row.problem) if row.problem else None,
+    }
+
+
+def _disk_xml(row: Row) -> str:
+    domain = row.request.domain
+    target, bus = (domain.target, domain.bus) if domain else ("sda", "scsi")
+    return disk_xml(row.name, target, bus, read_only=row.request.access is Access.RO)
+
+
+def explanation_of(source: str, resolved: Resolved, chosen: str | None, problem: Problem | None) -> dict[str, Any]:
+    """What a source is: the object, every export seen, the one that would be used, and why not the others."""
+    return {
+        "source": source,
+        "server": resolved.server,
+        "uri": resolved.uri,
+        "object_id": resolved.object_id,
+        "name": resolved.name,
+        "kind": resolved.kind,
+        "size": resolved.size,
+        "exports": [
+            {
+                "key": export.key,
+                "protocol": export.protocol,
+                "usable": export.usable,
+                "used": export.key == chosen,
+                "reason": export.reason,
+                "permissions": None if export.permissions is None else list(export.permissions),
+                "plan": dict(export.plan) if export.plan is not None else None,
+            }
+            for export in resolved.exports
+        ],
+        "problem": problem.as_dict() if problem else None,
+    }

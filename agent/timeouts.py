@@ -1,0 +1,34 @@
+"""Every time limit of the daemon in one table, ordered: kernel < tool < step < request. All are seconds.
+
+kernel   SCSI commands time out after 30 s, an iSCSI login PDU after 10 s (set in the node record)
+tool     iscsiadm is never killed: its step gives up waiting, and the helper keeps watching it
+step     below; a step that runs longer is uncertain, not failed
+request  60 s unless the caller says otherwise; undoing a failed attach gets its own
+"""
+
+from attachers.steps import CreateRecord, DeleteRecord, Flush, GiveDisk, Login, Logout, RemoveDevice, Scan, Step, TakeDisk
+
+OBSERVE_S = 15.0
+STEP_S = 10.0
+LONG_STEPS_S: dict[type[Step], float] = {
+    CreateRecord: 20.0,
+    Login: 25.0,
+    Logout: 25.0,
+    DeleteRecord: 20.0,
+    Scan: 20.0,
+    Flush: 40.0,
+    RemoveDevice: 20.0,
+    GiveDisk: 30.0,
+    TakeDisk: 30.0,
+}
+DETACH_S = 90.0
+UNDO_S = 60.0
+RECOVER_S = 60.0
+SETTLE_S = 5.0  # how long a caller is kept after its deadline, while a failed attach is undone
+TICK_S = 1.0  # the safety net below all events
+TEND_S = 30.0  # how often what could not be finished is tried again
+
+
+def of_step(step: Step) -> float:
+    """How long one step may take before it is uncertain."""
+    return LONG_STEPS_S.get(type(step), STEP_S)
