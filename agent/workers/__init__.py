@@ -1,0 +1,1 @@
+"""Expendable processes for whatever may sleep in the kernel."""
