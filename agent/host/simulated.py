@@ -1,0 +1,208 @@
+"""A stateful model of a Linux host: for tests, and for `cdmi-attachd --simulate`."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+from agent.host.simulated_clock import Clock, RealClock
+from agent.host.simulated_faults import Hang, Hook, Moment
+from agent.host.simulated_kernel import INITIATOR, Device, Domain, Kernel
+from agent.host.simulated_san import San
+from agent.host.simulated_sights import see
+from agent.host.simulated_steps import delay_of, take
+from attachers.base import Uncertain
+from attachers.problems import Problem
+from attachers.sights import Query, Sight
+from attachers.steps import Step
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """A step that is under way: it takes effect (or not) at `at`. `shown` until the process that began it dies."""
+
+    step: Step
+    at: float
+    happens: bool
+
+
+class SimulatedHost:
+    """A host without any root, hardware or waiting. It is raw: it knows nothing of who created what.
+
+    It plays the kernel as well as the process that drives it: after a "crash" put new layers on the same object and
+    call `crashed()`. `hook` may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        san: San | None = None,
+        *,
+        clock: Clock | None = None,
+        hook: Hook | None = None,
+        initiator: str = INITIATOR,
+    ) -> None:
+        self.san = san or San()
+        self.clock: Clock = clock or RealClock()
+        self.hook = hook
+        self.kernel = Kernel(self.san, initiator=initiator)
+        self._running: list[_Running] = []
+        self._hidden: set[_Running] = set()
+        self._changes = 0
+        self._news = asyncio.Event()
+
+    async def observe(self, query: Query) -> Sight:
+        await self._tell(Moment.BEFORE, query)
+        self._finish_due()
+        sight = see(self.kernel, query, tuple(one.step for one in self._running if one not in self._hidden))
+        await self._tell(Moment.AFTER, query)
+        return sight
+
+    async def act(self, step: Step, *, timeout_s: float) -> None:
+        try:
+            await self._tell(Moment.BEFORE, step)
+            hang = Hang(delay_of(self.kernel, step))
+        except Hang as fault:
+            hang = fault
+        self._finish_due()
+        if hang.for_s > 0:
+            await self._take_slowly(step, hang, timeout_s)
+        if hang.happens:
+            self._take(step)
+        await self._tell(Moment.AFTER, step)
+
+    @property
+    def changes(self) -> int:
+        return self._changes
+
+    async def changed(self, since: int, *, timeout_s: float) -> None:
+        deadline = self.now() + timeout_s
+        if self.kernel.probe():
+            self.touch()
+        while self._changes <= since and self.now() < deadline:
+            due = min((one.at for one in self._running), default=deadline)
+            await self.clock.wait(min(due, deadline), self._news)
+            self._finish_due()
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _tell(self, moment: Moment, what: Step | Query) -> None:
+        if self.hook:
+            await self.hook(moment, what)
+
+    async def _take_slowly(self, step: Step, hang: Hang, timeout_s: float) -> None:
+        """Wait until the step would take effect. Raises `Uncertain` when time runs out first; it stays under way."""
+        started = self.now()
+        running = _Running(step, started + hang.for_s, hang.happens)
+        self._running.append(running)
+        limit = min(running.at, started + timeout_s)
+        while self.now() < limit:
+            await self.clock.wait(limit, asyncio.Event())
+        if limit < running.at:
+            raise Uncertain(step.describe())
+        if running in self._running:
+            self._running.remove(running)
+
+    def _finish_due(self) -> None:
+        """Let the steps take effect whose time has come though nobody waits for them any more."""
+        for one in [one for one in self._running if one.at <= self.now()]:
+            self._running.remove(one)
+            self._hidden.discard(one)
+            self.touch()
+            if one.happens:
+                with suppress(Problem):
+                    self._take(one.step)
+
+    def _take(self, step: Step) -> None:
+        try:
+            take(self.kernel, step)
+        finally:
+            self.touch()
+
+    # What tests do to the host, besides.
+
+    def touch(self) -> None:
+        """Tell whoever waits that something may have changed."""
+        self._changes += 1
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def crashed(self) -> None:
+        """The process above died: what it had under way goes on, but nobody shows it as busy any more."""
+        self._hidden = set(self._running)
+
+    def reboot(self) -> None:
+        """Lose what lives in the kernel and in /run, keep iscsid's records; the boot id is a new one."""
+        self._running.clear()
+        self._hidden.clear()
+        self.kernel.reboot()
+        self.touch()
+
+    def open_device(self, hctl: str, *, holder: str = "somebody (pid 4711)") -> None:
+        """Have somebody open a device."""
+        self._device(hctl).holders.append(holder)
+
+    def close_device(self, hctl: str, *, holder: str = "somebody (pid 4711)") -> None:
+        """Have them close it again."""
+        self._device(hctl).holders.remove(holder)
+        self.touch()
+
+    def rescan_device(self, hctl: str) -> None:
+        """Have the kernel read identity and size of a device again (device/rescan)."""
+        found = self.kernel.device(hctl)
+        assert found, hctl
+        unit = self.san.answer(self.kernel.initiator, found[0].target, found[0].portal, found[1].lun)
+        if unit:
+            found[1].wwid, found[1].size = unit.wwid, unit.size
+            self.touch()
+
+    def foreign_record(self, target: str, portal: str) -> None:
+        """Have an administrator make a node record."""
+        self.kernel.records[target, portal] = "an administrator"
+        self.touch()
+
+    def foreign_session(self, target: str, portal: str) -> int:
+        """Have an administrator log in (with a record); returns the SCSI host number."""
+        self.kernel.records.setdefault((target, portal), "an administrator")
+        self.touch()
+        return self.kernel.add_session(target, portal).host
+
+    def foreign_device(self, target: str, portal: str, lun: int) -> str:
+        """Have an administrator scan a LUN on the first session there; returns its address."""
+        session = self.kernel.session(target, portal)
+        assert session, (target, portal)
+        device = self.kernel.add_device(session, lun)
+        assert device, lun
+        self.kernel.probe()
+        self.touch()
+        return device.hctl
+
+    def foreign_removal(self, hctl: str) -> None:
+        """Have an administrator delete a device, whoever made it."""
+        found = self.kernel.device(hctl)
+        assert found, hctl
+        self.kernel.drop_device(found[0], hctl)
+        self.touch()
+
+    def set_session_state(self, target: str, portal: str, state: str) -> None:
+        """Have a session fail or recover: LOGGED_IN, FAILED, FREE."""
+        session = self.kernel.session(target, portal)
+        assert session, (target, portal)
+        session.state = state
+        self.touch()
+
+    def add_domain(self, name: str, *, active: bool = True) -> None:
+        """Define a libvirt domain."""
+        self.kernel.domains[name] = Domain(active=active)
+        self.touch()
+
+    def inventory(self) -> frozenset[str]:
+        """One line for each thing that exists on this host."""
+        return self.kernel.inventory()
+
+    def _device(self, hctl: str) -> Device:
+        found = self.kernel.device(hctl)
+        assert found, hctl
+        return found[1]

@@ -1,0 +1,154 @@
+"""The state of a simulated host: what a Linux kernel, iscsid, udev and libvirt would hold between them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from agent.host.simulated_san import San
+
+INITIATOR = "iqn.1993-08.org.debian:01:simulated"
+
+
+@dataclass(slots=True)
+class Device:
+    """A SCSI device. `wwid`, `size` and `read_only` are what was true when the kernel last looked, not now."""
+
+    hctl: str
+    lun: int
+    wwid: str
+    size: int
+    read_only: bool
+    node: str | None = None
+    owner: str = "root:disk"
+    holders: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Session:
+    """An iSCSI session and the devices on it, by SCSI address."""
+
+    sid: int
+    host: int
+    target: str
+    portal: str
+    state: str = "LOGGED_IN"
+    devices: dict[str, Device] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Domain:
+    """A libvirt domain and its live disks: place -> source."""
+
+    active: bool = True
+    disks: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Kernel:
+    """Everything that outlives the processes on top. `records` (and domains' names) outlive the kernel, too.
+
+    `records` are iscsid's: (target, portal) -> who wrote the settings. `links` are /run/cdmi-attach/disk,
+    `device_links` /dev/cdmi-attach (wwid -> SCSI address), `claims` the addresses that udev is to leave to us.
+    """
+
+    san: San
+    initiator: str = INITIATOR
+    boot: int = 1
+    records: dict[tuple[str, str], str] = field(default_factory=dict)
+    sessions: dict[int, Session] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    device_links: dict[str, str] = field(default_factory=dict)
+    claims: set[str] = field(default_factory=set)
+    domains: dict[str, Domain] = field(default_factory=dict)
+    last_sid: int = 0
+    last_host: int = 2
+    last_node: int = 0
+
+    @property
+    def boot_id(self) -> str:
+        """As in /proc/sys/kernel/random/boot_id."""
+        return f"00000000-0000-4000-8000-{self.boot:012d}"
+
+    def devices(self) -> Iterator[tuple[Session, Device]]:
+        """Every SCSI device, with its session."""
+        for session in self.sessions.values():
+            for device in session.devices.values():
+                yield session, device
+
+    def device(self, hctl: str) -> tuple[Session, Device] | None:
+        """The device at that address, with its session."""
+        return next((pair for pair in self.devices() if pair[1].hctl == hctl), None)
+
+    def session(self, target: str, portal: str) -> Session | None:
+        """The first session to the target at that portal."""
+        return next((s for s in self.sessions.values() if (s.target, s.portal) == (target, portal)), None)
+
+    def add_session(self, target: str, portal: str) -> Session:
+        """A new session with the next numbers; numbers are never used again."""
+        self.last_sid += 1
+        self.last_host += 1
+        session = Session(self.last_sid, self.last_host, target, portal)
+        self.sessions[session.sid] = session
+        return session
+
+    def add_device(self, session: Session, lun: int) -> Device | None:
+        """What a scan of one address does: a device without a node yet, or nothing where no LUN answers."""
+        unit = self.san.answer(self.initiator, session.target, session.portal, lun)
+        if unit is None:
+            return None
+        hctl = f"{session.host}:0:0:{lun}"
+        device = Device(hctl, lun, unit.wwid, unit.size, unit.read_only)
+        session.devices[hctl] = device
+        return device
+
+    def identity(self, session: Session, device: Device) -> str | None:
+        """What the device answers to an INQUIRY sent now; None where nobody answers."""
+        unit = self.san.answer(self.initiator, session.target, session.portal, device.lun)
+        return unit.wwid if unit and session.state == "LOGGED_IN" else None
+
+    def probe(self) -> bool:
+        """Let sd finish: every device without a node gets one, and udev links the claimed. Whether there was any."""
+        waiting = [device for _, device in self.devices() if device.node is None]
+        for device in waiting:
+            device.node = f"/dev/sd{_letters(self.last_node)}"
+            self.last_node += 1
+            if device.hctl in self.claims:
+                self.device_links.setdefault(device.wwid, device.hctl)
+        return bool(waiting)
+
+    def drop_device(self, session: Session, hctl: str) -> None:
+        """Delete a device; udev takes its links along."""
+        session.devices.pop(hctl, None)
+        self.claims.discard(hctl)
+        self.device_links = {wwid: at for wwid, at in self.device_links.items() if at != hctl}
+
+    def reboot(self) -> None:
+        """Forget what lives in memory and /run; keep iscsid's records and the domains' names."""
+        self.boot += 1
+        self.sessions.clear()
+        self.links.clear()
+        self.device_links.clear()
+        self.claims.clear()
+        self.domains = {name: Domain(active=False) for name in self.domains}
+        self.last_sid, self.last_host, self.last_node = 0, 2, 0
+
+    def inventory(self) -> frozenset[str]:
+        """One line for each thing that exists: equal inventories mean that nothing was left, and nothing taken."""
+        lines = {f"record {target} at {portal}: {by}" for (target, portal), by in self.records.items()}
+        lines |= {f"session {s.sid}: {s.target} at {s.portal}" for s in self.sessions.values()}
+        lines |= {f"device {d.hctl} of session {s.sid}" for s, d in self.devices()}
+        lines |= {f"link {name} -> {to}" for name, to in self.links.items()}
+        lines |= {f"device link {wwid} -> {hctl}" for wwid, hctl in self.device_links.items()}
+        lines |= {f"claim {hctl}" for hctl in self.claims}
+        for name, domain in self.domains.items():
+            lines |= {f"disk {place} of {name}: {source}" for place, source in domain.disks.items()}
+        return frozenset(lines)
+
+
+def _letters(number: int) -> str:
+    """The letters of the n-th disk: a, b, ..., z, aa."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(ord("a") + rest) + text
+    return text

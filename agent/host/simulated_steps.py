@@ -1,0 +1,188 @@
+"""What each step does to a simulated host: the semantics of attachers/steps.py, word for word."""
+
+from agent.host.simulated_kernel import Device, Kernel, Session
+from attachers.problems import Code, Problem
+from attachers.steps import (
+    DEVICES,
+    LINKS,
+    CreateRecord,
+    DeleteRecord,
+    Flush,
+    GiveDisk,
+    Login,
+    Logout,
+    Publish,
+    RemoveDevice,
+    Scan,
+    Step,
+    TakeDisk,
+    Unpublish,
+)
+
+OURS = "cdmi-attach"
+LOGIN_LIMIT_S = 15.0
+"""How long a login to a dead portal takes to fail, as our records say."""
+COMMAND_LIMIT_S = 30.0
+"""How long a SCSI command to a dead portal takes to fail."""
+
+
+def delay_of(kernel: Kernel, step: Step) -> float:
+    """How long the step takes, in seconds: nothing, unless a portal is dead."""
+    match step:
+        case Login() if step.portal in kernel.san.dead and not kernel.session(step.target, step.portal):
+            return LOGIN_LIMIT_S
+        case Scan() if step.portal in kernel.san.dead:
+            return COMMAND_LIMIT_S
+        case Flush(hctl=hctl) | Publish(hctl=hctl):
+            found = kernel.device(hctl)
+            return COMMAND_LIMIT_S if found and found[0].portal in kernel.san.dead else 0.0
+    return 0.0
+
+
+def take(kernel: Kernel, step: Step) -> None:
+    """Change the host as the step says. Raises `Problem` where it is refused."""
+    match step:
+        case CreateRecord():
+            kernel.records[step.target, step.portal] = OURS
+        case Login():
+            _log_in(kernel, step)
+        case Scan():
+            _scan(kernel, step)
+        case Publish():
+            _publish(kernel, step)
+        case Unpublish():
+            kernel.links.pop(step.name, None)
+            if step.wwid:
+                kernel.device_links.pop(step.wwid, None)
+        case Flush():
+            _verified(kernel, step, step.hctl, step.wwid)
+        case RemoveDevice():
+            _remove(kernel, step)
+        case Logout():
+            _log_out(kernel, step)
+        case DeleteRecord():
+            _delete_record(kernel, step)
+        case GiveDisk():
+            _give(kernel, step)
+        case TakeDisk():
+            _take_back(kernel, step)
+
+
+def _log_in(kernel: Kernel, step: Login) -> None:
+    if kernel.session(step.target, step.portal):
+        return
+    if (step.target, step.portal) not in kernel.records:
+        raise _refused(step, Code.NOT_FOUND, f"iscsid has no record of {step.target} at {step.portal}")
+    if step.portal in kernel.san.dead:
+        raise _refused(step, Code.TARGET_TIMEOUT, f"{step.portal} did not answer within {LOGIN_LIMIT_S:.0f} s")
+    if not kernel.san.shown(kernel.initiator, step.target, step.portal):
+        text = f"{step.target} at {step.portal} refused the login of {kernel.initiator}"
+        raise _refused(step, Code.TARGET_REFUSED, text, hint="let the server permit this initiator")
+    kernel.add_session(step.target, step.portal)
+
+
+def _scan(kernel: Kernel, step: Scan) -> None:
+    host, _, _, lun = step.hctl.split(":")
+    session = kernel.session(step.target, step.portal)
+    if session is None or session.host != int(host):
+        text = f"no session to {step.target} at {step.portal} has SCSI host {host}"
+        raise _refused(step, Code.NOT_FOUND, text)
+    if step.hctl in session.devices:
+        return
+    kernel.claims.add(step.hctl)
+    if kernel.add_device(session, int(lun)) is None:
+        kernel.claims.discard(step.hctl)
+        text = f"{step.target} at {step.portal} shows no LUN {lun} to {kernel.initiator}"
+        raise _refused(step, Code.TARGET_REFUSED, text, hint="let the server map the LUN to this initiator")
+
+
+def _publish(kernel: Kernel, step: Publish) -> None:
+    device = _verified(kernel, step, step.hctl, step.wwid)
+    if device.wwid != step.wwid:
+        raise _refused(step, Code.WRONG_DEVICE, f"the kernel still takes {step.hctl} for {device.wwid}")
+    device.read_only = device.read_only or step.read_only
+    device.owner = step.owner or device.owner
+    kernel.device_links[step.wwid] = step.hctl
+    kernel.links[step.name] = f"{DEVICES}/{step.wwid}"
+
+
+def _verified(kernel: Kernel, step: Step, hctl: str, wwid: str) -> Device:
+    """The device, once its INQUIRY has answered the wanted name."""
+    found = kernel.device(hctl)
+    if found is None or found[1].node is None:
+        raise _refused(step, Code.NOT_FOUND, f"there is no block device at {hctl}")
+    identity = kernel.identity(*found)
+    if identity != wwid:
+        raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {identity or 'silent'}, not {wwid}")
+    return found[1]
+
+
+def _remove(kernel: Kernel, step: RemoveDevice) -> None:
+    found = kernel.device(step.hctl)
+    if found is None:
+        kernel.claims.discard(step.hctl)
+        return
+    session, device = found
+    if device.holders:
+        text = f"{device.node or step.hctl} is in use by {', '.join(device.holders)}"
+        raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
+    kernel.drop_device(session, step.hctl)
+
+
+def _log_out(kernel: Kernel, step: Logout) -> None:
+    for session in _sessions(kernel, step.target, step.portal):
+        if session.devices:
+            text = f"the session to {step.target} at {step.portal} carries {', '.join(session.devices)}"
+            raise _refused(step, Code.IN_USE, text, hint="detach what uses these devices")
+        del kernel.sessions[session.sid]
+
+
+def _delete_record(kernel: Kernel, step: DeleteRecord) -> None:
+    if _sessions(kernel, step.target, step.portal):
+        text = f"a session uses the record of {step.target} at {step.portal}"
+        raise _refused(step, Code.IN_USE, text, hint="log out first")
+    kernel.records.pop((step.target, step.portal), None)
+
+
+def _give(kernel: Kernel, step: GiveDisk) -> None:
+    domain = kernel.domains.get(step.domain)
+    if domain is None or not domain.active:
+        raise _refused(step, Code.NOT_FOUND, f"no domain {step.domain} is running on this host")
+    source = f"{LINKS}/{step.name}"
+    if domain.disks.get(step.target) == source:
+        return
+    if step.target in domain.disks:
+        raise _refused(step, Code.CONFLICT, f"{step.domain} has another disk at {step.target}")
+    device = published(kernel, step.name)
+    if device is None:
+        raise _refused(step, Code.NOT_FOUND, f"{source} leads to no device")
+    device.holders.append(f"domain {step.domain}")
+    domain.disks[step.target] = source
+
+
+def _take_back(kernel: Kernel, step: TakeDisk) -> None:
+    domain = kernel.domains.get(step.domain)
+    if domain is None or not domain.active or step.target not in domain.disks:
+        return
+    if domain.disks[step.target] != f"{LINKS}/{step.name}":
+        raise _refused(step, Code.CONFLICT, f"{step.target} of {step.domain} is another disk")
+    del domain.disks[step.target]
+    for _, device in kernel.devices():
+        if f"domain {step.domain}" in device.holders:
+            device.holders.remove(f"domain {step.domain}")
+            return
+
+
+def published(kernel: Kernel, name: str) -> Device | None:
+    """The device that an attachment's link leads to right now."""
+    wwid = kernel.links.get(name, "").rpartition("/")[2]
+    found = kernel.device(kernel.device_links.get(wwid, ""))
+    return found[1] if found else None
+
+
+def _sessions(kernel: Kernel, target: str, portal: str) -> list[Session]:
+    return [s for s in kernel.sessions.values() if (s.target, s.portal) == (target, portal)]
+
+
+def _refused(step: Step, code: Code, text: str, *, hint: str = "") -> Problem:
+    return Problem(code, text, hint=hint, step=step.describe())
