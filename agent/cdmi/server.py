@@ -4,7 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from agent.secret import Secret
 
@@ -99,14 +99,20 @@ def _is_host(host: str) -> bool:
 
 
 def _check_url(url: str, *, allow_http: bool) -> None:
+    if "@" in url:
+        raise ValueError("url: a user name does not belong here: set user and password_credential")
     wanted = f"url: {ascii(url)[:200]} is not a URL such as https://cdmi.example.org/cdmi/"
     try:
-        parts: SplitResult = urlsplit(url)
+        parts = urlsplit(url)
     except ValueError:
         raise ValueError(wanted) from None
-    if "@" in parts.netloc:
-        raise ValueError("url: a user name does not belong here: set user and password_credential")
-    if parts.scheme not in PORTS or "?" in url or "#" in url or not _ROOT.fullmatch(parts.path):
+    if (
+        not url.isprintable()
+        or parts.scheme not in PORTS
+        or "?" in url
+        or "#" in url
+        or not _ROOT.fullmatch(parts.path)
+    ):
         raise ValueError(wanted)
     split_authority(parts.netloc, field="url")
     if parts.scheme == "http" and not allow_http:

@@ -1,0 +1,70 @@
+"""What a server answered, and the problem that it is where it is not what was wanted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.cdmi import strictjson
+from agent.cdmi.server import Server
+from agent.cdmi.text import redacted, shown
+from attachers.problems import Code, Problem
+
+DONE = (200, 201, 202, 204)
+NOT_THIS_WAY = (400, 404, 406)
+"""What servers answer to a spelling that they do not know: another may do (cdmi.md 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: `asked` is method and URL (after redirects), `body` at most the limit."""
+
+    server: Server
+    asked: str
+    url: str
+    status: int
+    body: bytes
+
+    def check(self) -> "Answer":
+        """The answer itself when it is a success; else raises `Problem` not-found or cdmi-refused."""
+        if self.status in DONE:
+            return self
+        said = f"{self.server.url} answered {self.status} to {self.asked}"
+        if self.status == 404:
+            raise Problem(Code.NOT_FOUND, said, hint="check the object's ID or path")
+        if self.status in (401, 403):
+            raise Problem(Code.CDMI_REFUSED, said, hint=_login_hint(self.server, self.status))
+        text = shown(redacted(self.server, self.body.decode("utf-8", "replace")).strip())
+        raise Problem(Code.CDMI_REFUSED, f"{said}: {text}" if text else said, hint="see the CDMI server's log")
+
+    def members(self) -> dict[str, Any]:
+        """The CDMI object in a successful answer. Raises `Problem` cdmi-refused where it is none."""
+        try:
+            return strictjson.loads(self.check().body)
+        except ValueError as error:
+            raise refused(
+                self.server,
+                f"the answer to {self.asked} is no CDMI object: {error}",
+                hint="check url and spec_version of this [[server]]",
+            ) from None
+
+
+def unreachable(server: Server, reason: str, *, status: int) -> Problem:
+    """No answer: 502 where the connection failed, 504 where time ran out."""
+    return Problem(
+        Code.CDMI_UNREACHABLE,
+        f"{server.url}: {shown(redacted(server, reason), 300)}",
+        hint="check that the server runs, and url and ca_file of this [[server]]",
+        status=status,
+    )
+
+
+def refused(server: Server, reason: str, *, hint: str) -> Problem:
+    """An answer that cannot be used."""
+    return Problem(Code.CDMI_REFUSED, f"{server.url}: {shown(redacted(server, reason), 400)}", hint=hint)
+
+
+def _login_hint(server: Server, status: int) -> str:
+    if server.user is None and server.token is None:
+        return "no login is configured for this [[server]]: set user and password_credential, or token_credential"
+    if status == 401:
+        return "check user and password_credential (or token_credential) of this [[server]]"
+    return "give the configured user the right to read the object and to change its exports, or another login"

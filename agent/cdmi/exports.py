@@ -1,0 +1,123 @@
+"""An object's `exports`, in every dialect met: what each entry is, and why it cannot be used where it cannot. Pure.
+
+CDMI 1.0 and 1.1 name the protocol in the key (`Network/iSCSI`), 2.0 in a member `type` of a freely named entry.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from agent.cdmi import iscsi_export
+from agent.model import SeenExport
+from attachers import checks
+from attachers.problems import Code, Problem
+
+MAX_EXPORTS = 64
+MAX_KEY = 256
+UNKNOWN = "unknown"
+_PROTOCOLS = {
+    "iscsi": "iscsi",
+    "nfs": "nfs",
+    "nfsv3": "nfs",
+    "nfsv4": "nfs",
+    "nfsv4.1": "nfs",
+    "nfsv4.2": "nfs",
+    "cifs": "cifs",
+    "smb": "cifs",
+    "webdav": "webdav",
+    "webhttp": "http",
+    "http": "http",
+    "fc": "fc",
+    "fcoe": "fc",
+    "s3": "s3",
+    "nvme": "nvme",
+    "mqtt": "mqtt",
+    "cdmi": "cdmi",
+}
+_OCCI = (
+    "an OCCI entry has no connection data: CDMI leaves it to the infrastructure that OCCI and CDMI share;"
+    " let the server export Network/iSCSI beside it"
+)
+
+
+def read_exports(exports: object, *, protocols: Collection[str], size: int = 0) -> tuple[SeenExport, ...]:
+    """Every entry, in the server's order. `protocols` are those enabled here, `size` the object's (bytes, 0: unknown).
+
+    A usable entry's plan may still hold portals with host names: see `networks.pin`.
+    Raises `Problem` cdmi-refused where `exports` is no object, or has too many entries.
+    """
+    if exports is None or exports == []:
+        return ()
+    if not isinstance(exports, dict):
+        raise Problem(Code.CDMI_REFUSED, f"exports: {ascii(exports)[:120]} is not an object of export entries")
+    if len(exports) > MAX_EXPORTS:
+        raise Problem(Code.CDMI_REFUSED, f"exports: {len(exports)} entries, and at most {MAX_EXPORTS} are read")
+    return tuple(_read(key, entry, protocols, size) for key, entry in exports.items())
+
+
+def protocol_of(key: str, entry: Mapping[str, Any]) -> str:
+    """What an entry is for: by `type` where it has one (2.0), else by its key (1.x). Compared without case."""
+    named = entry.get("type")
+    name = (named if isinstance(named, str) else key).casefold()
+    if name.startswith("occi/") or name == "occi":
+        return "occi"
+    return _PROTOCOLS.get(name.removeprefix("network/"), UNKNOWN)
+
+
+def _read(key: str, entry: object, protocols: Collection[str], size: int) -> SeenExport:
+    if not isinstance(entry, dict):  # clause 9's own examples have childrenrange and children in there
+        return _unusable(key, UNKNOWN, f"{path_of(key)}: {ascii(entry)[:60]} is not an export entry, skipped")
+    protocol = protocol_of(key, entry)
+    shown = _permissions(entry)
+    why = _why_not(key, entry, protocol, protocols)
+    if why:
+        return _unusable(key, protocol, why, shown)
+    try:
+        if shown is None and entry.get("permissions") is not None:
+            raise checks.refuse(f"{path_of(key)}.permissions", entry["permissions"], "a list of initiator names")
+        plan = iscsi_export.read(entry, path_of(key), size=size)
+    except iscsi_export.NotReadyError as not_ready:
+        return _unusable(key, protocol, str(not_ready), shown)
+    except Problem as problem:
+        return _unusable(key, protocol, problem.detail, shown)
+    return SeenExport(key, protocol, usable=True, reason="", plan=plan, permissions=shown)
+
+
+def _why_not(key: str, entry: Mapping[str, Any], protocol: str, protocols: Collection[str]) -> str:
+    if len(key) > MAX_KEY or not key.isprintable():
+        return f"exports: {ascii(key)[:80]} is not a printable key of at most {MAX_KEY} characters"
+    if "type" in entry and not isinstance(entry["type"], str):
+        return f"{path_of(key)}.type: {ascii(entry['type'])[:80]} is not the name of a protocol"
+    if protocol == "occi":
+        return _OCCI
+    if protocol == UNKNOWN:
+        return f"{ascii(entry.get('type', key))[:80]} is a protocol that this version does not know"
+    if protocol != iscsi_export.PROTOCOL:
+        return f"{protocol} exports are not supported by this version"
+    if protocol not in protocols:
+        return f"{protocol} is not enabled on this host: add it to protocols in [attach]"
+    return ""
+
+
+def path_of(key: str) -> str:
+    """The entry's path in the object, as problems name it: exports."Network/iSCSI"."""
+    return f"exports.{json.dumps(key[:MAX_KEY])}"
+
+
+def _unusable(key: str, protocol: str, reason: str, permissions: tuple[str, ...] | None = None) -> SeenExport:
+    shown = key if len(key) <= MAX_KEY and key.isprintable() else ascii(key)[:MAX_KEY]
+    return SeenExport(shown, protocol, usable=False, reason=reason, permissions=permissions)
+
+
+def names_in(permissions: object) -> tuple[str, ...] | None:
+    """The names in `permissions`, a string or an array of them; None where it is neither."""
+    if isinstance(permissions, str):
+        return (permissions,) if permissions else ()
+    if isinstance(permissions, list) and all(isinstance(name, str) for name in permissions):
+        return tuple(permissions)
+    return None
+
+
+def _permissions(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
+    names = names_in(entry.get("permissions"))
+    return None if names is None else tuple(name if name.isprintable() else ascii(name) for name in names)

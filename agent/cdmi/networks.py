@@ -1,0 +1,120 @@
+"""Where exports may point: names become addresses once, and addresses outside the server's networks are dropped."""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+from agent.cdmi import iscsi_export
+from agent.cdmi.server import Network, Server
+from agent.cdmi.text import shown
+from agent.model import SeenExport
+from attachers import checks, iscsi
+from attachers.problems import Problem
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str], Awaitable[Sequence[str]]]
+"""From a host name to its addresses; raises `OSError`."""
+MAX_NAMES = 16
+_SPECIAL = ("is_loopback", "is_link_local", "is_multicast", "is_unspecified")
+log = logging.getLogger(__name__)
+
+
+async def look_up(name: str) -> list[str]:
+    """The system's resolver, in a thread."""
+    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [str(where[0]) for *_, where in found]
+
+
+def allows(networks: Sequence[Network], address: Address) -> bool:
+    """Whether the address is in one of the networks; one for special use only in a network of just that use."""
+    return any(_allows(network, address) for network in networks)
+
+
+def _allows(network: Network, address: Address) -> bool:
+    if address.version != network.version or address not in network:
+        return False
+    return all(getattr(network, use) for use in _SPECIAL if getattr(address, use))
+
+
+async def pinned(
+    exports: Sequence[SeenExport], server: Server, *, resolver: Resolver, names_s: float
+) -> tuple[SeenExport, ...]:
+    """The exports with addresses in place of names, and without portals outside of the server's networks.
+
+    `names_s` bounds all look-ups together (seconds).
+    """
+    names = sorted({host for one in exports if one.plan for host in _names_in(one.plan["portals"])})
+    addresses = await _look_up_all(names[:MAX_NAMES], resolver, names_s)
+    return tuple(pin(one, server, addresses) for one in exports)
+
+
+def pin(seen: SeenExport, server: Server, addresses: Mapping[str, Sequence[str] | str]) -> SeenExport:
+    """One export with addresses only. `addresses` has for each name its addresses, or the reason why there are none."""
+    if seen.plan is None:
+        return seen
+    kept: dict[str, None] = {}
+    dropped: list[str] = []
+    for portal in seen.plan["portals"]:
+        host, port = checks.split_portal(portal)
+        found = [host] if _is_address(host) else addresses.get(host, f"more than {MAX_NAMES} names in one object")
+        if isinstance(found, str):
+            dropped.append(f"portal {portal}: {found}")
+            continue
+        for text in found:
+            _sort_out(text, port, server, kept, dropped)
+    return _with_portals(seen, list(kept)[: iscsi_export.MAX_PORTALS], dropped)
+
+
+def _sort_out(text: str, port: int, server: Server, kept: dict[str, None], dropped: list[str]) -> None:
+    try:
+        portal = iscsi_export.joined(ipaddress.ip_address(text), port, field="portal")
+    except (ValueError, Problem):
+        dropped.append(f"portal {ascii(text)[:80]}: not an address that can be dialled")
+        return
+    address = ipaddress.ip_address(checks.split_portal(portal)[0])
+    if allows(server.storage_networks, address):
+        kept[portal] = None
+    else:
+        listed = ", ".join(str(network) for network in server.storage_networks) or "none"
+        dropped.append(f"portal {portal} is outside storage_networks of this server ({listed})")
+
+
+def _with_portals(seen: SeenExport, portals: list[str], dropped: list[str]) -> SeenExport:
+    reason = "; ".join(dict.fromkeys(dropped))
+    if not portals or seen.plan is None:
+        return replace(seen, usable=False, reason=reason, plan=None)
+    if dropped:
+        log.warning("export %s: not used: %s", ascii(seen.key), reason)
+    plan = iscsi.plan_of({**seen.plan, "portals": portals})
+    return replace(seen, plan=plan.as_json())
+
+
+async def _look_up_all(names: Sequence[str], resolver: Resolver, names_s: float) -> dict[str, Sequence[str] | str]:
+    found = await asyncio.gather(*(_look_up(name, resolver, names_s) for name in names))
+    return dict(zip(names, found, strict=True))
+
+
+async def _look_up(name: str, resolver: Resolver, names_s: float) -> Sequence[str] | str:
+    try:
+        async with asyncio.timeout(names_s):
+            return list(await resolver(name)) or "the name has no address"
+    except TimeoutError:
+        return f"the name was not resolved within {names_s:g} s"
+    except (OSError, UnicodeError) as error:
+        return f"the name cannot be resolved ({shown(str(error), 120)})"
+
+
+def _names_in(portals: Sequence[str]) -> list[str]:
+    hosts = [checks.split_portal(portal)[0] for portal in portals]
+    return [host for host in hosts if not _is_address(host)]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
