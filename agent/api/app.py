@@ -1,0 +1,147 @@
+"""The application: the table of routes, joined to what handles them, behind one gate."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from agent.api import parse
+from agent.api.errors import Handler, problems
+from agent.api.fields import Fields, load_object
+from agent.api.openapi import document
+from agent.api.peer import Gate, Peer, PeerOf, gate_of, peer_of_request
+from agent.api.routes import ROUTES, Op
+from agent.config import Attach
+from agent.model import Engine, Outcome
+from attachers import checks
+from attachers.problems import Code, Problem
+
+MAX_BODY = 64 * 1024
+BODY_TIMEOUT_S = 5.0
+"""A caller sends its few hundred bytes at once; one that does not holds nothing but its own connection."""
+
+STATUS = {Outcome.CREATED: 201, Outcome.ALREADY: 200, Outcome.PENDING: 202}
+
+
+def create_app(
+    engine: Engine,
+    *,
+    group_gid: int | None,
+    allow_uids: frozenset[int] = frozenset({0}),
+    settings: Callable[[], Attach] = Attach,
+    peer_of: PeerOf = peer_of_request,
+) -> web.Application:
+    """The API over this engine, for these users, the daemon's own, and the members of this group.
+
+    `settings` gives the `[attach]` table of the moment (it changes on SIGHUP).
+    """
+    app = web.Application(
+        client_max_size=MAX_BODY, middlewares=[problems, _gate(gate_of(allow_uids, group_gid), peer_of)]
+    )
+    handlers = Handlers(engine, settings, peer_of).table()
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, handlers.get(route.op) or _later(route.summary))
+    return app
+
+
+def _gate(gate: Gate, peer_of: PeerOf) -> Any:
+    @web.middleware
+    async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
+        gate.check(peer_of(request))
+        return await handler(request)
+
+    return allowed
+
+
+def _later(summary: str) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        raise parse.not_yet(summary, "GET /v1/openapi.json says what works: see x-available")
+
+    return answer
+
+
+class Handlers:
+    """What the routes do: read the request, ask the engine, write the answer."""
+
+    def __init__(self, engine: Engine, settings: Callable[[], Attach], peer_of: PeerOf) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._peer_of = peer_of
+        self._document = document()
+
+    def table(self) -> Mapping[Op, Handler]:
+        """The operations that this version has."""
+        return {
+            Op.LIST: self.list,
+            Op.ATTACH: self.attach,
+            Op.VIEW: self.view,
+            Op.DETACH: self.detach,
+            Op.RESOLVE: self.resolve,
+            Op.HOST: self.host,
+            Op.HEALTH: self.health,
+            Op.OPENAPI: self.openapi,
+        }
+
+    async def list(self, request: web.Request) -> web.Response:
+        """All attachments."""
+        parse.known_query(request.query)
+        return web.json_response({"attachments": self._engine.views()})
+
+    async def attach(self, request: web.Request) -> web.Response:
+        """PUT of an attachment."""
+        parse.known_query(request.query, "wait")
+        wait_s = parse.wait_s(request.query)
+        name = request.match_info["name"]
+        wanted = parse.attach_request(name, Fields(await _body(request)), self._settings())
+        outcome, view = await self._engine.attach(wanted, wait_s=wait_s, owner_uid=self._peer(request).uid)
+        location = {} if outcome is Outcome.ALREADY else {"Location": f"/v1/attachments/{name}"}
+        return web.json_response(view, status=STATUS[outcome], headers=location)
+
+    async def view(self, request: web.Request) -> web.Response:
+        """One attachment."""
+        parse.known_query(request.query)
+        return web.json_response(self._engine.view(checks.name(request.match_info["name"])))
+
+    async def detach(self, request: web.Request) -> web.Response:
+        """DELETE of an attachment."""
+        parse.known_query(request.query, "force")
+        name = checks.name(request.match_info["name"])
+        if parse.force(request.query):
+            raise parse.not_yet("force=1", "detach without force; the answer names who holds the device")
+        await self._engine.detach(name, force=False)
+        return web.Response(status=204)
+
+    async def resolve(self, request: web.Request) -> web.Response:
+        """What a source is."""
+        parse.known_query(request.query)
+        return web.json_response(await self._engine.resolve(parse.resolve_request(await _body(request))))
+
+    async def host(self, request: web.Request) -> web.Response:
+        """What this host is."""
+        parse.known_query(request.query)
+        return web.json_response(await self._engine.host())
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Whether it works: 200 when it does, 503 with the same object when it does not."""
+        health = await self._engine.health()
+        return web.json_response(health, status=200 if health.get("ok") else 503)
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        """The contract."""
+        return web.json_response(self._document)
+
+    def _peer(self, request: web.Request) -> Peer:
+        peer = self._peer_of(request)
+        if peer is None:
+            raise Problem(Code.FORBIDDEN, "the caller went away", hint="")
+        return peer
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
+    except TimeoutError:
+        raise Problem(Code.BAD_REQUEST, "the body did not arrive in time", hint="send it at once", status=408) from None
+    return load_object(body)

@@ -1,0 +1,105 @@
+"""The contract as an OpenAPI 3.1 document, built from the table of routes and the schemas."""
+
+import re
+from typing import Any
+
+from agent.api.routes import NOW, ROUTES, Op, Route
+from agent.api.schemas import NAME_TEXT, SCHEMAS
+from agent.model import Phase
+from attachers.problems import STATUS
+
+VERSION = "1.0.0"
+"""Of the contract, not of the program."""
+
+BODIES = {Op.ATTACH: "AttachRequest", Op.RESOLVE: "ResolveRequest"}
+
+ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
+    Op.LIST: {200: ("all attachments, by name", "Attachments")},
+    Op.ATTACH: {
+        200: ("it was so already", "Attachment"),
+        201: ("attached", "Attachment"),
+        202: ("still under way; Location says where to look", "Attachment"),
+    },
+    Op.VIEW: {200: ("the attachment", "Attachment")},
+    Op.DETACH: {204: ("it is gone, or never was", None)},
+    Op.RESOLVE: {200: ("what it is", "Resolved")},
+    Op.HOST: {200: ("this host", "Host")},
+    Op.HEALTH: {200: ("alive", "Health"), 503: ("not well; reasons say why", "Health")},
+    Op.OPENAPI: {200: ("this document", None)},
+}
+
+QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
+    Op.ATTACH: (
+        {
+            "name": "wait",
+            "in": "query",
+            "description": "answer 202 after so many seconds; without it, wait until the deadline",
+            "schema": {"type": "number", "minimum": 0},
+        },
+    ),
+    Op.DETACH: (
+        {
+            "name": "force",
+            "in": "query",
+            "description": "explicit, logged, leaves `tainted` facts behind; 501 in this version",
+            "schema": {"enum": ["0", "1"], "default": "0"},
+        },
+    ),
+}
+
+
+def document() -> dict[str, Any]:
+    """The whole document, as JSON values."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cdmi-attachd",
+            "version": VERSION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "HTTP/1.1 on the Unix socket /run/cdmi-attach/control.sock. Root, the daemon's own user and "
+            "the members of the group of [socket] may call. Routes with `x-available: false` answer 501.",
+        },
+        "servers": [{"url": "http://localhost"}],
+        "paths": paths,
+        "components": {"schemas": SCHEMAS, "responses": {"Problem": _problem()}},
+        "x-phases": list(Phase),
+        "x-problems": {str(code): status for code, status in STATUS.items()},
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": str(route.op),
+        "summary": route.summary,
+        "x-available": route.op in NOW,
+        "responses": {str(status): _answer(*answer) for status, answer in ANSWERS.get(route.op, {}).items()},
+    }
+    operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
+    if parameters := [*_path_parameters(route.path), *QUERIES.get(route.op, ())]:
+        operation["parameters"] = parameters
+    if body := BODIES.get(route.op):
+        operation["requestBody"] = {"required": True, "content": _json(body)}
+    return operation
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": NAME_TEXT if name == "name" else {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", path)
+    ]
+
+
+def _answer(description: str, schema: str | None) -> dict[str, Any]:
+    return {"description": description} | ({"content": _json(schema)} if schema else {})
+
+
+def _json(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _problem() -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": "what is wrong, and the remedy; `code` is stable", "content": content}

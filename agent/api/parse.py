@@ -1,0 +1,119 @@
+"""What callers say, checked field by field, and what this version cannot do yet, said clearly."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from agent.api.fields import Fields, number
+from agent.config import Attach
+from agent.model import Access, DomainRequest, Present, Request
+from attachers import checks
+from attachers.problems import Code, Problem
+
+PROTOCOLS = ("iscsi", "fc", "nfs")
+FORMATS = ("raw", "qcow2")
+BUSES = ("scsi", "virtio", "sata")
+SCHEMES = ("cdmi", "https", "http")
+MAX_SOURCE = 2048
+MAX_TIMEOUT_S = 3600.0
+MAX_LEASE_S = 7 * 86400.0
+MAX_GENERATION = 2**63 - 1
+
+
+def attach_request(name: str, fields: Fields, defaults: Attach) -> Request:
+    """The checked request. Raises `Problem`: invalid-request with the field's path, unsupported-on-host."""
+    request = Request(
+        name=checks.name(name),
+        source=source(fields),
+        access=Access(fields.choice("access", tuple(Access), "rw")),
+        protocols=fields.choices("protocols", PROTOCOLS, defaults.protocols),
+        present=Present(fields.choice("present", tuple(Present), "block")),
+        format=fields.choice("format", FORMATS, "raw"),
+        share=fields.flag("share", default=False),
+        generation=fields.whole("generation", low=0, high=MAX_GENERATION, default=None),
+        min_paths=fields.whole("min_paths", low=1, high=64, default=1) or 1,
+        domain=_domain(fields.inner("domain")),
+        lease_s=fields.seconds("lease_s", low=1, high=MAX_LEASE_S, default=None),
+        timeout_s=fields.seconds("timeout_s", low=1, high=MAX_TIMEOUT_S, default=defaults.timeout_s) or 0.0,
+    )
+    fields.finish()
+    _refuse_later_features(request)
+    return request
+
+
+def source(fields: Fields) -> str:
+    """The `source`: an URI of a CDMI object, without a password and without control characters."""
+    text = fields.text("source", limit=MAX_SOURCE)
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise checks.refuse(fields.path("source"), text, "an URI (percent-encode what is not plain ASCII)")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise checks.refuse(fields.path("source"), text, "an URI") from None
+    if "@" in parts.netloc:
+        detail = f"{fields.path('source')}: an URI with a user or a password in it is not accepted"
+        raise Problem(Code.INVALID_REQUEST, detail, hint="put user and password_credential into [[server]]")
+    if parts.scheme not in SCHEMES or not parts.netloc:
+        raise checks.refuse(fields.path("source"), text, "cdmi://HOST/PATH or the https:// URL of a configured server")
+    return text
+
+
+def _domain(fields: Fields | None) -> DomainRequest | None:
+    if fields is None:
+        return None
+    request = DomainRequest(
+        name=checks.domain(fields.text("name"), field=fields.path("name")),
+        target=checks.disk_target(fields.text("target"), field=fields.path("target")),
+        bus=fields.choice("bus", BUSES, "scsi"),
+    )
+    fields.finish()
+    return request
+
+
+def _refuse_later_features(request: Request) -> None:
+    later = {
+        "present=file": (request.present is Present.FILE, "ask for block"),
+        f"format={request.format}": (request.format != "raw", "ask for raw"),
+        "lease_s": (request.lease_s is not None, "leave lease_s out, and DELETE the attachment yourself"),
+        f"min_paths={request.min_paths}": (request.min_paths > 1, "ask for 1: more paths are added later"),
+        f"protocols without iscsi ({', '.join(request.protocols)})": (
+            "iscsi" not in request.protocols,
+            "add iscsi to protocols",
+        ),
+    }
+    for what, (asked, hint) in later.items():
+        if asked:
+            raise not_yet(what, hint)
+
+
+def not_yet(what: str, hint: str) -> Problem:
+    """The answer to what the contract has and this version has not."""
+    return Problem(Code.UNSUPPORTED_ON_HOST, f"{what}: this version of cdmi-attachd cannot do that yet", hint=hint)
+
+
+def wait_s(query: Mapping[str, str]) -> float | None:
+    """`?wait=SECONDS`; None means until the deadline."""
+    return number(query["wait"], field="wait", high=MAX_TIMEOUT_S) if "wait" in query else None
+
+
+def force(query: Mapping[str, str]) -> bool:
+    """`?force=1`."""
+    if query.get("force", "0") not in ("0", "1"):
+        raise checks.refuse("force", query["force"], "0 or 1")
+    return query.get("force") == "1"
+
+
+def known_query(query: Mapping[str, str], *known: str) -> None:
+    """Refuse a parameter that the route does not have."""
+    for key in query:
+        if key not in known:
+            hint = f"known are {', '.join(known)}" if known else "this route takes none"
+            raise Problem(Code.INVALID_REQUEST, f"?{ascii(key)[1:-1][:120]}: unknown parameter", hint=hint)
+
+
+def resolve_request(body: dict[str, Any]) -> str:
+    """The source that POST /v1/resolve asks for."""
+    fields = Fields(body)
+    text = source(fields)
+    fields.finish()
+    return text

@@ -1,0 +1,156 @@
+"""The JSON objects of the contract, as JSON Schema (2020-12)."""
+
+from typing import Any
+
+from agent.api import parse
+from agent.model import Access, Phase, Present
+from attachers.checks import DISK_TARGET, DOMAIN, NAME
+from attachers.problems import Code
+
+Schema = dict[str, Any]
+
+
+def _object(properties: Schema, *, required: tuple[str, ...] = (), closed: bool = False, about: str = "") -> Schema:
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = list(required)
+    if closed:
+        schema["additionalProperties"] = False
+    return schema | ({"description": about} if about else {})
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _text(about: str = "", **more: Any) -> Schema:
+    return {"type": "string", **({"description": about} if about else {}), **more}
+
+
+MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+FLAG: Schema = {"type": "boolean"}
+SIZE: Schema = {"type": "integer", "minimum": 0, "description": "bytes"}
+NAME_TEXT: Schema = {"type": "string", "pattern": f"^(?:{NAME.pattern})$"}
+
+SOURCE: Schema = _text(
+    "cdmi://host[:port]/path, or the https:// URL of a configured server, by ID (.../cdmi_objectid/ID) or by path",
+    minLength=1,
+    maxLength=parse.MAX_SOURCE,
+)
+
+DOMAIN_REQUEST = _object(
+    {
+        "name": _text(pattern=f"^(?:{DOMAIN.pattern})$"),
+        "target": _text(pattern=f"^(?:{DISK_TARGET.pattern})$"),
+        "bus": _text(enum=list(parse.BUSES), default="scsi"),
+    },
+    required=("name", "target"),
+    closed=True,
+)
+
+ATTACH_REQUEST = _object(
+    {
+        "source": SOURCE,
+        "access": _text(enum=list(Access), default="rw"),
+        "protocols": _list(_text(enum=list(parse.PROTOCOLS)))
+        | {"minItems": 1, "uniqueItems": True, "description": "order of preference; default from the configuration"},
+        "present": _text("file: not in this version", enum=list(Present), default="block"),
+        "format": _text("qcow2: not in this version", enum=list(parse.FORMATS), default="raw"),
+        "share": FLAG | {"default": False, "description": "another read-write attachment may exist on this host"},
+        "generation": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": parse.MAX_GENERATION,
+            "description": "lower than the last one seen for this object: refused (stale)",
+        },
+        "min_paths": {"type": ["integer", "null"], "minimum": 1, "maximum": 64, "default": 1},
+        "domain": _or_null(_ref("DomainRequest")),
+        "lease_s": {
+            "type": ["number", "null"],
+            "minimum": 1,
+            "maximum": parse.MAX_LEASE_S,
+            "description": "detach by itself unless confirmed; not in this version",
+        },
+        "timeout_s": {
+            "type": ["number", "null"],
+            "minimum": 1,
+            "maximum": parse.MAX_TIMEOUT_S,
+            "description": "the deadline; default from the configuration",
+        },
+    },
+    required=("source",),
+    closed=True,
+)
+
+RESOLVE_REQUEST = _object({"source": SOURCE}, required=("source",), closed=True)
+
+PATH = _object({"node": _text(), "hctl": _text(), "via": _text(), "state": _text()}, required=("node", "state"))
+
+DEVICE = _object(
+    {
+        "kind": _text(enum=list(Present)),
+        "path": _text("stable, kept by udev"),
+        "node": _text("the kernel's name of the moment"),
+        "wwid": MAYBE_TEXT,
+        "size": SIZE,
+        "read_only": FLAG,
+        "paths": _list(PATH),
+    },
+    required=("kind", "path", "node", "wwid", "size", "read_only", "paths"),
+)
+
+STEP = _object({"at": _text(format="date-time"), "took_ms": {"type": "number"}, "what": _text()}, required=("what",))
+
+ATTACHMENT = _object(
+    {
+        "name": NAME_TEXT,
+        "source": _text(),
+        "phase": _text(enum=list(Phase)),
+        "protocol": MAYBE_TEXT,
+        "verified": FLAG,
+        "link": MAYBE_TEXT | {"description": "the same path on every host; null until the device is verified"},
+        "device": _or_null(_ref("Device")),
+        "disk_xml": MAYBE_TEXT,
+        "domains": _list(_object({"name": _text(), "target": _text()}, required=("name", "target"))),
+        "steps": _list(STEP),
+        "tainted": _list(_text()) | {"description": "what a forced detach left behind"},
+        "problem": _or_null(_ref("Problem")),
+    },
+    required=("name", "source", "phase", "link", "device", "problem"),
+)
+
+PROBLEM = _object(
+    {
+        "type": _text(),
+        "title": _text(),
+        "status": {"type": "integer"},
+        "code": _text(enum=list(Code)),
+        "detail": _text("what happened, in one sentence"),
+        "hint": _text("the remedy"),
+        "attachment": _text(),
+        "step": _text("the step that failed"),
+    },
+    required=("type", "title", "status", "code", "detail"),
+    about="RFC 9457",
+)
+
+SCHEMAS: dict[str, Schema] = {
+    "AttachRequest": ATTACH_REQUEST,
+    "DomainRequest": DOMAIN_REQUEST,
+    "ResolveRequest": RESOLVE_REQUEST,
+    "Attachment": ATTACHMENT,
+    "Attachments": _object({"attachments": _list(_ref("Attachment"))}, required=("attachments",)),
+    "Device": DEVICE,
+    "Problem": PROBLEM,
+    "Resolved": _object({}, about="the object, every export seen, which one would be used, why not the others"),
+    "Host": _object({}, about="hostname, IQN, WWPNs, protocols and the reason where one is not available, versions"),
+    "Health": _object({"ok": FLAG, "reasons": _list(_text())}, required=("ok", "reasons")),
+}

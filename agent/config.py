@@ -1,0 +1,251 @@
+"""The configuration as values: what /etc/cdmi-attach/config.toml and conf.d/*.toml say, checked, secrets read in."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent import config_secrets
+from agent.cdmi.server import Network, Server, TokenScheme
+from agent.config_files import read_files
+from agent.config_secrets import NOTHING, Named
+from agent.config_table import Table
+from attachers import checks
+
+DEFAULT_PATH = Path("/etc/cdmi-attach/config.toml")
+PROTOCOLS = ("fc", "iscsi", "nfs")
+_GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
+_OPTIONS = re.compile(r"[a-z0-9_]+(?:=[A-Za-z0-9._:-]+)?(?:,[a-z0-9_]+(?:=[A-Za-z0-9._:-]+)?)*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """`[socket]`: the group whose members may call."""
+
+    group: str = "cdmi-attach"
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """`[attach]`. `protocols` is the order of preference where a request has none; `device_owner` user:group or empty.
+
+    `multipath` is auto, always or never; `allow_unverified` lets exports be used that name no logical unit.
+    """
+
+    protocols: tuple[str, ...] = ("iscsi",)
+    device_owner: str = ""
+    multipath: str = "auto"
+    allow_unverified: bool = False
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Nfs:
+    """`[nfs]`: more mount options."""
+
+    options: str = "hard,noatime"
+
+
+@dataclass(frozen=True, slots=True)
+class Libvirt:
+    """`[libvirt]`: the connection for domains."""
+
+    uri: str = "qemu:///system"
+
+
+@dataclass(frozen=True, slots=True)
+class Chap:
+    """`chap` of a server: users, and where the helper finds the passwords. We read none of them."""
+
+    server: str
+    user: str
+    password: Named
+    mutual_user: str = ""
+    mutual_password: Named = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it."""
+
+    socket: Socket = Socket()
+    servers: tuple[Server, ...] = ()
+    attach: Attach = Attach()
+    nfs: Nfs = Nfs()
+    libvirt: Libvirt = Libvirt()
+    chap: tuple[Chap, ...] = ()
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used: `errors` has one line for each thing that is wrong."""
+
+    def __init__(self, errors: tuple[str, ...]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+def load_config(
+    path: Path = DEFAULT_PATH, *, environ: Mapping[str, str] = os.environ, need_credentials: bool = True
+) -> Config:
+    """Read the files and the secrets they name. Raises `ConfigError` with every error, each with its file and line.
+
+    `need_credentials` False passes over systemd credentials where there are none at all (in a shell, say).
+    """
+    document = read_files(path)
+    table = Table(document, document.values, ())
+    secrets = config_secrets.Reader(environ.get("CREDENTIALS_DIRECTORY"), need_credentials=need_credentials)
+    found = [_server(server, secrets) for server in table.tables("server")]
+    config = Config(
+        socket=_socket(table.inner("socket")),
+        servers=tuple(server for server, _ in found if server is not None),
+        attach=_attach(table.inner("attach")),
+        nfs=_nfs(table.inner("nfs")),
+        libvirt=_libvirt(table.inner("libvirt")),
+        chap=tuple(chap for _, chap in found if chap is not None),
+    )
+    table.finish()
+    if not document.errors:
+        _refuse_twins(table, config.servers)
+    if document.errors:
+        raise ConfigError(tuple(document.errors))
+    return config
+
+
+def _socket(table: Table | None) -> Socket:
+    if table is None:
+        return Socket()
+    socket = Socket(group=table.text("group", Socket().group, check=_group))
+    table.finish()
+    return socket
+
+
+def _attach(table: Table | None) -> Attach:
+    if table is None:
+        return Attach()
+    default = Attach()
+    attach = Attach(
+        protocols=table.texts("protocols", default.protocols, check=_protocol),
+        device_owner=table.text("device_owner", check=lambda text: checks.owner(text, field="device_owner")),
+        multipath=table.choice("multipath", ("auto", "always", "never"), default.multipath),
+        allow_unverified=table.flag("allow_unverified", default=default.allow_unverified),
+        timeout_s=table.seconds("timeout_s", default.timeout_s, low=1, high=3600),
+    )
+    if not attach.protocols or len(set(attach.protocols)) < len(attach.protocols):
+        table.complain("protocols", "is empty or names one twice", f"give some of {', '.join(PROTOCOLS)}, each once")
+    table.finish()
+    return attach
+
+
+def _nfs(table: Table | None) -> Nfs:
+    if table is None:
+        return Nfs()
+    nfs = Nfs(options=table.text("options", Nfs().options, check=_options))
+    table.finish()
+    return nfs
+
+
+def _libvirt(table: Table | None) -> Libvirt:
+    if table is None:
+        return Libvirt()
+    libvirt = Libvirt(uri=table.text("uri", Libvirt().uri))
+    table.finish()
+    return libvirt
+
+
+def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None, Chap | None]:
+    before = table.errors
+    table.require("url", 'give the URL of the server\'s root, such as "https://cdmi.example.org/cdmi/"')
+    url = table.text("url")
+    password, token = secrets.read(table, "password"), secrets.read(table, "token")
+    aliases = table.texts("aliases", check=str)
+    spec_version = table.text("spec_version", "auto")
+    user = table.text("user") or None
+    scheme = TokenScheme(table.choice("token_scheme", tuple(TokenScheme), TokenScheme.BEARER))
+    ca_file = table.text("ca_file", check=_readable) or None
+    networks = table.texts("storage_networks", check=_network)
+    allow_http = table.flag("allow_http", default=False)
+    nfs_server = table.text("nfs_server") or None
+    chap = _chap(table.inner("chap"), url)
+    table.finish()
+    if table.errors > before:
+        return None, None
+    try:
+        server = Server(
+            url=url,
+            aliases=aliases,
+            spec_version=spec_version,
+            user=user,
+            password=password,
+            token=token,
+            token_scheme=scheme,
+            ca_file=ca_file,
+            storage_networks=tuple(ipaddress.ip_network(network) for network in networks),
+            allow_http=allow_http,
+            nfs_server=nfs_server,
+        )
+    except ValueError as error:
+        key, _, what = str(error).partition(": ")
+        table.complain(key, what, "see cdmi-attachd.conf(5)")
+        return None, None
+    return server, chap and replace(chap, server=server.url)
+
+
+def _chap(table: Table | None, server: str) -> Chap | None:
+    if table is None:
+        return None
+    table.require("user", "give the name that this host uses at the target")
+    chap = Chap(
+        server=server,
+        user=table.text("user"),
+        password=config_secrets.named(table, "password"),
+        mutual_user=table.text("mutual_user"),
+        mutual_password=config_secrets.named(table, "mutual_password"),
+    )
+    if not chap.password:
+        table.complain("password_credential", "is missing", "give password_credential or password_file")
+    if bool(chap.mutual_user) != bool(chap.mutual_password):
+        table.complain("mutual_user", "goes together with mutual_password_credential", "give both or neither")
+    table.finish()
+    return chap
+
+
+def _refuse_twins(table: Table, servers: tuple[Server, ...]) -> None:
+    for index, server in enumerate(servers):
+        if any(server.url == other.url for other in servers[:index]):
+            table.tables("server")[index].complain("url", "is there twice", "keep one [[server]] for each URL")
+
+
+def _group(text: str) -> str:
+    if not _GROUP.fullmatch(text):
+        raise ValueError("the name of a group")
+    return text
+
+
+def _protocol(text: str) -> str:
+    if text not in PROTOCOLS:
+        raise ValueError(f"one of {', '.join(PROTOCOLS)}")
+    return text
+
+
+def _options(text: str) -> str:
+    if not _OPTIONS.fullmatch(text):
+        raise ValueError("mount options with commas between them, such as hard,noatime")
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        network: Network = ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("a network such as 10.1.0.0/16, without host bits") from None
+    return str(network)
+
+
+def _readable(text: str) -> str:
+    try:
+        with Path(text).open("rb"):
+            return text
+    except OSError as error:
+        raise ValueError(f"a file that can be read ({error.strerror})") from None

@@ -1,0 +1,127 @@
+"""An engine that behaves: it keeps attachments in memory, joins repeated requests, and finishes when it is told to."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.model import Access, Outcome, Phase, Request
+from attachers.problems import Code, Problem
+
+SIZE = 100 * 1024 * 1024
+WWID = "naa.6001405000000001"
+
+
+def link(name: str) -> str:
+    """Where it is handed out."""
+    return f"/run/cdmi-attach/disk/{name}"
+
+
+def device(request: Request) -> dict[str, Any]:
+    """The device as the real engine shows it."""
+    path = {"node": "/dev/sda", "hctl": "2:0:0:3", "via": "10.0.0.1:3260", "state": "running"}
+    return {
+        "kind": "block",
+        "path": f"/dev/cdmi-attach/{WWID}",
+        "node": "/dev/sda",
+        "wwid": WWID,
+        "size": SIZE,
+        "read_only": request.access is Access.RO,
+        "paths": [path],
+    }
+
+
+@dataclass
+class FakeEngine:
+    """Attaches at once, unless `hold()` was called: then when `release()` is. `callers` are the uids seen."""
+
+    requests: dict[str, Request] = field(default_factory=dict)
+    in_use: set[str] = field(default_factory=set)
+    reasons: list[str] = field(default_factory=list)
+    callers: list[int] = field(default_factory=list)
+    crash: str = ""
+    _done: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.release()
+
+    def hold(self) -> None:
+        """Let attaches take until `release`."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Let them finish."""
+        self._open.set()
+
+    async def attach(self, request: Request, *, wait_s: float | None, owner_uid: int) -> tuple[Outcome, dict[str, Any]]:
+        """As the contract says."""
+        self.callers.append(owner_uid)
+        if self.crash:
+            raise RuntimeError(self.crash)
+        if self.requests.get(request.name, request).source != request.source:
+            raise Problem(Code.CONFLICT, f"{request.name} stands for something else", hint="choose another name")
+        known = self._done.get(request.name)
+        if known is not None and known.done():
+            return Outcome.ALREADY, self.view(request.name)
+        self.requests[request.name] = request
+        task = known or asyncio.create_task(self._attach())
+        self._done[request.name] = task
+        await asyncio.wait([task], timeout=request.timeout_s if wait_s is None else wait_s)
+        return (Outcome.CREATED if task.done() else Outcome.PENDING), self.view(request.name)
+
+    async def _attach(self) -> None:
+        await self._open.wait()
+
+    async def detach(self, name: str, *, force: bool) -> None:
+        """As the contract says."""
+        if name in self.in_use:
+            raise Problem(Code.IN_USE, f"{name} is held by qemu-system-x86 (pid 42)", hint="stop it first")
+        self.requests.pop(name, None)
+        self._done.pop(name, None)
+
+    def view(self, name: str) -> dict[str, Any]:
+        """As the contract says."""
+        if name not in self.requests:
+            raise Problem(Code.NOT_FOUND, f"there is no attachment {name}", hint="cdmi-attach status lists them")
+        request, done = self.requests[name], self._done[name].done()
+        return {
+            "name": name,
+            "source": request.source,
+            "phase": Phase.ATTACHED if done else Phase.ATTACHING,
+            "protocol": "iscsi",
+            "verified": done,
+            "link": link(name) if done else None,
+            "device": device(request) if done else None,
+            "disk_xml": None,
+            "domains": [],
+            "steps": [{"at": "2026-01-01T00:00:00.000Z", "took_ms": 41, "what": "log in to iqn... at 10.0.0.1:3260"}],
+            "problem": None,
+        }
+
+    def views(self) -> list[dict[str, Any]]:
+        """As the contract says."""
+        return [self.view(name) for name in sorted(self.requests)]
+
+    async def resolve(self, source: str) -> dict[str, Any]:
+        """As the contract says."""
+        if "missing" in source:
+            raise Problem(Code.NOT_FOUND, f"{source}: the server has no such object", hint="look at the ID")
+        exports = [
+            {"key": "iSCSI", "protocol": "iscsi", "usable": True, "reason": ""},
+            {"key": "Network/NFSv4", "protocol": "nfs", "usable": False, "reason": "not in this version"},
+        ]
+        return {"uri": source, "kind": "container", "size": SIZE, "use": "iSCSI", "exports": exports}
+
+    async def host(self) -> dict[str, Any]:
+        """As the contract says."""
+        protocols = {"iscsi": {"available": True, "reason": ""}, "fc": {"available": False, "reason": "no HBA"}}
+        return {"hostname": "host1", "iqn": "iqn.1993-08.org.debian:01:abc", "wwpns": [], "protocols": protocols}
+
+    async def health(self) -> dict[str, Any]:
+        """As the contract says."""
+        return {"ok": not self.reasons, "reasons": list(self.reasons)}
+
+    async def settle(self) -> None:
+        """Finish every task."""
+        self.release()
+        await asyncio.gather(*self._done.values())

@@ -1,0 +1,105 @@
+"""Attachments through the socket: what callers may rely on."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from agent.model import Request
+from tests.api.conftest import Caller
+from tests.api.engine import FakeEngine, link
+
+
+async def test_put_makes_it_so_once(caller: Caller, engine: FakeEngine) -> None:
+    first, again = await caller.attach(), await caller.attach()
+    assert (first.status, again.status) == (201, 200)
+    assert first.headers["Location"] == "/v1/attachments/one-42-0"
+    assert first.json == again.json
+    assert first.json["link"] == link("one-42-0")
+    assert engine.requests["one-42-0"] == Request("one-42-0", "cdmi://my.cdmi-server.tld/cdmi_objectid/45234")
+
+
+async def test_put_knows_who_asks(caller: Caller, engine: FakeEngine) -> None:
+    await caller.attach()
+    assert engine.callers == [0] or engine.callers[0] > 0
+
+
+async def test_put_that_waits_too_short_is_told_where_to_look(caller: Caller, engine: FakeEngine) -> None:
+    engine.hold()
+    pending = await caller.attach(query="?wait=0")
+    assert pending.status == 202
+    assert pending.json["phase"] == "attaching"
+    engine.release()
+    await engine.settle()
+    assert (await caller.call("GET", pending.headers["Location"])).json["phase"] == "attached"
+
+
+async def test_a_caller_that_goes_away_cancels_nothing(caller: Caller, engine: FakeEngine) -> None:
+    engine.hold()
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(caller.path))) as impatient:
+        with pytest.raises(asyncio.TimeoutError):
+            body = {"source": "cdmi://my.cdmi-server.tld/cdmi_objectid/45234"}
+            timeout = aiohttp.ClientTimeout(total=0.05)
+            await impatient.put("http://localhost/v1/attachments/one-42-0", json=body, timeout=timeout)
+    engine.release()
+    assert (await caller.attach()).json["phase"] == "attached"
+
+
+async def test_list_view_and_detach(caller: Caller) -> None:
+    await caller.attach("b")
+    await caller.attach("a")
+    listed = await caller.call("GET", "/v1/attachments")
+    assert [view["name"] for view in listed.json["attachments"]] == ["a", "b"]
+    gone = await caller.call("DELETE", "/v1/attachments/a")
+    assert (gone.status, gone.text) == (204, "")
+    assert (await caller.call("DELETE", "/v1/attachments/a")).status == 204
+    missing = await caller.call("GET", "/v1/attachments/a")
+    assert (missing.status, missing.code) == (404, "not-found")
+    assert missing.json["attachment"] == "a"
+
+
+async def test_problems_of_the_engine_pass_through(caller: Caller, engine: FakeEngine) -> None:
+    await caller.attach()
+    engine.in_use.add("one-42-0")
+    busy = await caller.call("DELETE", "/v1/attachments/one-42-0")
+    assert (busy.status, busy.code) == (409, "in-use")
+    assert "qemu-system-x86" in busy.json["detail"]
+    other = await caller.attach(source="cdmi://my.cdmi-server.tld/other")
+    assert (other.status, other.code) == (409, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"present": "file"}, "present=file"),
+        ({"lease_s": 600}, "lease_s"),
+        ({"min_paths": 2}, "min_paths=2"),
+        ({"protocols": ["fc", "nfs"]}, "protocols without iscsi (fc, nfs)"),
+        ({"format": "qcow2"}, "format=qcow2"),
+    ],
+)
+async def test_what_later_versions_can_do_is_refused_clearly(
+    caller: Caller, engine: FakeEngine, fields: dict[str, Any], word: str
+) -> None:
+    answer = await caller.attach(**fields)
+    assert (answer.status, answer.code) == (501, "unsupported-on-host")
+    assert answer.json["detail"].startswith(word)
+    assert answer.json["hint"]
+    assert engine.requests == {}
+
+
+async def test_force_is_for_later(caller: Caller) -> None:
+    forced = await caller.call("DELETE", "/v1/attachments/a?force=1")
+    assert (forced.status, forced.code) == (501, "unsupported-on-host")
+
+
+async def test_resolve_host_and_health(caller: Caller, engine: FakeEngine) -> None:
+    resolved = await caller.call("POST", "/v1/resolve", {"source": "cdmi://s/x"})
+    assert (resolved.status, resolved.json["use"]) == (200, "iSCSI")
+    assert (await caller.call("POST", "/v1/resolve", {"source": "cdmi://s/missing"})).code == "not-found"
+    assert (await caller.call("GET", "/v1/host")).json["hostname"] == "host1"
+    assert (await caller.call("GET", "/healthz")).status == 200
+    engine.reasons.append("the helper does not answer")
+    sick = await caller.call("GET", "/healthz")
+    assert (sick.status, sick.json["reasons"]) == (503, ["the helper does not answer"])
