@@ -1,0 +1,273 @@
+"""A small world for the engine: a simulated host and storage network, CDMI objects, and processes that can be killed.
+
+What outlives a crash is in `World` (the kernel, the disk, the CDMI server); what dies with it is in `Processes`.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent.engine.desk import Desk, Settings
+from agent.engine.engine import Engine
+from agent.engine.ledger import MIGRATIONS, Ledger
+from agent.host.created import MIGRATIONS as CREATED_MIGRATIONS
+from agent.host.created import Created
+from agent.host.guarded import GuardedHost
+from agent.host.simulated import SimulatedHost
+from agent.host.simulated_clock import VirtualClock
+from agent.host.simulated_san import Lun, San
+from agent.model import Outcome, Request, Resolved, SeenExport
+from agent.store import Store, open_store
+from attachers import iscsi
+from attachers.base import Host
+from attachers.problems import Code, Problem
+from attachers.sights import Query, Sight
+from attachers.steps import Step
+
+T = TypeVar("T")
+INITIATOR = "iqn.2026-01.org.example:host-1"
+PORTAL = "127.0.0.1:3260"
+KEY = "Network/iSCSI"
+SIZE = 64 << 20
+
+
+class Crash(BaseException):
+    """The process was killed at this point. No handler of the product may catch it."""
+
+
+@dataclass(slots=True)
+class Trip:
+    """Kills the processes at the n-th point that they pass (0: never), and everything they still try after it."""
+
+    at: int = 0
+    points: list[str] = field(default_factory=list)
+    dead: bool = False
+
+    def pass_(self, point: str) -> None:
+        if self.dead:
+            raise Crash(point)
+        self.points.append(point)
+        if len(self.points) == self.at:
+            self.dead = True
+            raise Crash(point)
+
+
+class TrippedHost:
+    """A host whose every call is a point before and a point after."""
+
+    def __init__(self, host: Host, trip: Trip, label: str) -> None:
+        self._host, self._trip, self._label = host, trip, label
+
+    async def observe(self, query: Query) -> Sight:
+        self._trip.pass_(f"before {self._label} looks")
+        sight = await self._host.observe(query)
+        self._trip.pass_(f"after {self._label} looked")
+        return sight
+
+    async def act(self, step: Step, *, timeout_s: float) -> None:
+        self._trip.pass_(f"before {self._label}: {step.describe()}")
+        await self._host.act(step, timeout_s=timeout_s)
+        self._trip.pass_(f"after {self._label}: {step.describe()}")
+
+    @property
+    def changes(self) -> int:
+        return self._host.changes
+
+    async def changed(self, since: int, *, timeout_s: float) -> None:
+        await self._host.changed(since, timeout_s=timeout_s)
+        if self._trip.dead:
+            raise Crash("woken after death")
+
+    def now(self) -> float:
+        return self._host.now()
+
+    async def close(self) -> None:
+        await self._host.close()
+
+
+class TrippedStore(Store):
+    """A ledger whose every commit is a point before and a point after."""
+
+    def __init__(self, store: Store, trip: Trip, label: str) -> None:
+        self._inner, self._trip, self._label = store, trip, label
+
+    async def run(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        return self.run_now(fn)
+
+    def run_now(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        self._trip.pass_(f"before {self._label} commits")
+        result = self._inner.run_now(fn)
+        self._trip.pass_(f"after {self._label} committed")
+        return result
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@dataclass(slots=True)
+class Object:
+    """A LUN container of the modelled CDMI server. `permissions` None: the entry has none, and anybody may."""
+
+    object_id: str
+    target: str
+    lun: int
+    wwid: str
+    permissions: list[str] | None = field(default_factory=list)
+    portals: tuple[str, ...] = (PORTAL,)
+    size: int = SIZE
+
+
+class CdmiModel:
+    """A CDMI server as the engine sees it: permissions given there are what the storage network enforces."""
+
+    def __init__(self, san: San) -> None:
+        self.san = san
+        self.objects: dict[str, Object] = {}
+        self.down: Problem | None = None
+
+    def add(self, obj: Object) -> str:
+        """Make a LUN of it. Returns its source."""
+        self.objects[obj.object_id] = obj
+        self._show(obj)
+        return f"cdmi://server/cdmi_objectid/{obj.object_id}"
+
+    def _show(self, obj: Object) -> None:
+        allowed = (INITIATOR,) if obj.permissions is None else tuple(obj.permissions)
+        self.san.remove(obj.target, obj.lun)
+        self.san.add(Lun(obj.target, obj.portals, obj.lun, obj.wwid, obj.size, allowed))
+
+    def _find(self, uri: str) -> Object:
+        if self.down:
+            raise self.down
+        object_id = uri.rstrip("/").rpartition("/")[2]
+        if object_id not in self.objects:
+            raise Problem(Code.NOT_FOUND, f"source: the server has no object {object_id}", hint="check the object ID")
+        return self.objects[object_id]
+
+    def resolve(self, source: str) -> Resolved:
+        obj = self._find(source)
+        plan = iscsi.Plan(obj.target, obj.portals, obj.lun, obj.wwid, obj.size).as_json()
+        permissions = None if obj.permissions is None else tuple(obj.permissions)
+        seen = SeenExport(KEY, "iscsi", True, "", plan, permissions)
+        uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
+        return Resolved("https://server/cdmi/", uri, obj.object_id, obj.object_id, "container", obj.size, (seen,))
+
+    def grant(self, uri: str, initiator: str) -> None:
+        obj = self._find(uri)
+        if obj.permissions is not None and initiator not in obj.permissions:
+            obj.permissions.append(initiator)
+        self._show(obj)
+
+    def revoke(self, uri: str, initiator: str) -> None:
+        obj = self._find(uri)
+        if obj.permissions is not None and initiator in obj.permissions:
+            obj.permissions.remove(initiator)
+        self._show(obj)
+
+
+class TrippedCdmi:
+    """The client of one process: every call is a point before and a point after. Implements `agent.model.Cdmi`."""
+
+    def __init__(self, model: CdmiModel, trip: Trip) -> None:
+        self._model, self._trip = model, trip
+
+    async def resolve(self, source: str) -> Resolved:
+        return self._call("resolve", lambda: self._model.resolve(source))
+
+    async def grant(self, uri: str, key: str, initiator: str) -> None:
+        self._call("grant", lambda: self._model.grant(uri, initiator))
+
+    async def revoke(self, uri: str, key: str, initiator: str) -> None:
+        self._call("revoke", lambda: self._model.revoke(uri, initiator))
+
+    async def close(self) -> None:
+        return None
+
+    def _call(self, what: str, work: Callable[[], T]) -> T:
+        self._trip.pass_(f"before the server is asked to {what}")
+        result = work()
+        self._trip.pass_(f"after the server was asked to {what}")
+        return result
+
+
+@dataclass(slots=True)
+class World:
+    """What outlives the processes: the host's kernel, the disk, the storage network and the CDMI server."""
+
+    disk: Path
+    san: San = field(default_factory=San)
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    kernel: SimulatedHost = field(init=False)
+    cdmi: CdmiModel = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kernel = SimulatedHost(self.san, clock=self.clock, initiator=INITIATOR)
+        self.cdmi = CdmiModel(self.san)
+
+    def add_object(self, number: int = 1, *, target: str | None = None, lun: int = 1, **more: Any) -> str:
+        """A LUN container; each with its own target unless one is named. Returns its source."""
+        name = target or f"iqn.2026-01.org.example:lun{number}"
+        wwid = f"naa.6001405{number:025x}"
+        return self.cdmi.add(Object(f"{number:032X}", name, lun, wwid, **more))
+
+
+@dataclass(slots=True)
+class Processes:
+    """The daemon and the helper, as they run at one time."""
+
+    engine: Engine
+    guarded: GuardedHost
+    ledger: Ledger
+
+    async def attach(self, name: str, source: str, **more: Any) -> dict[str, Any]:
+        """PUT, and wait for it. Returns the view."""
+        _, view = await self.engine.attach(Request(name, source, **more), wait_s=None, owner_uid=0)
+        return view
+
+    async def outcome(self, name: str, source: str, **more: Any) -> Outcome:
+        """PUT, and say what it came to."""
+        outcome, _ = await self.engine.attach(Request(name, source, **more), wait_s=None, owner_uid=0)
+        return outcome
+
+    async def detach(self, name: str) -> None:
+        """DELETE, and wait for it."""
+        await self.engine.detach(name, force=False)
+
+
+@asynccontextmanager
+async def running(world: World, trip: Trip | None = None, *, helper_dies: bool = True) -> AsyncIterator[Processes]:
+    """Start the daemon and the helper on this world; a crash inside ends both as a power cut would, without a word.
+
+    With `helper_dies` False only the daemon is tripped: the helper lives on, as another process does.
+    """
+    trip = trip or Trip()
+    stores: list[Store] = []
+    try:
+        stores.append(open_store(world.disk / "created.sqlite", CREATED_MIGRATIONS, inline=True))
+        stores.append(open_store(world.disk / "ledger.sqlite", MIGRATIONS, inline=True))
+        helper_trip = trip if helper_dies else Trip()
+        created = Created(TrippedStore(stores[0], helper_trip, "the helper"))
+        guarded = GuardedHost(TrippedHost(world.kernel, helper_trip, "the kernel"), created)
+        await guarded.recover()
+        ledger = Ledger(TrippedStore(stores[1], trip, "the daemon"))
+        host = TrippedHost(guarded, trip, "the helper")
+        desk = Desk(host, TrippedCdmi(world.cdmi, trip), ledger, {iscsi.protocol: iscsi}, Settings())
+        engine = Engine(desk)
+        try:
+            await engine.start()
+            yield Processes(engine, guarded, ledger)
+        finally:
+            trip.dead = True
+            await engine.stop()
+    finally:
+        for store in stores:
+            store.close()
+
+
+def settled() -> None:
+    """Nothing of ours is left in the event loop."""
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

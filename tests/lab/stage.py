@@ -1,0 +1,203 @@
+"""The scene in a lab guest: a CDMI server with real iSCSI targets, the daemon configured for it, a libvirt domain."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.lab.guest import Guest
+
+URL = "https://127.0.0.1:8443/cdmi"
+STATE = "/var/lib/cdmi-server"
+USER, PASSWORD = "one", "correct horse"
+SERIAL = "/var/log/libvirt/qemu/{}.serial"
+LUN_SIZE = 32 << 20
+
+CONFIG = f"""\
+[socket]
+group = "cdmi-attach"
+
+[[server]]
+url = "{URL}/"
+aliases = ["store.example.org"]
+user = "{USER}"
+password_file = "/etc/cdmi-attach/server.password"
+ca_file = "/etc/cdmi-attach/server-ca.pem"
+storage_networks = ["127.0.0.0/8"]
+"""
+
+DOMAIN = """\
+<domain type='qemu'>
+  <name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os>
+  <on_reboot>destroy</on_reboot>
+  <devices>
+    <controller type='scsi' model='virtio-scsi'/>
+    <controller type='usb' model='none'/>
+    <serial type='file'><source path='{serial}'/><target port='0'/></serial>
+    <memballoon model='none'/>
+    {disk}
+  </devices>
+</domain>
+"""
+
+
+@dataclass(frozen=True)
+class Lun:
+    """A LUN container on the server, and the source that attaches it."""
+
+    name: str
+    object_id: str
+    wwid: str
+    target: str
+
+    @property
+    def source(self) -> str:
+        return f"cdmi://127.0.0.1:8443/cdmi_objectid/{self.object_id}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A guest with everything on it. Every call is a conversation with the real parts: curl, virsh, systemctl."""
+
+    guest: Guest
+
+    def set(self) -> "Stage":
+        """Start the server and give the daemon its configuration."""
+        self.guest.write("/etc/cdmi-attach/server.password", PASSWORD)
+        self.start_server()
+        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG)
+        self.guest.run(
+            f"cp {STATE}/tls/ca.pem /etc/cdmi-attach/server-ca.pem && "
+            "chown root:cdmi-attach /etc/cdmi-attach/* && chmod 0640 /etc/cdmi-attach/* && "
+            "systemctl start cdmi-attachd.socket cdmi-attach-helperd.socket && systemctl restart cdmi-attachd.service"
+        )
+        return self
+
+    def start_server(self, *more: str) -> None:
+        """The CDMI server as a service of its own, with LIO targets on two portals."""
+        portals = [word for ip in ("127.0.0.1", "127.0.0.2") for word in ("--portal", ip)]
+        command = [
+            *("/usr/bin/python3", "-m", "tests.cdmi_server", "--state", STATE, "--listen", "127.0.0.1:8443"),
+            *(
+                "--targets",
+                "lio",
+                *portals,
+                "--user",
+                USER,
+                "--password-file",
+                "/etc/cdmi-attach/server.password",
+                *more,
+            ),
+        ]
+        unit = ["--unit=cdmi-server", "--service-type=notify", "--property=WorkingDirectory=/opt/cdmi-attach"]
+        self.guest.run(f"mkdir -p {STATE}")
+        self.guest.run(["systemd-run", "--quiet", *unit, *command])
+
+    def cdmi(self, method: str, path: str, body: Any = None, *, kind: str = "container") -> Any:
+        """One CDMI request by curl. Returns the JSON of the answer, None where there is none."""
+        words = [*self._curl(method, path), "-H", "X-CDMI-Specification-Version: 1.1.1"]
+        if body is not None:
+            words += ["-H", f"Content-Type: application/cdmi-{kind}", "--data-binary", "@-"]
+        answer = self.guest.run(words, input="" if body is None else json.dumps(body)).stdout
+        return json.loads(answer) if answer.strip() else None
+
+    def write_blocks(self, path: str, data: bytes) -> None:
+        """Put bytes at the start of a LUN (or a value into a data object) by plain HTTP."""
+        hexed = data.rstrip(b"\0").hex()
+        fill = f"import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()).ljust({len(data)}, bytes(1)))"
+        self.guest.run(
+            f"python3 -c '{fill}' | {shlex.join([*self._curl('PUT', path), '--data-binary', '@-'])}", input=hexed
+        )
+
+    def make_lun(
+        self,
+        name: str,
+        *,
+        target: str = "",
+        size: int = LUN_SIZE,
+        permissions: Sequence[str] = (),
+        content: bytes = b"",
+    ) -> Lun:
+        """A LUN container on the server; with `target`, beside others on that target."""
+        metadata = {"cdmi_assignedsize": str(size)} | ({"x_target": target} if target else {})
+        exports = {"Network/iSCSI": {"permissions": list(permissions)}}
+        made = self.cdmi("PUT", f"/{name}/", {"metadata": metadata, "exports": exports})
+        if content:
+            self.write_blocks(f"/{name}/", content)
+        export = self.export(name)
+        wwid = export["logical_unit_name"].lower().replace("0x", "naa.")
+        return Lun(name, made["objectID"], wwid, export["target_identifier"].partition(",")[0])
+
+    def export(self, name: str) -> Mapping[str, Any]:
+        """The iSCSI export of a LUN, as the server tells it."""
+        answer = self.cdmi("GET", f"/{name}/?exports")
+        entry: Mapping[str, Any] = answer["exports"]["Network/iSCSI"]
+        return entry
+
+    def swap(self, one: str, other: str) -> None:
+        """Exchange what answers at two LUNs' numbers, behind everybody's back."""
+        words = [*self._curl("POST", "/.admin/swap", root=False), "-H", "Content-Type: application/json", "-d", "@-"]
+        self.guest.run(words, input=json.dumps({"uri_a": f"/{one}/", "uri_b": f"/{other}/"}))
+
+    def _curl(self, method: str, path: str, *, root: bool = True) -> list[str]:
+        base = URL if root else URL.removesuffix("/cdmi")
+        ca = f"{STATE}/tls/ca.pem"
+        return [
+            "curl",
+            "-sS",
+            "--fail-with-body",
+            "--cacert",
+            ca,
+            "-u",
+            f"{USER}:{PASSWORD}",
+            "-X",
+            method,
+            base + path,
+        ]
+
+    def attach(self, name: str, source: str, *more: str) -> str:
+        """`cdmi-attach attach`. Returns what it prints: the link."""
+        return self.guest.run(["cdmi-attach", "attach", source, "--name", name, *more]).stdout.strip()
+
+    def detach(self, name: str) -> None:
+        """`cdmi-attach detach`."""
+        self.guest.run(["cdmi-attach", "detach", name])
+
+    def api(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request on the daemon's socket by curl. Returns status and JSON (None where there is none)."""
+        words = ["curl", "-sS", "--unix-socket", "/run/cdmi-attach/control.sock", "-X", method, "-w", "\n%{http_code}"]
+        if body is not None:
+            words += ["-H", "Content-Type: application/json", "--data-binary", "@-"]
+        done = self.guest.run([*words, f"http://localhost{path}"], input="" if body is None else json.dumps(body))
+        text, _, status = done.stdout.rpartition("\n")
+        return int(status), json.loads(text) if text.strip() else None
+
+    def status(self, name: str) -> Any:
+        """An attachment as the API shows it."""
+        status, view = self.api("GET", f"/v1/attachments/{name}")
+        assert status == 200, view
+        return view
+
+    def start_domain(self, name: str, *, disk: str = "", paused: bool = True) -> None:
+        """A libvirt domain without an operating system, that boots from the first disk it has."""
+        self.guest.write(f"/root/{name}.xml", DOMAIN.format(name=name, serial=SERIAL.format(name), disk=disk))
+        self.guest.run(f"virsh -q create /root/{name}.xml{' --paused' if paused else ''}", timeout_s=180)
+
+    def boot_line(self, name: str, wanted: str, *, timeout_s: int = 60) -> str:
+        """Wait until the domain prints a line on its serial port that has `wanted` in it, and return that line."""
+        log = SERIAL.format(name)
+        line = f"timeout {timeout_s} tail -n +1 -F {log} 2>/dev/null | grep -m 1 -a {shlex.quote(wanted)}"
+        return self.guest.run(f"bash -c {shlex.quote(line)}", timeout_s=timeout_s + 30).stdout.strip()
+
+    def inventory(self) -> str:
+        """What this host has of sessions, records, SCSI disks, links, claims and domains, by other people's tools."""
+        return self.guest.run(
+            "echo '# iscsiadm -m session'; iscsiadm -m session 2>&1; "
+            "echo '# iscsiadm -m node'; iscsiadm -m node 2>&1; "
+            "echo '# lsblk -S'; lsblk -S -n -o NAME,TRAN,WWN; "
+            "echo '# links'; find /dev/cdmi-attach /run/cdmi-attach/disk /run/cdmi-attach/claim -mindepth 1 "
+            "! -type d 2>/dev/null; echo '# virsh'; for d in $(virsh -q list --name); do virsh -q domblklist $d; done; "
+            "echo '# targetcli'; targetcli sessions list 2>/dev/null"
+        ).stdout
