@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from tests.lab.snapshot import Snapshot, ensure_snapshot
 
 PUSHED = ("tests", "agent", "attachers", "pyproject.toml")
 LAN = "10.77.0.{}"
-IDENTITY_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,17 @@ def restore(place: Place, record: Record, snapshot: Snapshot) -> Guest:
     write_record(place, record)
     guest = Guest(record.name, place)
     guest.connect(record.port, snapshot.boot.image / "id_ed25519")
-    guest.push_all(CHECKOUT, PUSHED, "/opt/cdmi-attach")
+    become = become_line(record)
+    guest.push_all(CHECKOUT, PUSHED, "/opt/cdmi-attach", before=f"{become} < /dev/null")
+    return guest
+
+
+def become_line(record: Record) -> str:
+    """The shell line that gives a restored guest its identity and the time."""
     who = identity(record.name)
     args = [who.hostname, f"{time.time():.3f}", who.machine_id, who.iqn, who.host_uuid, who.mac_seed]
     script = (RECIPE / "identity.sh").read_text()
-    guest.run(["sh", "-s", *args, LAN.format(record.slot)], input=script, timeout_s=IDENTITY_S)
-    return guest
+    return shlex.join(["sh", "-c", script, "identity.sh", *args, LAN.format(record.slot)])
 
 
 def down(cache: Cache, name: str) -> bool:

@@ -28,6 +28,8 @@ UserKnownHostsFile /dev/null
 GlobalKnownHostsFile /dev/null
 LogLevel ERROR
 BatchMode yes
+KexAlgorithms curve25519-sha256
+HostKeyAlgorithms ssh-ed25519
 ConnectTimeout 30
 ControlPath ssh.sock
 """
@@ -106,15 +108,15 @@ class Guest:
         path = PurePosixPath(target, source.name) if target.endswith("/") else PurePosixPath(target)
         self._unpack(str(path.parent), lambda tar: tar.add(source, arcname=path.name, filter=plain))
 
-    def push_all(self, top: Path, names: Sequence[str], target: str) -> None:
-        """Replace files and folders `names` below `target` by those of `top`, in one go."""
+    def push_all(self, top: Path, names: Sequence[str], target: str, *, before: str = "true") -> None:
+        """Replace files and folders `names` below `target` by those of `top`, after the shell line `before`."""
 
         def fill(tar: tarfile.TarFile) -> None:
             for name in names:
                 if (top / name).exists():
                     tar.add(top / name, arcname=name, filter=plain)
 
-        self._unpack(target, fill, before=f"cd {shlex.quote(target)} && rm -rf {shlex.join(names)}")
+        self._unpack(target, fill, before=f"({before}) && cd {shlex.quote(target)} && rm -rf {shlex.join(names)}")
 
     def pull(self, source: str, target: Path) -> None:
         """Copy the guest's file or folder `source` to `target` (into it, if it is a folder and `source` a file)."""
@@ -147,7 +149,7 @@ class Guest:
                 ssh.stdin.close()
             said = ssh.stderr.read().decode(errors="replace")
         if ssh.returncode != 0:
-            raise LabError(f"cannot write {target} in the guest {self.name}:\n{said}")
+            raise LabError(f"writing {target} in the guest {self.name} failed with status {ssh.returncode}:\n{said}")
 
 
 def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

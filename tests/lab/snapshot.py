@@ -25,6 +25,7 @@ STOP_PROJECT = """\
 set -e
 systemctl list-units --plain --no-legend --state=active 'cdmi-attach*.service' | cut -d ' ' -f 1 > /etc/cdmi-lab/units
 [ ! -s /etc/cdmi-lab/units ] || xargs -a /etc/cdmi-lab/units systemctl stop
+systemctl --quiet stop iscsid.service libvirtd.service virtlogd.service
 sync
 """
 

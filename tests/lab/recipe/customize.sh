@@ -25,7 +25,7 @@ chroot "$root" depmod "${modules##*/}"
 # What a lab never needs, or what must begin with the tests and not with the boot.
 chroot "$root" systemctl --quiet mask lldpad.service fcoe-utils.service networking.service \
     open-iscsi.service systemd-networkd-wait-online.service getty@tty1.service serial-getty@ttyS0.service \
-    e2scrub_all.timer e2scrub_reap.service fstrim.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+    e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-tmpfiles-clean.timer logrotate.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     libvirt-guests.service systemd-pstore.service nfs-blkmap.service
 for unit in multipathd.service multipathd.socket rtslib-fb-targetctl.service targetclid.socket nfs-server.service \
     iscsid.service libvirtd.service virtlockd.service blk-availability.service; do
