@@ -59,6 +59,8 @@ class _Scanner:
         if is_array:
             self._counts[path] = self._counts.get(path, 0) + 1
             self._lines.setdefault(path, line)
+        for length in range(1, len(keys)):
+            self._note(self._resolve(keys[:length]), line)
         return self._note(self._resolve(keys), line)
 
     def _resolve(self, keys: Path) -> Path:
