@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from agent.cdmi.answers import Answer, refused, unreachable
@@ -78,7 +79,7 @@ class Wire:
         except TimeoutError as error:
             reason = str(error) or f"no complete answer within {limits.total_s:g} s"
             raise unreachable(server, reason, status=504) from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             raise unreachable(server, str(error) or type(error).__name__, status=502) from None
 
     async def _in_some_version(self, peer: _Peer, method: str, url: str, body: bytes | None) -> Answer:

@@ -1,0 +1,48 @@
+"""The CDMI client: what the engine asks of CDMI servers, see `agent.model.Cdmi`."""
+
+from collections.abc import Sequence
+
+from agent.cdmi import networks, sources
+from agent.cdmi.grants import Change, make
+from agent.cdmi.resolve import resolve
+from agent.cdmi.server import Server
+from agent.cdmi.wire import Limits, Wire
+from agent.model import Resolved
+
+
+class CdmiClient:
+    """Talks to the configured servers and to no others; makes its connections when they are needed.
+
+    `protocols` are those enabled on this host. Nothing is cached but connections: each call reads anew.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        protocols: Sequence[str],
+        resolver: networks.Resolver | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._servers = tuple(servers)
+        self._protocols = tuple(protocols)
+        self._resolver = resolver or networks.look_up
+        self._wire = Wire(limits or Limits())
+
+    async def resolve(self, source: str) -> Resolved:
+        """See `agent.model.Cdmi`."""
+        return await resolve(
+            self._wire, source, servers=self._servers, protocols=self._protocols, resolver=self._resolver
+        )
+
+    async def grant(self, uri: str, key: str, initiator: str) -> None:
+        """See `agent.model.Cdmi`. An entry without `permissions` is open to anybody: nothing to do."""
+        await make(self._wire, Change(sources.parse(uri, self._servers), key, initiator, present=True))
+
+    async def revoke(self, uri: str, key: str, initiator: str) -> None:
+        """See `agent.model.Cdmi`."""
+        await make(self._wire, Change(sources.parse(uri, self._servers), key, initiator, present=False))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._wire.close()

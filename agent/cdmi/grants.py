@@ -1,0 +1,158 @@
+"""This host's place in the `permissions` of one export entry.
+
+CDMI has no ETag and no conditional write, and a write replaces the list: two hosts that write at the same moment can
+lose each other's change. So every write follows its read at once, and is read back until it has been seen more often
+than another's write can be under way; whoever finds its change gone makes it again. This narrows the race, and cannot
+close it: a writer that is slower than our reading back can still undo what we have seen, so a refused login is a
+reason to grant again.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.cdmi.answers import NOT_THIS_WAY, refused
+from agent.cdmi.exports import names_in, path_of
+from agent.cdmi.sources import Location
+from agent.cdmi.text import shown
+from agent.cdmi.wire import Wire
+from attachers.problems import Code, Problem
+
+TRIES = 5
+CONFIRMATIONS = 2
+_SERVERS_OWN = frozenset(
+    {
+        "target_identifier",
+        "logical_unit_number",
+        "logical_unit_name",
+        "portals",
+        "active",
+        "server_addresses",
+        "last_problems",
+        "state_determined_time",
+    }
+)
+"""What only servers write: CDMI 1.1 clause 13.7, 2.0 clause 13.5, and the draft of 3.0."""
+Entries = Mapping[str, Mapping[str, Any]]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One name to be in (`present`) or out of the permissions of one entry of the object at `location`."""
+
+    location: Location
+    key: str
+    name: str
+    present: bool
+
+    def is_made(self, names: tuple[str, ...]) -> bool:
+        """Whether the permissions are as wanted; names are compared without case."""
+        return (self.name.casefold() in _folded(names)) == self.present
+
+    def applied(self, names: tuple[str, ...]) -> list[str]:
+        """The permissions as wanted: all others stay, in their order."""
+        others = [name for name in names if name.casefold() != self.name.casefold()]
+        return [*names, self.name] if self.present else others
+
+
+async def make(wire: Wire, change: Change) -> None:
+    """Read, write, read back, and again while another writer undoes it. Raises `Problem`."""
+    for _ in range(TRIES):
+        before = await _read(wire, change.location)
+        names = _names(change, before)
+        if before is None or names is None or change.is_made(names):
+            return
+        await _write(wire, change, before, names)
+        if await _stands(wire, change, before):
+            return
+        log.info("permissions of %s changed under us, again", change.location.url)
+    raise refused(
+        change.location.server,
+        f"{path_of(change.key)}.permissions of {change.location.url} did not keep our change in {TRIES} tries",
+        hint="another writer, or a server that ignores the change: see its log, then try again",
+    )
+
+
+def _names(change: Change, entries: Entries | None) -> tuple[str, ...] | None:
+    """The entry's permissions; None where nothing is to be done: anybody may, or what is to be revoked is gone."""
+    entry = None if entries is None else entries.get(change.key)
+    url = change.location.url
+    if entry is None:
+        if not change.present:
+            return None
+        what = url if entries is None else f"{path_of(change.key)} of {url}"
+        raise Problem(Code.NOT_FOUND, f"{shown(what, 400)} is there no more", hint="resolve the source again")
+    found = entry.get("permissions")
+    if found is None:
+        return None
+    names = names_in(found)
+    if names is None:
+        what = f"{path_of(change.key)}.permissions of {url} is not a list of names: {ascii(found)[:120]}"
+        raise refused(change.location.server, what, hint="let the server's administrator correct it")
+    return names
+
+
+async def _read(wire: Wire, location: Location) -> Entries | None:
+    """The entries of `exports`; None where there is no such object."""
+    server = location.server
+    answer = await wire.get(server, location.url, fields=("exports",))
+    members = {} if answer.status in NOT_THIS_WAY else answer.members()
+    if "exports" not in members:
+        answer = await wire.get(server, location.url)
+        if answer.status == 404:
+            return None
+        members = answer.members()
+    found = members.get("exports")
+    entries = found if isinstance(found, dict) else {}
+    return {key: entry for key, entry in entries.items() if isinstance(entry, dict)}
+
+
+async def _write(wire: Wire, change: Change, entries: Entries, names: tuple[str, ...]) -> None:
+    """Write the field with every entry in it, since servers replace it as a whole; of each only what clients may."""
+    writable = {
+        key: {name: value for name, value in entry.items() if name not in _SERVERS_OWN}
+        for key, entry in entries.items()
+    }
+    writable[change.key]["permissions"] = change.applied(names)
+    body = json.dumps({"exports": writable}).encode()
+    answer = await wire.update(change.location.server, change.location.url, body, fields=("exports",))
+    if answer.status == 404 and not change.present:
+        return
+    answer.check()
+
+
+async def _stands(wire: Wire, change: Change, before: Entries) -> bool:
+    """Whether our change is there, and nothing that was there before is lost, however often we look."""
+    for _ in range(CONFIRMATIONS):
+        after = await _read(wire, change.location)
+        names = _names(change, after)
+        if after is None or names is None:
+            return True
+        _check_entries(change, before, after)
+        if not change.is_made(names) or _lost(change, before, after):
+            return False
+    return True
+
+
+def _check_entries(change: Change, before: Entries, after: Entries) -> None:
+    missing = sorted(before.keys() - after.keys())
+    if missing:
+        what = f"{path_of(missing[0])} of {change.location.url} is gone since its neighbour's permissions were written"
+        raise refused(change.location.server, what, hint="make that export on the server again; is it a server's bug?")
+
+
+def _lost(change: Change, before: Entries, after: Entries) -> frozenset[str]:
+    """The names of others that an entry had before, and has no more."""
+    lost: frozenset[str] = frozenset()
+    for key, entry in before.items():
+        had, has = names_in(entry.get("permissions")), names_in(after[key].get("permissions"))
+        if had is not None and has is not None:
+            lost |= _folded(had) - _folded(has)
+    return lost - {change.name.casefold()}
+
+
+def _folded(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.casefold() for name in names)
