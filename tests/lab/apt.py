@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.lab.errors import LabError
 
 ETC_APT = Path("/etc/apt")
+DEBIAN_SUFFIXES = ("", "-updates", "-security", "/updates")
 ONE_LINE = re.compile(r"^(?P<head>deb\s+(?:\[[^]]*\]\s+)?\S+\s+)(?P<suite>\S+)(?P<rest>.*)$")
 
 
@@ -23,7 +24,7 @@ def machine_release() -> str:
 def sources(release: str, *, etc: Path = ETC_APT, own: str | None = None) -> dict[str, str]:
     """File name -> content of the sources that carry `release`.
 
-    Only suites of the machine's own release (`own`) are kept, renamed to `release`; third parties' are left out.
+    Only Debian's suites of the machine's own release (`own`) are kept, renamed to `release`.
     """
     own = machine_release() if own is None else own
     kept: dict[str, str] = {}
@@ -48,8 +49,9 @@ def narrow_deb822(text: str, own: str, release: str) -> str:
     without_comments = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", without_comments):
         fields = re.search(r"^Suites:(.*)$", stanza, re.MULTILINE)
+        main = re.search(r"^Components:.*\bmain\b", stanza, re.MULTILINE)
         disabled = re.search(r"^Enabled:\s*no\s*$", stanza, re.MULTILINE | re.IGNORECASE)
-        if fields is None or disabled or not re.search(r"^Types:.*\bdeb\b(?!-)", stanza, re.MULTILINE):
+        if fields is None or disabled or not main or not re.search(r"^Types:.*\bdeb\b(?!-)", stanza, re.MULTILINE):
             continue
         suites = [renamed for suite in fields[1].split() if (renamed := rename(suite, own, release))]
         if suites:
@@ -62,15 +64,15 @@ def narrow_one_line(text: str, own: str, release: str) -> str:
     kept = []
     for line in text.splitlines():
         found = ONE_LINE.match(line.strip())
-        if found and (suite := rename(found["suite"], own, release)):
+        if found and "main" in found["rest"].split() and (suite := rename(found["suite"], own, release)):
             kept.append(f"{found['head']}{suite}{found['rest']}\n")
     return "".join(kept)
 
 
 def rename(suite: str, own: str, release: str) -> str:
     """bookworm-updates -> trixie-updates; bookworm/updates too; empty for a suite of somebody else."""
-    base, mark, rest = re.match(r"([^-/]*)([-/]?)(.*)", suite).groups()  # type: ignore[union-attr]
-    return f"{release}{mark}{rest}" if base == own and rest != "backports" else ""
+    suffix = suite.removeprefix(own)
+    return release + suffix if suite.startswith(own) and suffix in DEBIAN_SUFFIXES else ""
 
 
 def acquire_options() -> list[str]:

@@ -32,11 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--name", default=argparse.SUPPRESS, help="which guest (default: lab)")
-    common.add_argument("--release", choices=RELEASES, default=argparse.SUPPRESS, help="Debian release of the guest")
-    top = argparse.ArgumentParser(prog="lab", parents=[common], description="A real kernel for the host tests, in QEMU.")
-    top.set_defaults(name="lab", release=RELEASES[0])
+    common, first = common_options(), common_options("lab", RELEASES[0])
+    top = argparse.ArgumentParser(prog="lab", parents=[first], description="A real kernel for the host tests, in QEMU.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[Options], int], help: str) -> argparse.ArgumentParser:
@@ -57,6 +54,14 @@ def parser() -> argparse.ArgumentParser:
     command("down", down, "end the guest and forget it")
     command("status", status, "show the guests")
     return top
+
+
+def common_options(name: str = argparse.SUPPRESS, release: str = argparse.SUPPRESS) -> argparse.ArgumentParser:
+    """The options that may stand before or after the command; only those before it have a default."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--name", default=name, help="which guest (default: lab)")
+    common.add_argument("--release", choices=RELEASES, default=release, help="Debian release of the guest")
+    return common
 
 
 def guarded(argv: list[str]) -> list[str]:

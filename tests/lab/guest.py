@@ -69,7 +69,12 @@ class Guest:
         return [tool("ssh"), "-F", "ssh_config", "-T", "guest", command]
 
     def run(
-        self, command: str | Sequence[str], *, check: bool = True, timeout_s: float = COMMAND_S, input: str | None = None
+        self,
+        command: str | Sequence[str],
+        *,
+        check: bool = True,
+        timeout_s: float = COMMAND_S,
+        input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell line, or an argv, as root in the guest.
 
@@ -78,16 +83,23 @@ class Guest:
         line = command if isinstance(command, str) else shlex.join(command)
         try:
             done = subprocess.run(
-                self.argv(line), cwd=self.place.folder, input=input or "", text=True, capture_output=True, timeout=timeout_s
+                self.argv(line),
+                cwd=self.place.folder,
+                input=input or "",
+                text=True,
+                capture_output=True,
+                timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as late:
-            raise LabError(f"{line}\nhad not ended in the guest after {timeout_s:.0f} s:\n{late.stdout}") from None
+            raise LabError(f"{line}\nhad not ended in the guest after {timeout_s:.0f} s:\n{late.stdout!r}") from None
         if check and done.returncode != 0:
             said = f"{done.stdout[-4000:]}{done.stderr[-4000:]}"
             raise LabError(f"{line}\nended with status {done.returncode} in the guest:\n{said}")
         return done
 
-    def python(self, source: str, *, timeout_s: float = COMMAND_S, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def python(
+        self, source: str, *, timeout_s: float = COMMAND_S, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run Python source with the guest's own interpreter, in the pushed checkout."""
         return self.run("cd /opt/cdmi-attach && exec python3 -", input=source, timeout_s=timeout_s, check=check)
 

@@ -23,7 +23,7 @@ class Identity:
     host_uuid: str
     """libvirt's."""
     mac_seed: str
-    """The first five bytes of MAC addresses made in this guest, with colons; a WWPN of software FCoE is 0x2000 + MAC."""
+    """The first five bytes of MAC addresses made in this guest, with colons; software FCoE's WWPN is 0x2000 + MAC."""
 
 
 def checked_name(name: str) -> str:

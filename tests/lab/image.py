@@ -130,7 +130,9 @@ def make_disk(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as top, (folder / "root.tar").open("rb") as tar:
             run(["sh", "-c", script, "sh", top, str(disk)], stdin=tar.fileno())
         return
-    outer = 'top=$(mktemp -d); trap "rm -rf $top" EXIT; mkdir "$top/r"; sh -c "$1" sh "$top/r" "$top/d" >&2; cat "$top/d"'
+    outer = (
+        'top=$(mktemp -d); trap "rm -rf $top" EXIT; mkdir "$top/r"; sh -c "$1" sh "$top/r" "$top/d" >&2; cat "$top/d"'
+    )
     with (folder / "root.tar").open("rb") as tar, disk.open("wb") as out:
         helper = [tool("mmdebstrap"), "--unshare-helper", "sh", "-c", outer, "sh", script]
         subprocess.run(helper, stdin=tar, stdout=out, check=True)
@@ -138,7 +140,11 @@ def make_disk(folder: Path) -> None:
 
 
 def run(
-    command: Sequence[str], *, env: dict[str, str] | None = None, log: Path | None = None, stdin: int = subprocess.DEVNULL
+    command: Sequence[str],
+    *,
+    env: dict[str, str] | None = None,
+    log: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> None:
     """Run a build step; on failure raise LabError with the end of what it said (kept in `log` when given)."""
     done = subprocess.run(command, env=env, stdin=stdin, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -126,7 +126,7 @@ def wait_ready(place: Place, *, timeout_s: float) -> None:
 
 
 def save(place: Place, state: Path) -> None:
-    """Stop the machine, write its devices' state to `state`, and end it. Memory stays in its file, disk in its qcow2."""
+    """Stop the machine, write its devices' state to `state`, end it. Memory stays in its file, disk in its qcow2."""
     with Monitor(place.monitor) as monitor:
         monitor.execute("stop")
         set_capabilities(monitor)

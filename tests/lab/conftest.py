@@ -1,0 +1,113 @@
+"""Lab tests: guests as fixtures, what is kept when one fails, and when these tests run at all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.lab import fleet
+from tests.lab.cache import CHECKOUT, LAB, locked, open_cache
+from tests.lab.errors import LabError
+from tests.lab.guest import Guest
+
+RELEASE = "bookworm"
+EVIDENCE = {
+    "journal.txt": "journalctl -b --no-pager",
+    "dmesg.txt": "dmesg",
+    "units.txt": "systemctl --no-pager --failed",
+}
+NewGuest = Callable[[str], Guest]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "lab: needs a guest; runs when tests/lab, or -m lab, is asked for")
+    config.addinivalue_line("markers", "lab_plain: this module's guests come without the project installed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs a guest, and leave it out unless it was asked for."""
+    for item in items:
+        if LAB in item.path.parents and "new_guest" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lab)
+    if asked_for(config):
+        return
+    left_out = [item for item in items if item.get_closest_marker("lab")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def asked_for(config: pytest.Config) -> bool:
+    """Was a path in tests/lab, or the marker, on the command line?"""
+    paths = [(config.invocation_params.dir / arg.split("::")[0]).resolve() for arg in config.invocation_params.args]
+    return "lab" in config.option.markexpr or any(LAB in (path, *path.parents) for path in paths)
+
+
+@pytest.fixture(scope="session")
+def lab_run() -> Iterator[None]:
+    """One test run at a time has the guests of a cache."""
+    with locked(open_cache().root / "pytest.lock", waiting_for="the test guests"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def new_guest(request: pytest.FixtureRequest, lab_run: None) -> Iterator[NewGuest]:
+    """A function that brings up a fresh guest of a given name, for tests with several; all end with the module."""
+    cache = open_cache()
+    plain = request.node.get_closest_marker("lab_plain") is not None
+    with ExitStack() as stack:
+
+        def bring_up(name: str) -> Guest:
+            stack.callback(fleet.down, cache, name)
+            return fleet.up(cache, name, RELEASE, base=plain)
+
+        yield bring_up
+
+
+@pytest.fixture(scope="module")
+def guest(new_guest: NewGuest) -> Guest:
+    """A fresh guest for this module."""
+    return new_guest("test")
+
+
+@pytest.fixture
+def fresh_guest(new_guest: NewGuest) -> Guest:
+    """A fresh guest for this test."""
+    return new_guest("test-fresh")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and item.get_closest_marker("lab"):
+        folder = CHECKOUT / "build" / "lab-failures" / re.sub(r"[^\w.-]+", "_", item.nodeid)
+        save_evidence(folder)
+        report.sections.append(("lab", f"journal, dmesg and console of the guests: {folder}"))
+    return report
+
+
+def save_evidence(folder: Path) -> None:
+    """Copy what the test guests have to say; never raises for a guest that is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    cache = open_cache()
+    for record in fleet.records(cache):
+        place = fleet.place_of(cache, record.name)
+        target = folder / record.name
+        target.mkdir(parents=True)
+        for log in ("serial.log", "qemu.log", "ssh.log"):
+            if (place.folder / log).exists():
+                shutil.copy(place.folder / log, target)
+        try:
+            running = fleet.find(cache, record.name)
+            for name, command in EVIDENCE.items():
+                (target / name).write_text(running.run(command, check=False, timeout_s=30).stdout)
+        except LabError as error:
+            print(f"{record.name}: {error}", file=sys.stderr)
