@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from agent.host.simulated_san import San
 
@@ -52,7 +53,7 @@ class Kernel:
 
     san: San
     initiator: str = INITIATOR
-    boot: int = 1
+    boot_id: str = field(default_factory=lambda: str(uuid4()))
     records: dict[tuple[str, str], str] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -62,11 +63,6 @@ class Kernel:
     last_sid: int = 0
     last_host: int = 2
     last_node: int = 0
-
-    @property
-    def boot_id(self) -> str:
-        """As in /proc/sys/kernel/random/boot_id."""
-        return f"00000000-0000-4000-8000-{self.boot:012d}"
 
     def devices(self) -> Iterator[tuple[Session, Device]]:
         """Every SCSI device, with its session."""
@@ -123,7 +119,7 @@ class Kernel:
 
     def reboot(self) -> None:
         """Forget what lives in memory and /run; keep iscsid's records and the domains' names."""
-        self.boot += 1
+        self.boot_id = str(uuid4())
         self.sessions.clear()
         self.links.clear()
         self.device_links.clear()

@@ -72,7 +72,7 @@ def _log_in(kernel: Kernel, step: Login) -> None:
     if kernel.session(step.target, step.portal):
         return
     if (step.target, step.portal) not in kernel.records:
-        raise _refused(step, Code.NOT_FOUND, f"iscsid has no record of {step.target} at {step.portal}")
+        raise _refused(step, Code.UNAVAILABLE, f"iscsid has no record of {step.target} at {step.portal}")
     if step.portal in kernel.san.dead:
         raise _refused(step, Code.TARGET_TIMEOUT, f"{step.portal} did not answer within {LOGIN_LIMIT_S:.0f} s")
     if not kernel.san.shown(kernel.initiator, step.target, step.portal):
@@ -86,7 +86,7 @@ def _scan(kernel: Kernel, step: Scan) -> None:
     session = kernel.session(step.target, step.portal)
     if session is None or session.host != int(host):
         text = f"no session to {step.target} at {step.portal} has SCSI host {host}"
-        raise _refused(step, Code.NOT_FOUND, text)
+        raise _refused(step, Code.UNAVAILABLE, text)
     if step.hctl in session.devices:
         return
     kernel.claims.add(step.hctl)
@@ -110,7 +110,7 @@ def _verified(kernel: Kernel, step: Step, hctl: str, wwid: str) -> Device:
     """The device, once its INQUIRY has answered the wanted name."""
     found = kernel.device(hctl)
     if found is None or found[1].node is None:
-        raise _refused(step, Code.NOT_FOUND, f"there is no block device at {hctl}")
+        raise _refused(step, Code.UNAVAILABLE, f"there is no block device at {hctl}")
     identity = kernel.identity(*found)
     if identity != wwid:
         raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {identity or 'silent'}, not {wwid}")

@@ -1,0 +1,125 @@
+"""The record of what was created on this host: on disk before it exists, until it is verifiably gone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from sqlite3 import Connection
+
+from agent.store import Store, open_store
+
+
+class Kind(StrEnum):
+    """What can be created. A record outlives the kernel; the others go with it."""
+
+    RECORD = "record"
+    SESSION = "session"
+    DEVICE = "device"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing by its names.
+
+    A record or a session by target and portal, a device by these and hctl, a link by name and wwid; the rest is "".
+    """
+
+    kind: Kind
+    target: str = ""
+    portal: str = ""
+    hctl: str = ""
+    name: str = ""
+    wwid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing in the record.
+
+    `since` is when it was intended, in seconds of the host's clock, `sid` the session's number (its own, or of the
+    one that a device is on; None: not known yet), `confirmed` whether its creation has been seen through to its end.
+    """
+
+    thing: Thing
+    boot_id: str
+    since: float
+    sid: int | None = None
+    confirmed: bool = False
+
+
+MIGRATIONS = (
+    """
+    CREATE TABLE created (
+        kind TEXT NOT NULL, target TEXT NOT NULL, portal TEXT NOT NULL, hctl TEXT NOT NULL, name TEXT NOT NULL,
+        wwid TEXT NOT NULL, boot_id TEXT NOT NULL, since REAL NOT NULL, sid INTEGER, confirmed INTEGER NOT NULL,
+        PRIMARY KEY (kind, target, portal, hctl, name, wwid)
+    ) STRICT
+    """,
+)
+_WHERE = "kind = ? AND target = ? AND portal = ? AND hctl = ? AND name = ? AND wwid = ?"
+
+
+class Created:
+    """All rows in memory, written through to the store. Memory changes at once, in the order of the commits."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows = {row.thing: row for row in store.run_now(_read)}
+
+    @property
+    def rows(self) -> Mapping[Thing, Row]:
+        """What is in the record now."""
+        return self._rows
+
+    async def put(self, row: Row) -> None:
+        """Write a row; on disk when this returns. Raises `Problem` when it is not: then nothing may be created."""
+        known = row.thing in self._rows
+        try:
+            await self.change(put=(row,))
+        except BaseException:
+            if not known and self._rows.get(row.thing) is row:
+                del self._rows[row.thing]
+            raise
+
+    async def change(self, *, put: Iterable[Row] = (), drop: Iterable[Thing] = ()) -> None:
+        """Write rows and forget things that are verifiably gone, all in one transaction.
+
+        Raises `Problem` when the disk refuses.
+        """
+        rows = list(put)
+        self._rows.update({row.thing: row for row in rows})
+        gone = [thing for thing in drop if self._rows.pop(thing, None)]
+        if rows or gone:
+            await self._store.run(lambda db: _write(db, rows, gone))
+
+    async def check(self) -> None:
+        """Raises `Problem` when the record cannot be written."""
+        await self._store.run(lambda db: db.execute("SELECT count(*) FROM created").fetchone())
+
+    def close(self) -> None:
+        """Close the store and give up its ownership."""
+        self._store.close()
+
+
+def open_created(path: Path | str, *, inline: bool = False) -> Created:
+    """The record at `path`; see `open_store` for `inline` and for what it raises."""
+    return Created(open_store(path, MIGRATIONS, inline=inline))
+
+
+def _read(db: Connection) -> list[Row]:
+    columns = "kind, target, portal, hctl, name, wwid, boot_id, since, sid, confirmed"
+    return [
+        Row(Thing(Kind(kind), *names), boot_id, since, sid, bool(confirmed))
+        for kind, *names, boot_id, since, sid, confirmed in db.execute(f"SELECT {columns} FROM created")
+    ]
+
+
+def _write(db: Connection, rows: list[Row], gone: list[Thing]) -> None:
+    values = [(*_names(row.thing), row.boot_id, row.since, row.sid, int(row.confirmed)) for row in rows]
+    db.executemany("INSERT OR REPLACE INTO created VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    db.executemany(f"DELETE FROM created WHERE {_WHERE}", [_names(thing) for thing in gone])
+
+
+def _names(thing: Thing) -> tuple[str, ...]:
+    return (str(thing.kind), thing.target, thing.portal, thing.hctl, thing.name, thing.wwid)

@@ -1,0 +1,301 @@
+"""The guard before a host: it writes down what is created before it is, and lets nothing else be undone."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from agent.host.created import Created, Kind, Row, Thing
+from agent.host.guarded_judge import (
+    covers,
+    foreign,
+    host_session,
+    insist_on_canonical_names,
+    is_ours,
+    judge,
+    lock_of,
+    look_for,
+    mark,
+    sessions_of,
+    stands,
+    step_of,
+    thing_of,
+)
+from attachers.base import Host
+from attachers.problems import Code, Problem
+from attachers.sights import HostQuery, HostSight, IscsiQuery, IscsiSight, Query, Sight
+from attachers.steps import (
+    CreateRecord,
+    DeleteRecord,
+    Flush,
+    Login,
+    Logout,
+    Publish,
+    RemoveDevice,
+    Scan,
+    Step,
+    Unpublish,
+)
+
+log = logging.getLogger(__name__)
+STRAGGLE_S = 20.0
+"""How long after a helper's death a login (by iscsid) or a scan (by a stuck worker) may still come to its end."""
+
+
+class GuardedHost:
+    """A host that knows what was created on it. Call `recover` once, before anything else.
+
+    For every thing that a step creates: look; if it is there and not in the record, it is somebody else's, and is
+    left alone. Otherwise the intent is committed, the step taken, and its outcome looked at. A row goes only when its
+    thing has been seen to be gone, so that after a crash at any point there is a row for each thing of ours.
+    """
+
+    def __init__(self, raw: Host, created: Created, *, straggle_s: float = STRAGGLE_S) -> None:
+        self._raw = raw
+        self._created = created
+        self._straggle_s = straggle_s
+        self._boot_id = ""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._held: set[str] = set()
+        self._looking: dict[object, set[str]] = {}
+        self._limbo: dict[Thing, float] = {}
+        self._seen: set[str] = set()
+        self._removed: set[str] = set()
+
+    async def recover(self) -> None:
+        """Compare the record with the host: what a reboot or a crash has voided is dropped, the rest stays ours.
+
+        Raises `Problem` (`unavailable`) when the host cannot even tell its boot id.
+        """
+        host = await self._raw.observe(HostQuery())
+        assert isinstance(host, HostSight)
+        self._boot_id = host.boot_id
+        rows = list(self._created.rows.values())
+        void = [r.thing for r in rows if r.thing.kind is not Kind.RECORD and r.boot_id != host.boot_id]
+        await self._created.change(drop=void)
+        self._limbo = {
+            row.thing: row.since + self._straggle_s
+            for row in rows
+            if row.thing.kind in (Kind.SESSION, Kind.DEVICE) and not row.confirmed and row.since <= self.now()
+        }
+        for thing in list(self._created.rows):
+            try:
+                await self._look(thing)
+            except Problem as problem:
+                log.warning("cannot compare %s with the host, it stays in the record: %s", thing, problem.detail)
+
+    async def observe(self, query: Query) -> Sight:
+        if not isinstance(query, IscsiQuery):
+            return await self._raw.observe(query)
+        self._insist_on_recovery()
+        look = object()
+        touched = self._looking[look] = set(self._held)  # what a step works on meanwhile is not judged by this look
+        try:
+            sight = await self._raw.observe(query)
+        finally:
+            del self._looking[look]
+        assert isinstance(sight, IscsiSight)
+        covered = [row for row in self._created.rows.values() if covers(query, row.thing)]
+        await self._settle([row for row in covered if lock_of(row.thing) not in touched | self._held], sight)
+        self._seen |= {path.hctl for path in sight.paths}
+        self._removed.difference_update(*(session.devices for session in sight.sessions))
+        return replace(mark(sight, self._created.rows), busy=sight.busy + self._unresolved(query))
+
+    async def act(self, step: Step, *, timeout_s: float) -> None:
+        insist_on_canonical_names(step)
+        match step:
+            case CreateRecord() | Login() | Scan() | Publish():
+                async with self._hold(lock_of(thing_of(step)), step, timeout_s):
+                    await self._create(step, timeout_s)
+            case Logout() | DeleteRecord():
+                async with self._hold(lock_of(thing_of(step)), step, timeout_s):
+                    await self._undo(step, thing_of(step), timeout_s)
+            case RemoveDevice(hctl=hctl):
+                async with self._hold(hctl, step, timeout_s):
+                    await self._remove(step, timeout_s)
+            case Unpublish(name=name):
+                async with self._hold(name, step, timeout_s):
+                    await self._unpublish(step, timeout_s)
+            case Flush(hctl=hctl):
+                self._insist_on_seen(hctl, step)
+                await self._raw.act(step, timeout_s=timeout_s)
+            case _:
+                await self._raw.act(step, timeout_s=timeout_s)
+
+    @property
+    def changes(self) -> int:
+        return self._raw.changes
+
+    async def changed(self, since: int, *, timeout_s: float) -> None:
+        now = self.now()
+        until_known = min((until - now for until in self._limbo.values() if until > now), default=timeout_s)
+        await self._raw.changed(since, timeout_s=min(timeout_s, until_known))
+
+    def now(self) -> float:
+        return self._raw.now()
+
+    async def check(self) -> None:
+        """Raises `Problem` when the record cannot be written."""
+        await self._created.check()
+
+    async def close(self) -> None:
+        await self._raw.close()
+        self._created.close()
+
+    # Creating.
+
+    async def _create(self, step: CreateRecord | Login | Scan | Publish, timeout_s: float) -> None:
+        thing = thing_of(step)
+        sight = await self._look(thing)
+        if isinstance(step, Publish):
+            self._insist_on_seen(step.hctl, step)
+            self._insist_on_own_link(step, sight)
+        elif thing not in self._created.rows and stands(thing, sight):
+            return
+        if isinstance(step, Login):
+            await self._finish_record(step, timeout_s)
+        if thing not in self._created.rows and not stands(thing, sight):
+            await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
+            self._removed.discard(thing.hctl)
+        try:
+            await self._raw.act(step, timeout_s=timeout_s)
+        except Problem:
+            with suppress(Problem):
+                await self._look(thing)
+            raise
+        if thing in self._created.rows:
+            await self._confirm(thing)
+
+    async def _finish_record(self, step: Login, timeout_s: float) -> None:
+        """A crash may have left a record of ours without our settings: write them again before they are used."""
+        create = CreateRecord(step.target, step.portal)
+        row = self._created.rows.get(thing_of(create))
+        if row and not row.confirmed:
+            await self._create(create, timeout_s)
+
+    async def _confirm(self, thing: Thing) -> None:
+        """The step succeeded: write down what came of it. A thing that does not show yet stays an intent."""
+        row = self._created.rows[thing]
+        if thing.kind is Kind.LINK or (thing.kind is Kind.SESSION and row.sid is None):
+            await self._look(thing, keep=thing)
+        elif not row.confirmed:
+            await self._created.put(replace(row, confirmed=True))
+
+    def _sid(self, step: Step, sight: IscsiSight) -> int | None:
+        """The session that a new device is on. Raises `Problem` when no session has that SCSI host."""
+        if not isinstance(step, Scan):
+            return None
+        session = host_session(step, sight)
+        if session is None:
+            text = f"no session to {step.target} at {step.portal} leads to {step.hctl} any more"
+            raise Problem(Code.UNAVAILABLE, text, hint="look again", step=step.describe())
+        return session.sid
+
+    def _insist_on_seen(self, hctl: str, step: Step) -> None:
+        """Only what a sight has shown as a path of an export is handed out or flushed, never a disk of this machine."""
+        if hctl not in self._seen and not any(thing.hctl == hctl for thing in self._created.rows):
+            raise Problem(
+                Code.UNAVAILABLE, f"{hctl} has not been looked at yet", hint="look again", step=step.describe()
+            )
+
+    def _insist_on_own_link(self, step: Publish, sight: IscsiSight) -> None:
+        """A link that somebody else made is never pointed elsewhere."""
+        if sight.link is not None and not self._links(step.name) and not stands(thing_of(step), sight):
+            raise foreign(step, f"the link {step.name} to {sight.link}")
+
+    # Undoing.
+
+    async def _undo(self, step: Logout | DeleteRecord, thing: Thing, timeout_s: float) -> None:
+        sight = await self._look(thing)
+        if thing not in self._created.rows:
+            if stands(thing, sight):
+                raise foreign(step, f"the {thing.kind} of {thing.target} at {thing.portal}")
+            return
+        if isinstance(step, Logout):
+            for session in sessions_of(thing, sight):
+                if not is_ours(session, sight, self._created.rows):
+                    raise foreign(step, f"session {session.sid} to {thing.target} at {thing.portal}")
+        await self._raw.act(step, timeout_s=timeout_s)
+        await self._look(thing)
+
+    async def _remove(self, step: RemoveDevice, timeout_s: float) -> None:
+        thing = next((t for t in self._created.rows if t.kind is Kind.DEVICE and t.hctl == step.hctl), None)
+        if thing is None:
+            if step.hctl in self._removed:
+                return
+            raise foreign(step, f"device {step.hctl}")
+        await self._look(thing)
+        if thing in self._created.rows:
+            await self._raw.act(step, timeout_s=timeout_s)
+            await self._look(thing)
+        if thing not in self._created.rows:
+            self._removed.add(step.hctl)
+
+    async def _unpublish(self, step: Unpublish, timeout_s: float) -> None:
+        sight = await self._look(Thing(Kind.LINK, name=step.name, wwid=step.wwid or ""))
+        mine = self._links(step.name)
+        if not mine:
+            if sight.link is not None:
+                raise foreign(step, f"the link {step.name} to {sight.link}")
+            return
+        wwids = {thing.wwid for thing in mine} - {t.wwid for t in self._created.rows if t.wwid and t.name != step.name}
+        await self._raw.act(step if step.wwid in wwids else Unpublish(step.name, None), timeout_s=timeout_s)
+        await self._look(mine[0])
+
+    def _links(self, name: str) -> list[Thing]:
+        return [thing for thing in self._created.rows if thing.kind is Kind.LINK and thing.name == name]
+
+    # Looking.
+
+    async def _look(self, thing: Thing, *, keep: Thing | None = None) -> IscsiSight:
+        """Look at one thing whose lock is held, and settle its rows; `keep` stays even when it does not show yet."""
+        query = look_for(thing)
+        sight = await self._raw.observe(query)
+        assert isinstance(sight, IscsiSight)
+        rows = [r for r in self._created.rows.values() if covers(query, r.thing) and lock_of(r.thing) == lock_of(thing)]
+        await self._settle(rows, sight, keep=keep)
+        return sight
+
+    async def _settle(self, rows: Iterable[Row], sight: IscsiSight, *, keep: Thing | None = None) -> None:
+        """Drop the rows of what is gone, unless something under way may still bring it; confirm what is found."""
+        verdict = judge(rows, sight)
+        lasting = {keep} | {thing for thing, until in self._limbo.items() if until > self.now()}
+        gone = [] if sight.busy else [thing for thing in verdict.gone if thing not in lasting]
+        for row in verdict.found:
+            self._limbo.pop(row.thing, None)
+        self._removed |= {thing.hctl for thing in gone if thing.hctl}
+        self._seen -= self._removed
+        await self._created.change(put=verdict.found, drop=gone)
+
+    def _insist_on_recovery(self) -> None:
+        if not self._boot_id:
+            raise Problem(Code.UNAVAILABLE, "the record of what was created has not been compared with the host yet")
+
+    def _unresolved(self, query: IscsiQuery) -> tuple[str, ...]:
+        """Logins and scans that were begun before a crash and may still come to something."""
+        return tuple(
+            f"{step_of(thing).describe()} (begun before the helper restarted)"
+            for thing, until in self._limbo.items()
+            if covers(query, thing) and thing in self._created.rows and until > self.now()
+        )
+
+    @asynccontextmanager
+    async def _hold(self, key: str, step: Step, timeout_s: float) -> AsyncIterator[None]:
+        """Take the lock of a resource, and tell every look that is under way that its answer may be old."""
+        self._insist_on_recovery()
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await lock.acquire()
+        except TimeoutError:
+            raise Problem(Code.BUSY, f"another step on {key} is still under way", step=step.describe()) from None
+        self._held.add(key)
+        try:
+            yield
+        finally:
+            for touched in self._looking.values():
+                touched.add(key)
+            self._held.discard(key)
+            lock.release()

@@ -1,0 +1,150 @@
+"""What a sight says of the record of what was created: which things stand, which are gone, whose each is. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from agent.host.created import Kind, Row, Thing
+from attachers import checks
+from attachers.problems import Code, Problem
+from attachers.sights import IscsiQuery, IscsiSight, Session
+from attachers.steps import DEVICES, CreateRecord, DeleteRecord, Login, Logout, Publish, Scan, Step
+
+NOWHERE = "iqn.2000-01.invalid.cdmi-attach:nothing"
+"""The target of a query that looks only for a link."""
+
+Rows = Mapping[Thing, Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a sight says of some rows: the things that are gone, and the rows of things first seen to stand."""
+
+    gone: tuple[Thing, ...]
+    found: tuple[Row, ...]
+
+
+def thing_of(step: CreateRecord | Login | Scan | Publish | Logout | DeleteRecord) -> Thing:
+    """The thing that a step creates or undoes."""
+    match step:
+        case CreateRecord() | DeleteRecord():
+            return Thing(Kind.RECORD, step.target, step.portal)
+        case Login() | Logout():
+            return Thing(Kind.SESSION, step.target, step.portal)
+        case Scan():
+            return Thing(Kind.DEVICE, step.target, step.portal, step.hctl)
+        case Publish():
+            return Thing(Kind.LINK, name=step.name, wwid=step.wwid)
+
+
+def step_of(thing: Thing) -> Login | Scan:
+    """The step that a session or a device comes of."""
+    if thing.kind is Kind.DEVICE:
+        return Scan(thing.hctl, thing.target, thing.portal)
+    return Login(thing.target, thing.portal)
+
+
+def lock_of(thing: Thing) -> str:
+    """What only one step at a time may work on. A record and its session are one."""
+    return thing.hctl or thing.name or f"{thing.target}@{thing.portal}"
+
+
+def look_for(thing: Thing) -> IscsiQuery:
+    """The cheapest query that shows a thing: of a LUN that nobody has, so that no device is sent an INQUIRY."""
+    if thing.kind is Kind.LINK:
+        return IscsiQuery(thing.name, NOWHERE, (), checks.MAX_LUN, thing.wwid or None)
+    return IscsiQuery("none", thing.target, (thing.portal,), checks.MAX_LUN)
+
+
+def covers(query: IscsiQuery, thing: Thing) -> bool:
+    """Whether the answer to a query shows the thing, if it is there."""
+    if thing.kind is Kind.LINK:
+        return thing.name == query.name
+    return thing.target == query.target and thing.portal in query.portals
+
+
+def stands(thing: Thing, sight: IscsiSight, *, sid: int | None = None) -> bool:
+    """Whether the thing is there; with a `sid`, whether it is the one of (or on) that very session."""
+    match thing.kind:
+        case Kind.RECORD:
+            return any((r.target, r.portal) == (thing.target, thing.portal) for r in sight.records)
+        case Kind.SESSION:
+            return bool(sessions_of(thing, sight, sid=sid))
+        case Kind.DEVICE:
+            return any(thing.hctl in session.devices for session in sessions_of(thing, sight, sid=sid))
+        case Kind.LINK:
+            return sight.link == f"{DEVICES}/{thing.wwid}"
+
+
+def sessions_of(thing: Thing, sight: IscsiSight, *, sid: int | None = None) -> list[Session]:
+    """The sessions to the thing's target at its portal."""
+    same = [s for s in sight.sessions if (s.target, s.portal) == (thing.target, thing.portal)]
+    return [s for s in same if sid in (None, s.sid)]
+
+
+def judge(rows: Iterable[Row], sight: IscsiSight) -> Verdict:
+    """Compare rows, all of which the sight covers, with what is there."""
+    gone, found = [], []
+    for row in rows:
+        if not stands(row.thing, sight, sid=row.sid):
+            gone.append(row.thing)
+        elif row.thing.kind is Kind.SESSION and row.sid is None:
+            sids = [session.sid for session in sessions_of(row.thing, sight)]
+            if len(sids) == 1:
+                found.append(replace(row, sid=sids[0], confirmed=True))
+        elif not row.confirmed and row.thing.kind is not Kind.RECORD:  # a record may stand half made
+            found.append(replace(row, confirmed=True))
+    return Verdict(tuple(gone), tuple(found))
+
+
+def mark(sight: IscsiSight, rows: Rows) -> IscsiSight:
+    """The sight, with `ours` where the rows say so."""
+    return replace(
+        sight,
+        records=tuple(replace(r, ours=Thing(Kind.RECORD, r.target, r.portal) in rows) for r in sight.records),
+        sessions=tuple(replace(s, ours=is_ours(s, sight, rows)) for s in sight.sessions),
+        paths=tuple(replace(p, ours=_made(p.hctl, p.via, sight, rows)) for p in sight.paths),
+    )
+
+
+def is_ours(session: Session, sight: IscsiSight, rows: Rows) -> bool:
+    """Whether a session is the one that was made here, not merely one to the same portal."""
+    row = rows.get(Thing(Kind.SESSION, session.target, session.portal))
+    if row is None:
+        return False
+    return row.sid == session.sid or (row.sid is None and len(sessions_of(row.thing, sight)) == 1)
+
+
+def _made(hctl: str, via: str, sight: IscsiSight, rows: Rows) -> bool:
+    session = next((s for s in sight.sessions if hctl in s.devices), None)
+    row = rows.get(Thing(Kind.DEVICE, session.target, via, hctl)) if session else None
+    return session is not None and row is not None and row.sid == session.sid
+
+
+def host_session(step: Scan, sight: IscsiSight) -> Session | None:
+    """The session that really has the SCSI host of the step's address."""
+    host, channel, target, _ = step.hctl.split(":")
+    same = sessions_of(thing_of(step), sight)
+    return next((s for s in same if (str(s.host), "0", "0") == (host, channel, target)), None)
+
+
+def insist_on_canonical_names(step: Step) -> None:
+    """Two spellings of one thing would be two things in the record. Raises `Problem` (`invalid-request`)."""
+    portal = getattr(step, "portal", None)
+    if portal is not None and checks.portal(portal) != portal:
+        raise checks.refuse("portal", portal, f"in canonical form ({checks.portal(portal)})")
+    target = getattr(step, "target", "")
+    if portal is not None and checks.iqn(target) != target:
+        raise checks.refuse("target", target, f"in canonical form ({checks.iqn(target)})")
+    hctl = getattr(step, "hctl", None)
+    if hctl is not None and ":".join(str(int(part)) for part in hctl.split(":")) != hctl:
+        raise checks.refuse("hctl", hctl, "without leading zeros")
+
+
+def foreign(step: Step, what: str) -> Problem:
+    """The refusal to undo what somebody else made."""
+    return Problem(
+        Code.CONFLICT,
+        f"{what} was not created by this daemon",
+        hint="whoever made it has to remove it; it is left as it is",
+        step=step.describe(),
+    )
