@@ -20,10 +20,6 @@ class Secret:
         """The value itself, for the one place that sends it."""
         return self._value
 
-    def hidden_in(self, text: str) -> str:
-        """The text with every occurrence of the value replaced by `***`."""
-        return text.replace(self._value, SHOWN) if self._value else text
-
     def __bool__(self) -> bool:
         return bool(self._value)
 

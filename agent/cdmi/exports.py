@@ -49,9 +49,11 @@ def read_exports(exports: object, *, protocols: Collection[str], size: int = 0) 
     if exports is None or exports == []:
         return ()
     if not isinstance(exports, dict):
-        raise Problem(Code.CDMI_REFUSED, f"exports: {ascii(exports)[:120]} is not an object of export entries")
+        what = f"exports: {ascii(exports)[:120]} is not an object of export entries"
+        raise Problem(Code.CDMI_REFUSED, what, hint="see the CDMI server's log")
     if len(exports) > MAX_EXPORTS:
-        raise Problem(Code.CDMI_REFUSED, f"exports: {len(exports)} entries, and at most {MAX_EXPORTS} are read")
+        what = f"exports: {len(exports)} entries, and at most {MAX_EXPORTS} are read"
+        raise Problem(Code.CDMI_REFUSED, what, hint="withdraw exports on the server that nobody uses")
     return tuple(_read(key, entry, protocols, size) for key, entry in exports.items())
 
 

@@ -1,6 +1,8 @@
 """What others wrote, made fit for a sentence of ours: printable ASCII, short, and without our secrets."""
 
 import base64
+import json
+from urllib.parse import quote
 
 from agent.cdmi.server import Server
 from agent.secret import SHOWN
@@ -19,8 +21,9 @@ def basic(server: Server) -> str:
 
 def redacted(server: Server, text: str) -> str:
     """The text without this server's password and token, in the forms in which a server could have echoed them."""
-    if server.password is not None:
-        text = server.password.hidden_in(text).replace(basic(server), SHOWN)
-    if server.token is not None:
-        text = server.token.hidden_in(text)
-    return text
+    for secret in (server.password, server.token):
+        if secret:
+            value = secret.reveal()
+            for form in (value, json.dumps(value)[1:-1], quote(value, safe="")):
+                text = text.replace(form, SHOWN)
+    return text.replace(basic(server), SHOWN) if server.password else text

@@ -1,0 +1,427 @@
+"""Conversations with servers over real HTTP: good ones, slow ones, broken ones, hostile ones."""
+
+import asyncio
+import gzip
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import web
+
+from agent.cdmi.client import CdmiClient
+from agent.cdmi.server import Server, TokenScheme
+from agent.cdmi.wire import Limits
+from agent.secret import Secret
+from attachers.problems import Code, Problem
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LOCAL = (ipaddress.ip_network("127.0.0.0/8"),)
+QUICK = Limits(connect_s=0.2, read_s=0.2, total_s=0.4, names_s=0.2)
+ENTRY: dict[str, Any] = {
+    "portals": ["127.0.0.1"],
+    "target_identifier": "iqn.2026-01.org.example:vol1,t,0x0001",
+    "logical_unit_number": "1",
+    "logical_unit_name": "0x60014050000000000000000000000001",
+    "permissions": [],
+}
+BODY: dict[str, Any] = {
+    "objectType": "application/cdmi-container",
+    "objectID": "45234",
+    "objectName": "vol1/",
+    "metadata": {"cdmi_assignedsize": "1048576"},
+    "exports": {"Network/iSCSI": ENTRY},
+}
+
+
+@asynccontextmanager
+async def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A server whose every request is answered by the handler; its root URL."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    try:
+        yield f"{'https' if tls else 'http'}://localhost:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def saying(raw: bytes, *, hold: bool = False) -> AsyncIterator[str]:
+    """A server that answers the first bytes of every request with these, and then closes, or holds the connection."""
+    over = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(raw)
+        await writer.drain()
+        if hold:
+            await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        over.set()
+        server.close()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def client_of(url: str, *, limits: Limits | None = None, **values: Any) -> AsyncIterator[CdmiClient]:
+    values = {"allow_http": True, "storage_networks": LOCAL} | values
+    server = Server(url, **values)
+    client = CdmiClient([server], protocols=("iscsi",), limits=limits)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def problem_of(url: str, *, limits: Limits | None = None, **values: Any) -> Problem:
+    """What resolving an object of this server comes to, when it cannot be resolved."""
+    async with client_of(url, limits=limits, **values) as client:
+        with pytest.raises(Problem) as caught:
+            await client.resolve(f"{url}cdmi_objectid/45234")
+    problem = caught.value
+    assert problem.detail.isascii() and problem.detail.isprintable() and len(problem.detail) < 700
+    assert problem.hint
+    return problem
+
+
+def answering(body: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Handler:
+    async def answer(request: web.Request) -> web.Response:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return web.Response(body=raw, status=status, headers=headers)
+
+    return answer
+
+
+def http(body: bytes, *headers: str, length: int | None = None) -> bytes:
+    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(body) if length is None else length}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def tls_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+async def test_a_request_says_what_cdmi_wants_to_hear() -> None:
+    seen: list[web.Request] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request)
+        return web.json_response(BODY)
+
+    async with serving(answer) as url, client_of(url) as client:
+        resolved = await client.resolve(f"{url}cdmi_objectid/45234")
+    (request,) = seen
+    assert (request.method, request.raw_path) == ("GET", "/cdmi_objectid/45234/")
+    assert request.headers["X-CDMI-Specification-Version"] == "1.1.1"
+    assert request.headers["Accept"] == "application/cdmi-container"
+    assert request.headers["Accept-Encoding"] == "identity"
+    assert "Authorization" not in request.headers
+    assert (resolved.kind, resolved.name, resolved.object_id, resolved.size) == ("container", "vol1", "45234", 1048576)
+    assert resolved.uri == f"{url}cdmi_objectid/45234/"
+    (export,) = resolved.exports
+    assert export.usable and export.plan is not None and export.plan["portals"] == ["127.0.0.1:3260"]
+
+
+@pytest.mark.parametrize(
+    ("values", "header", "wanted"),
+    [
+        ({"user": "one", "password": Secret("gehéim:")}, "Authorization", "Basic b25lOmdlaMOpaW06"),
+        ({"token": Secret("geheim")}, "Authorization", "Bearer geheim"),
+        ({"token": Secret("geheim"), "token_scheme": TokenScheme.X_AUTH_TOKEN}, "X-Auth-Token", "geheim"),
+    ],
+)
+async def test_a_login_is_sent_and_never_shown(values: dict[str, Any], header: str, wanted: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.headers.get(header) != wanted:
+            return web.Response(status=401)
+        return web.json_response({"you said": wanted, "that is": "gehéim: geheim"}, status=500)
+
+    async with serving(answer) as url:
+        problem = await problem_of(url, **values)
+        assert "answered 500" in problem.detail and "***" in problem.detail
+        assert wanted not in problem.detail
+        assert ("geh\\u00e9im" if "user" in values else "geheim") not in problem.detail
+        assert "answered 401" in (await problem_of(url)).detail
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("values", [{}, {"user": "one", "password": Secret("geheim")}])
+async def test_a_refused_login_points_at_the_configuration(status: int, values: dict[str, Any]) -> None:
+    async with serving(answering(b"", status=status)) as url:
+        problem = await problem_of(url, **values)
+    assert (problem.code, problem.status) == (Code.CDMI_REFUSED, 502)
+    assert str(status) in problem.detail
+    assert "[[server]]" in problem.hint or "configured user" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "http_status"),
+    [
+        (404, Code.NOT_FOUND, 404),
+        (400, Code.CDMI_REFUSED, 502),
+        (406, Code.CDMI_REFUSED, 502),
+        (409, Code.CDMI_REFUSED, 502),
+        (500, Code.CDMI_REFUSED, 502),
+        (503, Code.CDMI_REFUSED, 502),
+        (206, Code.CDMI_REFUSED, 502),
+        (303, Code.CDMI_REFUSED, 502),
+        (307, Code.CDMI_REFUSED, 502),
+    ],
+)
+async def test_a_failure_has_its_status_and_some_words(status: int, code: Code, http_status: int) -> None:
+    async with serving(answering("no\x1b[31m\n" + "é" * 5000, status=status)) as url:
+        problem = await problem_of(url)
+    assert (problem.code, problem.status) == (code, http_status)
+    assert f"answered {status}" in problem.detail
+    assert len(problem.detail) < 400
+
+
+# Versions.
+
+
+async def test_one_version_at_a_time_until_one_is_taken() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.headers["X-CDMI-Specification-Version"])
+        return web.json_response(BODY, status=200 if asked[-1] == "1.0.2" else 400)
+
+    async with serving(answer) as url, client_of(url) as client:
+        await client.resolve(f"{url}cdmi_objectid/45234")
+        await client.resolve(f"{url}cdmi_objectid/45234")
+    assert asked == ["1.1.1", "1.1", "1.0.2", "1.0.2"]
+
+
+@pytest.mark.parametrize(("configured", "sent"), [("1.0.1", "1.0.1"), ("2.0.0", None)])
+async def test_a_configured_version_is_the_only_one(configured: str, sent: str | None) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers.get("X-CDMI-Specification-Version") == sent
+        return web.json_response(BODY)
+
+    async with serving(answer) as url, client_of(url, spec_version=configured) as client:
+        assert (await client.resolve(f"{url}cdmi_objectid/45234")).object_id == "45234"
+
+
+# TLS.
+
+
+async def test_tls_with_the_configured_authority(tmp_path: Path) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    other.cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    async with serving(answering(BODY), tls=tls_of(authority, "localhost")) as url:
+        async with client_of(url, ca_file=str(tmp_path / "ca.pem")) as client:
+            assert (await client.resolve(f"{url}cdmi_objectid/45234")).object_id == "45234"
+        for ca_file in (str(tmp_path / "other.pem"), None):
+            problem = await problem_of(url, ca_file=ca_file)
+            assert (problem.code, problem.status) == (Code.CDMI_UNREACHABLE, 502)
+            assert "certificate" in problem.detail and "ca_file" in problem.hint
+        missing = await problem_of(url, ca_file=str(tmp_path / "missing.pem"))
+        assert missing.code is Code.CDMI_UNREACHABLE and "missing.pem" in missing.detail
+
+
+async def test_the_certificate_has_to_be_the_hosts_and_tls_new_enough(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    old = tls_of(authority, "localhost")
+    old.set_ciphers("DEFAULT@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1
+    for context in (tls_of(authority, "elsewhere.example"), old):
+        async with serving(answering(BODY), tls=context) as url:
+            problem = await problem_of(url, ca_file=str(tmp_path / "ca.pem"))
+            assert problem.code is Code.CDMI_UNREACHABLE
+
+
+# Redirects.
+
+
+@pytest.mark.parametrize("status", [301, 302])
+@pytest.mark.parametrize("absolute", [True, False])
+async def test_redirects_within_the_server_are_followed(status: int, absolute: bool) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path != "/pool/vol1/":
+            place = f"http://{request.host}/pool/vol1/" if absolute else "/pool/vol1/"
+            return web.Response(status=status, headers={"Location": place})
+        return web.json_response(BODY)
+
+    async with serving(answer) as url, client_of(url) as client:
+        assert (await client.resolve(f"{url}cdmi_objectid/45234")).object_id == "45234"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://127.0.0.1:1/x",
+        "https://localhost/x",
+        "//elsewhere.example/x",
+        "file:///etc/shadow",
+        "http://169.254.169.254/latest/",
+        "http://one@localhost:{port}/",
+        "http://localhost:{port}x/",
+        "",
+        "/a b",
+        "http://[",
+        "/" + "a" * 3000,
+    ],
+)
+async def test_redirects_elsewhere_are_refused(place: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": place.format(port=request.url.port)})
+
+    async with serving(answer) as url:
+        problem = await problem_of(url)
+    assert (problem.code, problem.status) == (Code.CDMI_REFUSED, 502)
+    assert "redirect" in problem.detail
+
+
+async def test_a_redirect_out_of_the_root_is_refused() -> None:
+    async with serving(answering(b"", status=302, headers={"Location": "/login"})) as url:
+        assert "leads away" in (await problem_of(f"{url}cdmi/")).detail
+
+
+async def test_redirects_come_to_an_end() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=301, headers={"Location": f"{request.path}x/"})
+
+    async with serving(answer) as url:
+        assert "more than 3 redirects" in (await problem_of(url)).detail
+    assert len(asked) == 4
+
+
+# Broken and hostile bodies.
+
+BOMB = gzip.compress(b" " * (64 << 20))
+
+
+@pytest.mark.parametrize(
+    ("handler", "word"),
+    [
+        (answering(b"<html>\x00\xff not JSON"), "no CDMI object"),
+        (answering(b""), "no CDMI object"),
+        (answering(b"[" * 100_000), "nested"),
+        (answering(b'{"a":' * 40 + b"1" + b"}" * 40), "nested"),
+        (answering(b'{"objectID":"1","objectID":"2"}'), "twice"),
+        (answering(b'{"a":NaN}'), "NaN"),
+        (answering(b'{"a":"' + b"x" * (2 << 20) + b'"}'), "more than 1048576 bytes"),
+        (answering(BOMB, headers={"Content-Encoding": "gzip"}), "gzip-encoded"),
+        (answering({**BODY, "objectID": "45235"}), "asked for the object 45234 and answered with 45235"),
+        (answering({**BODY, "objectID": "../45234"}), "is no ID"),
+        (answering({k: v for k, v in BODY.items() if k != "objectID"}), "is no ID"),
+        (answering({**BODY, "objectType": "application/cdmi-queue"}), "neither container nor data object"),
+        (answering({**BODY, "completionStatus": "Error: no space"}), "Error: no space"),
+        (answering({**BODY, "exports": "x"}), "exports"),
+    ],
+)
+async def test_an_answer_that_cannot_be_used_is_refused(handler: Handler, word: str) -> None:
+    async with serving(handler) as url:
+        problem = await problem_of(url)
+    assert (problem.code, problem.status) == (Code.CDMI_REFUSED, 502)
+    assert word in problem.detail
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n{}",
+        http(b'{"objectID": "45', length=1000),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+async def test_a_broken_answer_is_a_failed_connection(raw: bytes) -> None:
+    async with saying(raw) as url:
+        problem = await problem_of(url)
+    assert (problem.code, problem.status) == (Code.CDMI_UNREACHABLE, 502)
+    assert url in problem.detail
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\n", http(b'{"objectID": "45', length=1000)])
+async def test_a_silent_server_is_given_up(raw: bytes) -> None:
+    async with saying(raw, hold=True) as url:
+        problem = await problem_of(url, limits=QUICK)
+    assert (problem.code, problem.status) == (Code.CDMI_UNREACHABLE, 504)
+
+
+async def test_an_answer_that_trickles_is_given_up() -> None:
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        gap = asyncio.Event()
+        try:
+            while True:
+                await response.write(b" ")
+                try:
+                    await asyncio.wait_for(gap.wait(), 0.02)
+                except TimeoutError:
+                    continue
+        except ConnectionError:
+            return response
+
+    async with serving(trickle) as url:
+        problem = await problem_of(url, limits=QUICK)
+    assert (problem.code, problem.status) == (Code.CDMI_UNREACHABLE, 504)
+    assert "no complete answer within 0.4 s" in problem.detail
+
+
+async def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        problem = await problem_of(f"http://127.0.0.1:{taken.getsockname()[1]}/")
+    assert (problem.code, problem.status) == (Code.CDMI_UNREACHABLE, 502)
+
+
+async def test_a_name_that_does_not_exist() -> None:
+    problem = await problem_of("http://nowhere.invalid/")
+    assert problem.code is Code.CDMI_UNREACHABLE
+
+
+async def test_eight_requests_at_a_time() -> None:
+    now = most = 0
+    turn = asyncio.Condition()
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal now, most
+        async with turn:
+            now, most = now + 1, max(most, now + 1)
+            turn.notify_all()
+            await asyncio.wait_for(turn.wait_for(lambda: most >= 8), 5)
+        await request.read()
+        now -= 1
+        return web.json_response(BODY)
+
+    async with serving(answer) as url, client_of(url) as client:
+        await asyncio.gather(*(client.resolve(f"{url}cdmi_objectid/45234") for _ in range(30)))
+    assert most == 8
+
+
+async def test_closing_twice_and_asking_again() -> None:
+    async with serving(answering(BODY)) as url, client_of(url) as client:
+        await client.close()
+        await client.resolve(f"{url}cdmi_objectid/45234")
+        await client.close()
+        await client.close()
+        await client.resolve(f"{url}cdmi_objectid/45234")
