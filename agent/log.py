@@ -37,16 +37,16 @@ def escaped(text: str) -> str:
 
 
 def setup_logging(
-    *, level: str = "info", identifier: str = "cdmi-attachd", environ: Mapping[str, str] = os.environ
+    *, verbose: bool = False, identifier: str = "cdmi-attachd", environ: Mapping[str, str] = os.environ
 ) -> None:
     """Log to the journal under systemd, else to stderr: with `<N>` priorities, or plainly on a terminal.
 
-    `level` is debug, info, warning or error. A record's `extra={"step": ...}` becomes the field CDMI_STEP; other
+    `verbose` adds what is being waited for. A record's `extra={"step": ...}` becomes the field CDMI_STEP; other
     fields are given as `extra={"CDMI_...": ...}`.
     """
     root = logging.getLogger()
     root.handlers[:] = [_handler(identifier, environ)]
-    root.setLevel(level.upper())
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.captureWarnings(True)
 
 
