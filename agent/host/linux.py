@@ -1,0 +1,330 @@
+"""The real host: what the kernel, iscsid and libvirt show, and the steps that change it.
+
+It is the raw host: it says of nothing that it is ours; `guarded` stands before it and keeps that record. It runs as
+root on one event loop, which never does what may sleep in the kernel: that is for the workers. Everything is told by
+sysfs and small files; the only processes are those of iscsiadm (3 for a new session, none for a further LUN, 2 to
+log out and forget).
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.host import blocks, domains, holders, iscsiadm, links, linux_disks, linux_iscsi, scsi_generic, sysfs
+from agent.host.roots import Roots
+from agent.host.tools import Tools, left, sought
+from agent.host.uevents import Changes, Uevents
+from agent.host.under_way import Operation, UnderWay, asked
+from agent.workers.pool import Abandoned, Pool
+from attachers import scsi
+from attachers.base import Uncertain
+from attachers.iscsi import LOGGED_IN
+from attachers.problems import Code, Problem
+from attachers.sights import (
+    Ability,
+    DomainDisk,
+    DomainQuery,
+    DomainSight,
+    HostQuery,
+    HostSight,
+    IscsiQuery,
+    IscsiSight,
+    Query,
+    Record,
+    ScsiPath,
+    Session,
+    Sight,
+)
+from attachers.steps import (
+    CreateRecord,
+    DeleteRecord,
+    Flush,
+    GiveDisk,
+    Login,
+    Logout,
+    Publish,
+    RemoveDevice,
+    Scan,
+    Step,
+    TakeDisk,
+    Unpublish,
+)
+
+INQUIRY_S = 6.0  # above the kernel's limit of the command (scsi_generic.COMMAND_TIMEOUT_MS)
+HOLDERS_S = 10.0
+LIBVIRT_S = 10.0
+TAKE_MARGIN_S = 1.0  # a worker that waits for a guest says so before it is given up
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "find_domain": domains.find_domain,
+    "flush": blocks.flush,
+    "give_disk": domains.give_disk,
+    "holders": holders.holders,
+    "inquiry": scsi_generic.inquiry,
+    "prepare": blocks.prepare,
+    "remove": blocks.remove,
+    "take_disk": domains.take_disk,
+    "write": blocks.write,
+}
+"""What the workers of this host can do: `LinuxHost(Pool.start(FUNCTIONS))`."""
+
+
+class LinuxHost:
+    """The `Host` that is the machine itself. Make it on the running event loop, with a pool of `FUNCTIONS`."""
+
+    def __init__(self, pool: Pool, roots: Roots | None = None) -> None:
+        self._roots = roots or Roots()
+        self._changes = Changes()
+        self._pool = pool
+        self._tools = Tools(self._roots, pool, self._changes, iscsiadm.Iscsiadm(self._roots))
+        self._under_way = UnderWay(self._changes)
+        self._uevents = Uevents(self._changes)
+        self._unanswered: dict[str, asyncio.Future[Any]] = {}
+        self._owners: dict[tuple[int, int], str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        pool.on_end = self._changes.grow
+        iscsiadm.clear_stale_lock(self._roots)
+
+    @property
+    def changes(self) -> int:
+        """Grows with each uevent of disks, SCSI, iSCSI and FC, and with the end of each step."""
+        return self._changes.count
+
+    async def changed(self, since: int, *, timeout_s: float) -> None:
+        """Return when `changes` is above `since`, or after `timeout_s`."""
+        await self._changes.above(since, timeout_s=timeout_s)
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+    async def close(self) -> None:
+        """Stop listening and let the workers go. What is under way goes on: the host is found again by observing."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._uevents.close()
+        await self._pool.close()
+
+    async def observe(self, query: Query) -> Sight:
+        """Look; see `Host.observe`."""
+        match query:
+            case IscsiQuery():
+                return await self._iscsi(query)
+            case DomainQuery(domain):
+                return await self._domain(domain)
+            case HostQuery():
+                return self._host()
+
+    async def act(self, step: Step, *, timeout_s: float) -> None:
+        """Take a step; see `Host.act`. A step is not cancelled with its caller: it comes to its end or its deadline."""
+        deadline = time.monotonic() + timeout_s
+        await self._wait_for_late(step, deadline)
+        task = asyncio.create_task(self._watched(step, deadline), name=step.describe())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def _wait_for_late(self, step: Step, deadline: float) -> None:
+        """An earlier step on the same thing, whose outcome is uncertain, has to end first."""
+        while True:
+            since = self._changes.count
+            late = self._under_way.late_on(step)
+            if late is None:
+                return
+            if not left(deadline):
+                raise Uncertain(f"{step.describe()} (still under way: {late})")
+            await self._changes.above(since, timeout_s=left(deadline))
+
+    async def _watched(self, step: Step, deadline: float) -> None:
+        operation: Operation = self._under_way.begin(step)
+        try:
+            await self._take(step, deadline)
+        except Abandoned as late:
+            self._under_way.end_with(operation, late.ended)
+            raise Uncertain(step.describe()) from None
+        except Problem as problem:
+            self._under_way.end(operation)
+            problem.step = problem.step or step.describe()
+            raise
+        except BaseException:
+            self._under_way.end(operation)
+            raise
+        self._under_way.end(operation)
+
+    async def _take(self, step: Step, deadline: float) -> None:
+        match step:
+            case CreateRecord():
+                await linux_iscsi.create_record(self._tools, step, deadline)
+            case Login():
+                await linux_iscsi.log_in(self._tools, step, deadline)
+            case Scan():
+                await linux_disks.scan(self._tools, step, deadline)
+            case Publish():
+                numbers = await linux_disks.publish(self._tools, step, deadline)
+                if numbers:
+                    self._owners[numbers] = step.owner
+            case Unpublish():
+                linux_disks.unpublish(self._tools, step)
+            case Flush():
+                await linux_disks.flush(self._tools, step, deadline)
+            case RemoveDevice():
+                await linux_disks.remove(self._tools, step, deadline)
+            case Logout():
+                await linux_iscsi.log_out(self._tools, step, deadline)
+            case DeleteRecord():
+                await linux_iscsi.delete_record(self._tools, step, deadline)
+            case GiveDisk():
+                await self._give(step, deadline)
+            case TakeDisk():
+                await self._take_back(step, deadline)
+
+    # libvirt
+
+    async def _give(self, step: GiveDisk, deadline: float) -> None:
+        if links.of_name(self._roots, step.name) is None:
+            raise Problem(Code.CONFLICT, f"{step.name} is not published on this host", hint="attach it first")
+        args = {
+            "name": step.name,
+            "domain": step.domain,
+            "target": step.target,
+            "bus": step.bus,
+            "read_only": step.read_only,
+        }
+        await self._pool.call("give_disk", args, timeout_s=left(deadline), what=step.describe())
+
+    async def _take_back(self, step: TakeDisk, deadline: float) -> None:
+        wait_s = max(0.0, left(deadline) - TAKE_MARGIN_S)
+        args = {"name": step.name, "domain": step.domain, "target": step.target, "wait_s": wait_s}
+        if not await self._pool.call("take_disk", args, timeout_s=left(deadline), what=step.describe()):
+            raise Uncertain(step.describe())
+
+    async def _domain(self, domain: str) -> DomainSight:
+        if reason := domains.missing(self._roots):
+            raise Problem(Code.UNSUPPORTED_ON_HOST, f"no libvirt here: {reason}")
+        found = await self._look("find_domain", {"domain": domain}, LIBVIRT_S)
+        return DomainSight(
+            exists=found["exists"],
+            active=found["active"],
+            disks=tuple(DomainDisk(target, source) for target, source in found["disks"]),
+            busy=self._under_way.busy(frozenset({f"domain:{domain}"})),
+        )
+
+    async def _look(self, function: str, args: dict[str, Any], timeout_s: float) -> Any:
+        try:
+            return await self._pool.call(function, args, timeout_s=timeout_s)
+        except Abandoned:
+            raise Problem(Code.UNAVAILABLE, f"{function}: no answer within {timeout_s:g} s") from None
+
+    # The host
+
+    def _host(self) -> HostSight:
+        no_iscsi, no_libvirt = iscsiadm.missing(self._roots), domains.missing(self._roots)
+        return HostSight(
+            hostname=socket.gethostname(),
+            initiator_name=iscsiadm.initiator_name(self._roots),
+            wwpns=sysfs.wwpns(self._roots),
+            iscsi=Ability(not no_iscsi, no_iscsi),
+            libvirt=Ability(not no_libvirt, no_libvirt),
+            kernel=os.uname().release,
+            boot_id=sysfs.text(self._roots.proc / "sys/kernel/random/boot_id") or "",
+            stragglers=len(self._pool.stragglers),
+        )
+
+    # iSCSI
+
+    async def _iscsi(self, query: IscsiQuery) -> IscsiSight:
+        sessions = sysfs.sessions(self._roots, query.target)
+        found = [(s, d) for s in sessions for hctl in _at_lun(s, query.lun) if (d := sysfs.disk(self._roots, hctl))]
+        answers, users = await asyncio.gather(
+            asyncio.gather(*(self._identity(session, disk) for session, disk in found)),
+            self._holders([disk for _, disk in found] if query.holders else []),
+        )
+        paths = tuple(
+            _path(session, disk, answer, users.get(disk.hctl, ()))
+            for (session, disk), answer in zip(found, answers, strict=True)
+        )
+        named = query.wwid or next((name for path in paths if (name := scsi.identity_of(path, None))), None)
+        device_link = links.of_device(self._roots, named) if named else None
+        return IscsiSight(
+            records=tuple(Record(query.target, portal) for portal in iscsiadm.portals(self._roots, query.target)),
+            sessions=sessions,
+            paths=paths,
+            link=links.of_name(self._roots, query.name),
+            device_link=device_link,
+            owner=self._owner(device_link) if device_link else "",
+            busy=self._under_way.busy(asked(query, sessions)),
+        )
+
+    async def _identity(self, session: Session, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
+        """What the device itself answers now, or why it does not; asked only where it can, and once at a time."""
+        if session.state != LOGGED_IN or disk.state != "running":
+            return frozenset(), f"the session is {session.state}, the device {disk.state}"
+        earlier = self._unanswered.get(disk.hctl)
+        if earlier is not None and not earlier.done():
+            return frozenset(), "an earlier INQUIRY is still unanswered"
+        nodes = [self._roots.dev / "bsg" / disk.hctl] + ([self._roots.dev / disk.node] if disk.node else [])
+        args = {"nodes": [str(node) for node in nodes]}
+        try:
+            return frozenset(
+                await self._pool.call("inquiry", args, timeout_s=INQUIRY_S, what=f"INQUIRY {disk.hctl}")
+            ), ""
+        except Abandoned as late:
+            self._unanswered[disk.hctl] = late.ended
+            return frozenset(), f"no answer within {INQUIRY_S:g} s"
+        except Problem as problem:
+            return frozenset(), problem.detail
+
+    async def _holders(self, disks: list[sysfs.Disk]) -> dict[str, tuple[str, ...]]:
+        """Who has each disk open, by its address; what cannot be found out counts as somebody."""
+        if not disks:
+            return {}
+        args = {"disks": [sought(disk) for disk in disks], **self._tools.where()}
+        try:
+            found = await self._look("holders", args, HOLDERS_S)
+        except Problem as problem:
+            return {disk.hctl: (f"unknown: {problem.detail}",) for disk in disks}
+        return {disk.hctl: tuple(names) for disk, names in zip(disks, found, strict=True)}
+
+    def _owner(self, node: str) -> str:
+        """`user:group` of a node: as it was asked for, else by the host's own files, else in numbers."""
+        try:
+            status = (self._roots.dev / node.removeprefix("/dev/")).stat()
+        except OSError:
+            return ""
+        user, group = status.st_uid, status.st_gid
+        return self._owners.get((user, group)) or ":".join(
+            (_name_of(self._roots.etc / "passwd", user), _name_of(self._roots.etc / "group", group))
+        )
+
+
+def _at_lun(session: Session, lun: int) -> list[str]:
+    return [hctl for hctl in session.devices if hctl.rpartition(":")[2] == str(lun)]
+
+
+def _path(session: Session, disk: sysfs.Disk, answer: tuple[frozenset[str], str], users: tuple[str, ...]) -> ScsiPath:
+    return ScsiPath(
+        hctl=disk.hctl,
+        via=session.portal,
+        node=f"/dev/{disk.node}" if disk.node else None,
+        state=disk.state,
+        size=disk.size,
+        read_only=disk.read_only,
+        sysfs_wwid=disk.wwid,
+        designators=answer[0],
+        inquiry_error=answer[1],
+        holders=users,
+    )
+
+
+def _name_of(database: Path, number: int) -> str:
+    """The name of a number in /etc/passwd or /etc/group: without asking a directory service, which may be slow."""
+    for line in (sysfs.text(database) or "").splitlines():
+        fields = line.split(":")
+        if len(fields) > 2 and fields[2] == str(number):
+            return fields[0]
+    return str(number)

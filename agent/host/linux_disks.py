@@ -1,0 +1,127 @@
+"""From a SCSI address to a published disk and back, on the real host: no process at all, but workers."""
+
+from pathlib import Path
+from typing import Any
+
+from agent.host import links, sysfs
+from agent.host.tools import Tools, left, sought
+from attachers.base import Uncertain
+from attachers.iscsi import LOGGED_IN
+from attachers.problems import Code, Problem
+from attachers.steps import Flush, Publish, RemoveDevice, Scan, Unpublish
+
+PROBED_S = 5.0  # how long udev may take to finish with a disk before it is deleted or given away all the same
+LOOK_S = 0.2  # how often its queue is looked at meanwhile: no event tells that it became empty
+
+
+async def scan(tools: Tools, step: Scan, deadline: float) -> None:
+    """Claim the address, and have the kernel look at it: synchronous (scsi_transport_iscsi.c iscsi_user_scan)."""
+    if sysfs.has_device(tools.roots, step.hctl):
+        return
+    host, channel, target, lun = step.hctl.split(":")
+    sessions = sysfs.sessions(tools.roots, step.target)
+    if not any(s.host == int(host) and s.portal == step.portal and s.state == LOGGED_IN for s in sessions):
+        detail = f"there is no session to {step.target} at {step.portal} on host{host} (now)"
+        raise Problem(Code.TARGET_TIMEOUT, detail, hint="try again", step=step.describe())
+    links.claim(tools.roots, step.hctl)
+    path = tools.roots.sys / f"class/scsi_host/host{host}/scan"
+    await _call(tools, step, deadline, "write", path=str(path), text=f"{channel} {target} {lun}")
+    if not sysfs.has_device(tools.roots, step.hctl):
+        links.drop_claim(tools.roots, step.hctl)
+        raise Problem(
+            Code.TARGET_REFUSED,
+            f"{step.target} at {step.portal} shows this host no LUN {lun}",
+            hint="see the export's logical_unit_number, and the LUN mapping of this initiator on the server",
+            step=step.describe(),
+        )
+
+
+async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, int] | None:
+    """Prove the disk, then hand it out: owner, read-only flag, its links, and the attachment's link last.
+
+    Returns the numbers that the owner's names stand for.
+    """
+    disk = _disk_with_node(tools, step.hctl)
+    if step.owner:  # udev gives a new node to root: it must not come after us
+        if links.is_claimed(tools.roots, step.hctl):
+            links.claim(tools.roots, step.hctl, step.owner)
+        await _probed(tools, disk, deadline)
+    others = links.names_of(tools.roots, step.wwid) - {step.name}
+    arguments = _proof(tools, disk, step.wwid) | {"owner": step.owner}
+    read_only = None if step.read_only and others else step.read_only  # never takes the right to write from another
+    numbers = await _call(tools, step, deadline, "prepare", **arguments, read_only=read_only)
+    links.put_device(tools.roots, step.wwid, step.hctl, disk.node or "")
+    links.put_name(tools.roots, step.name, step.wwid)
+    return (numbers[0], numbers[1]) if numbers else None
+
+
+def unpublish(tools: Tools, step: Unpublish) -> None:
+    """Take the attachment's link away, then that of the logical unit where nobody else needs it."""
+    links.drop_name(tools.roots, step.name)
+    if step.wwid:
+        links.drop_device(tools.roots, step.wwid)
+
+
+async def flush(tools: Tools, step: Flush, deadline: float) -> None:
+    """Prove the disk and write out the cache."""
+    disk = _disk_with_node(tools, step.hctl)
+    await _call(tools, step, deadline, "flush", **_proof(tools, disk, step.wwid))
+
+
+async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
+    """Delete a device that nobody has open, once udev has finished with it, and wait until it is gone."""
+    disk = sysfs.disk(tools.roots, step.hctl)
+    if disk is not None:
+        await _probed(tools, disk, deadline)
+        device = tools.roots.sys / "class/scsi_device" / step.hctl / "device"
+        ours = links.to_node(tools.roots, disk.node) if disk.node else []
+        await _call(
+            tools,
+            step,
+            deadline,
+            "remove",
+            device=str(device),
+            hctl=step.hctl,
+            disk=sought(disk),
+            links=[str(link) for link in ours],
+            where=tools.where(),
+        )
+    while True:
+        since = tools.changes.count
+        if not sysfs.has_device(tools.roots, step.hctl):
+            break
+        if not left(deadline):
+            raise Uncertain(step.describe())
+        await tools.changes.above(since, timeout_s=min(LOOK_S, left(deadline)))
+    links.drop_claim(tools.roots, step.hctl)
+    (tools.roots.devices / "path" / step.hctl).unlink(missing_ok=True)
+
+
+async def _probed(tools: Tools, disk: sysfs.Disk, deadline: float) -> None:
+    """Wait until udev has finished with a disk (attach.md, case 74): for a while, then go on all the same."""
+    number = next(iter(disk.numbers), None)
+    until = min(left(deadline), PROBED_S)
+    end = deadline - left(deadline) + until
+    while number and left(end):
+        since = tools.changes.count
+        if links.is_probed(tools.roots, number):
+            return
+        await tools.changes.above(since, timeout_s=min(LOOK_S, left(end)))
+
+
+def _disk_with_node(tools: Tools, hctl: str) -> sysfs.Disk:
+    disk = sysfs.disk(tools.roots, hctl)
+    if disk is None or disk.node is None:
+        raise Problem(Code.DEVICE_TIMEOUT, f"there is no disk at {hctl}", hint="see the kernel's log on this host")
+    return disk
+
+
+def _proof(tools: Tools, disk: sysfs.Disk, wwid: str) -> dict[str, Any]:
+    node: Path = tools.roots.dev / (disk.node or "")
+    return {"node": str(node), "number": next(iter(disk.numbers), ""), "wwid": wwid}
+
+
+async def _call(
+    tools: Tools, step: Scan | Publish | Flush | RemoveDevice, deadline: float, function: str, **args: Any
+) -> Any:
+    return await tools.pool.call(function, args, timeout_s=left(deadline), what=step.describe())

@@ -1,0 +1,223 @@
+"""INQUIRY sent to the device itself (SG_IO), and what its page 0x83 says: the proof of identity.
+
+Runs in workers: the kernel may keep the answer waiting for as long as the transport recovers.
+"""
+
+import ctypes
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+from attachers import checks
+from attachers.problems import Code, Problem
+
+SG_IO = 0x2285  # include/scsi/sg.h
+FIRST_BYTES = 252  # what sg_inq asks first: some devices refuse more
+MOST_BYTES = 8192
+COMMAND_TIMEOUT_MS = 5000
+DEVICE_IDENTIFICATION = 0x83
+_LOGICAL_UNIT, _BINARY = 0, 1
+
+
+class MalformedPage(ValueError):
+    """What a device answered is no page 0x83."""
+
+
+def designators(page: bytes) -> frozenset[str]:
+    """The strong names of the logical unit in a VPD page 0x83 (SPC-4 7.8.6): `naa.` and `eui.` with hex digits.
+
+    Names of ports and targets, and weak ones (T10 vendor, vendor specific, groups) are left out. Raises
+    `MalformedPage` for a page that is cut off, another page, or one of a logical unit that is not there.
+    """
+    if len(page) < 4:
+        raise MalformedPage(f"{len(page)} bytes only")
+    qualifier, code, length = page[0] >> 5, page[1], int.from_bytes(page[2:4], "big")
+    if qualifier:
+        raise MalformedPage(f"no logical unit is there (peripheral qualifier {qualifier})")
+    if code != DEVICE_IDENTIFICATION:
+        raise MalformedPage(f"page 0x{code:02x} instead of 0x83")
+    if len(page) < 4 + length:
+        raise MalformedPage(f"{len(page)} of {4 + length} bytes")
+    names, offset, end = set(), 4, 4 + length
+    while offset < end:
+        if offset + 4 > end or offset + 4 + page[offset + 3] > end:
+            raise MalformedPage(f"the designator at byte {offset} is cut off")
+        value = page[offset + 4 : offset + 4 + page[offset + 3]]
+        names.add(_strong_name(page[offset] & 0x0F, page[offset + 1], value))
+        offset += 4 + len(value)
+    return frozenset(name for name in names if checks.WWID.fullmatch(name))
+
+
+def _strong_name(code_set: int, kind: int, value: bytes) -> str:
+    """`naa.…`, `eui.…`, or nothing; whether its length is right is for `checks.WWID`."""
+    if (kind >> 4) & 0x3 != _LOGICAL_UNIT:
+        return ""
+    match kind & 0x0F:
+        case 3 if code_set == _BINARY and value and value[0] >> 4 in (2, 3, 5, 6):
+            return f"naa.{value.hex()}" if len(value) == (16 if value[0] >> 4 == 6 else 8) else ""
+        case 2 if code_set == _BINARY:
+            return f"eui.{value.hex()}"
+        case 8:
+            return value.rstrip(b"\0").decode("ascii", errors="replace").lower()
+    return ""
+
+
+def inquiry(nodes: list[str]) -> list[str]:
+    """Send INQUIRY page 0x83 through the first of these nodes that can be opened; the device's strong names, sorted.
+
+    `nodes` are paths of bsg or SCSI disk nodes of one device. Raises `OSError`, or `Problem` when the answer is none.
+    """
+    fd = _open_first(nodes)
+    try:
+        return sorted(identify(fd, bsg="/bsg/" in str(Path(f"/proc/self/fd/{fd}").readlink())))
+    finally:
+        os.close(fd)
+
+
+def _open_first(nodes: list[str]) -> int:
+    errors = []
+    for node in nodes:
+        try:
+            return os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            errors.append(str(error))
+    raise Problem(Code.UNAVAILABLE, "; ".join(errors) or "no node to send an INQUIRY to")
+
+
+def identify(fd: int, *, bsg: bool = False) -> frozenset[str]:
+    """The strong names that the device behind a descriptor answers now."""
+    try:
+        page = _page(fd, FIRST_BYTES, bsg=bsg)
+        wanted = 4 + int.from_bytes(page[2:4], "big")
+        if len(page) >= 4 and len(page) < wanted <= MOST_BYTES:
+            page = _page(fd, wanted, bsg=bsg)
+        return designators(page)
+    except MalformedPage as error:
+        raise Problem(Code.UNAVAILABLE, f"INQUIRY page 0x83: {error}") from None
+
+
+def _page(fd: int, size: int, *, bsg: bool) -> bytes:
+    command = struct.pack(">BBBHB", 0x12, 1, DEVICE_IDENTIFICATION, size, 0)
+    return _sg_io_v4(fd, command, size) if bsg else _sg_io_v3(fd, command, size)
+
+
+class _SgIoV3(ctypes.Structure):
+    """struct sg_io_hdr (include/scsi/sg.h), for sd and sg nodes."""
+
+    _fields_ = (
+        ("interface_id", ctypes.c_int),
+        ("dxfer_direction", ctypes.c_int),
+        ("cmd_len", ctypes.c_ubyte),
+        ("mx_sb_len", ctypes.c_ubyte),
+        ("iovec_count", ctypes.c_ushort),
+        ("dxfer_len", ctypes.c_uint),
+        ("dxferp", ctypes.c_void_p),
+        ("cmdp", ctypes.c_void_p),
+        ("sbp", ctypes.c_void_p),
+        ("timeout", ctypes.c_uint),
+        ("flags", ctypes.c_uint),
+        ("pack_id", ctypes.c_int),
+        ("usr_ptr", ctypes.c_void_p),
+        ("status", ctypes.c_ubyte),
+        ("masked_status", ctypes.c_ubyte),
+        ("msg_status", ctypes.c_ubyte),
+        ("sb_len_wr", ctypes.c_ubyte),
+        ("host_status", ctypes.c_ushort),
+        ("driver_status", ctypes.c_ushort),
+        ("resid", ctypes.c_int),
+        ("duration", ctypes.c_uint),
+        ("info", ctypes.c_uint),
+    )
+
+
+class _SgIoV4(ctypes.Structure):
+    """struct sg_io_v4 (include/uapi/linux/bsg.h), for bsg nodes."""
+
+    _fields_ = (
+        ("guard", ctypes.c_int32),
+        ("protocol", ctypes.c_uint32),
+        ("subprotocol", ctypes.c_uint32),
+        ("request_len", ctypes.c_uint32),
+        ("request", ctypes.c_uint64),
+        ("request_tag", ctypes.c_uint64),
+        ("request_attr", ctypes.c_uint32),
+        ("request_priority", ctypes.c_uint32),
+        ("request_extra", ctypes.c_uint32),
+        ("max_response_len", ctypes.c_uint32),
+        ("response", ctypes.c_uint64),
+        ("dout_iovec_count", ctypes.c_uint32),
+        ("dout_xfer_len", ctypes.c_uint32),
+        ("din_iovec_count", ctypes.c_uint32),
+        ("din_xfer_len", ctypes.c_uint32),
+        ("dout_xferp", ctypes.c_uint64),
+        ("din_xferp", ctypes.c_uint64),
+        ("timeout", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("usr_ptr", ctypes.c_uint64),
+        ("spare_in", ctypes.c_uint32),
+        ("driver_status", ctypes.c_uint32),
+        ("transport_status", ctypes.c_uint32),
+        ("device_status", ctypes.c_uint32),
+        ("retry_delay", ctypes.c_uint32),
+        ("info", ctypes.c_uint32),
+        ("duration", ctypes.c_uint32),
+        ("response_len", ctypes.c_uint32),
+        ("din_resid", ctypes.c_int32),
+        ("dout_resid", ctypes.c_int32),
+        ("generated_tag", ctypes.c_uint64),
+        ("spare_out", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+    )
+
+
+def _sg_io_v3(fd: int, command: bytes, size: int) -> bytes:
+    cdb, data, sense = ctypes.create_string_buffer(command, len(command)), *_buffers(size)
+    header = _SgIoV3(
+        interface_id=ord("S"),
+        dxfer_direction=-3,  # SG_DXFER_FROM_DEV
+        cmd_len=len(command),
+        mx_sb_len=len(sense),
+        dxfer_len=size,
+        dxferp=ctypes.addressof(data),
+        cmdp=ctypes.addressof(cdb),
+        sbp=ctypes.addressof(sense),
+        timeout=COMMAND_TIMEOUT_MS,
+    )
+    fcntl.ioctl(fd, SG_IO, header)
+    _check((header.status, header.host_status, header.driver_status), bytes(sense))
+    return data.raw[: size - header.resid]
+
+
+def _sg_io_v4(fd: int, command: bytes, size: int) -> bytes:
+    cdb, data, sense = ctypes.create_string_buffer(command, len(command)), *_buffers(size)
+    header = _SgIoV4(
+        guard=ord("Q"),
+        request_len=len(command),
+        request=ctypes.addressof(cdb),
+        max_response_len=len(sense),
+        response=ctypes.addressof(sense),
+        din_xfer_len=size,
+        din_xferp=ctypes.addressof(data),
+        timeout=COMMAND_TIMEOUT_MS,
+    )
+    fcntl.ioctl(fd, SG_IO, header)
+    _check((header.device_status, header.transport_status, header.driver_status), bytes(sense))
+    return data.raw[: size - header.din_resid]
+
+
+def _buffers(size: int) -> tuple[ctypes.Array[ctypes.c_char], ctypes.Array[ctypes.c_char]]:
+    return ctypes.create_string_buffer(size), ctypes.create_string_buffer(64)
+
+
+def _check(statuses: tuple[int, int, int], sense: bytes) -> None:
+    """Raise for any status but GOOD of device, transport and driver (DRIVER_SENSE alone only says: see the sense)."""
+    device, transport, driver = statuses
+    if device == 0 and transport == 0 and driver in (0, 8):
+        return
+    key, code = (sense[1] & 0xF, sense[2]) if sense[0] & 0x7E == 0x72 else (sense[2] & 0xF, sense[12])
+    raise Problem(
+        Code.UNAVAILABLE,
+        f"INQUIRY failed: status {device:#x}, transport {transport:#x}, driver {driver:#x},"
+        f" sense key {key:#x}, code {code:#x}",
+    )

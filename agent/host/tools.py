@@ -1,0 +1,36 @@
+"""What every step of the real host works with."""
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from agent.host import sysfs
+from agent.host.iscsiadm import Iscsiadm
+from agent.host.roots import Roots
+from agent.host.uevents import Changes
+from agent.workers.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The host's directories, the workers, the events, and iscsiadm."""
+
+    roots: Roots
+    pool: Pool
+    changes: Changes
+    iscsiadm: Iscsiadm
+
+    def where(self) -> dict[str, Any]:
+        """Where `holders` looks, and which processes are ours."""
+        return {"proc": str(self.roots.proc), "sys": str(self.roots.sys), "ours": [os.getpid(), self.pool.zygote_pid]}
+
+
+def sought(disk: sysfs.Disk) -> dict[str, Any]:
+    """A disk as `holders` wants it."""
+    return {"node": disk.node or "", "block": list(disk.numbers), "character": list(disk.character)}
+
+
+def left(deadline: float) -> float:
+    """The seconds until a deadline (monotonic), never less than none."""
+    return max(0.0, deadline - time.monotonic())

@@ -1,0 +1,91 @@
+"""Which steps are under way, also those that nobody waits for any more, and what they touch."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agent.host.uevents import Changes
+from attachers.sights import IscsiQuery, Session
+from attachers.steps import (
+    CreateRecord,
+    DeleteRecord,
+    Flush,
+    GiveDisk,
+    Login,
+    Logout,
+    Publish,
+    RemoveDevice,
+    Scan,
+    Step,
+    TakeDisk,
+    Unpublish,
+)
+
+
+def touched(step: Step) -> frozenset[str]:
+    """The keys of what a step changes. A scan also keeps its session from being logged out."""
+    match step:
+        case CreateRecord(target, portal) | Login(target, portal) | DeleteRecord(target, portal):
+            return frozenset({f"portal:{target}@{portal}"})
+        case Logout(target, portal):
+            return frozenset({f"portal:{target}@{portal}", f"scan:{target}@{portal}"})
+        case Scan(hctl, target, portal):
+            return frozenset({f"hctl:{hctl}", f"scan:{target}@{portal}"})
+        case Publish(name=name, hctl=hctl, wwid=wwid):
+            return frozenset({f"name:{name}", f"hctl:{hctl}", f"wwid:{wwid}"})
+        case Unpublish(name, wwid):
+            return frozenset({f"name:{name}"} | ({f"wwid:{wwid}"} if wwid else set()))
+        case Flush(hctl=hctl) | RemoveDevice(hctl=hctl):
+            return frozenset({f"hctl:{hctl}"})
+        case GiveDisk(name=name, domain=domain) | TakeDisk(name=name, domain=domain):
+            return frozenset({f"name:{name}", f"domain:{domain}"})
+
+
+def asked(query: IscsiQuery, sessions: Iterable[Session]) -> frozenset[str]:
+    """The keys of what a query looks at."""
+    keys = {f"name:{query.name}", f"wwid:{query.wwid}"}
+    keys |= {f"portal:{query.target}@{portal}" for portal in query.portals}
+    for session in sessions:
+        keys.add(f"hctl:{session.host}:0:0:{query.lun}")
+    return frozenset(keys)
+
+
+@dataclass(eq=False, slots=True)
+class Operation:
+    """One step under way; `late` when its caller was told that its outcome is uncertain."""
+
+    step: Step
+    late: bool = False
+
+
+class UnderWay:
+    """The register of the steps under way."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._operations: list[Operation] = []
+
+    def begin(self, step: Step) -> Operation:
+        """A step begins."""
+        operation = Operation(step)
+        self._operations.append(operation)
+        return operation
+
+    def end(self, operation: Operation) -> None:
+        """A step has ended, in whatever way."""
+        self._operations.remove(operation)
+        self._changes.grow()
+
+    def end_with(self, operation: Operation, ended: asyncio.Future[object]) -> None:
+        """A step's caller stops waiting; the step ends when `ended` is done."""
+        operation.late = True
+        ended.add_done_callback(lambda _: self.end(operation))
+
+    def busy(self, keys: frozenset[str]) -> tuple[str, ...]:
+        """What is under way on any of these, in the order of its beginning."""
+        return tuple(op.step.describe() for op in self._operations if touched(op.step) & keys)
+
+    def late_on(self, step: Step) -> str | None:
+        """The late step that touches what this one touches, if there is one."""
+        found = (op.step.describe() for op in self._operations if op.late and touched(op.step) & touched(step))
+        return next(found, None)
