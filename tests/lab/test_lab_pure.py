@@ -85,7 +85,11 @@ def test_only_the_machines_own_suites_are_passed_on() -> None:
     assert "Suites: trixie trixie-updates\n" in narrowed
     assert "vendor" not in narrowed
     assert "/off" not in narrowed
-    lines = "deb [signed-by=/k] http://mirror.example/d bookworm main\ndeb http://vendor.example/ bookworm-sdk main\ndeb http://vendor.example/ bookworm stable\n"
+    lines = (
+        "deb [signed-by=/k] http://mirror.example/d bookworm main\n"
+        "deb http://vendor.example/ bookworm-sdk main\n"
+        "deb http://vendor.example/ bookworm stable\n"
+    )
     assert apt.narrow_one_line(lines, "bookworm", "bookworm").splitlines() == [lines.splitlines()[0]]
 
 
