@@ -1,20 +1,16 @@
-"""Values on the wire between daemon and helper: dataclass <-> JSON, strictly, and frames on a stream socket.
+"""Values on the wire between daemon and helper: steps, queries, sights and problems, and frames on a stream socket.
 
 A step, query or sight is {"type": its class, then its fields}; a nested value has no type, since its place tells it.
-Whatever is decoded is built by its constructor, so the checks of every step and query run again on each side.
+The checks of every step and query run again on each side, as it is decoded.
 """
 
 import asyncio
 import json
-import math
 import struct
-import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from enum import StrEnum
-from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
+from agent.values import bad, build, decode, object_of, same_names, to_json
 from attachers.problems import Code, Problem
 from attachers.sights import QUERIES, SIGHTS, Query, Sight
 from attachers.steps import STEPS, Step
@@ -30,7 +26,7 @@ def encode(value: Step | Query | Sight | Problem) -> dict[str, Any]:
     if isinstance(value, Problem):
         parts = {"code": str(value.code), "detail": value.detail, "hint": value.hint}
         return {"type": "Problem", **parts, "step": value.step, "status": value.status}
-    return {"type": type(value).__name__, **_fields(value)}
+    return {"type": type(value).__name__, **to_json(value)}
 
 
 def decode_step(value: object, *, path: str = "value") -> Step:
@@ -56,11 +52,11 @@ def decode_sight(value: object, *, path: str = "value") -> Sight:
 
 def decode_problem(value: object, *, path: str = "problem") -> Problem:
     """The problem that a JSON object stands for, to be raised; raises bad-request when it is none."""
-    members = _object(value, path)
-    _same_names(members, _PROBLEM, path)
-    texts = {name: _decode(str, members[name], f"{path}.{name}") for name in ("detail", "hint", "step")}
-    code: Code = _decode(Code, members["code"], f"{path}.code")
-    status: int = _decode(int, members["status"], f"{path}.status")
+    members = object_of(value, path)
+    same_names(members, _PROBLEM, path)
+    texts = {name: decode(str, members[name], f"{path}.{name}") for name in ("detail", "hint", "step")}
+    code: Code = decode(Code, members["code"], f"{path}.code")
+    status: int = decode(int, members["status"], f"{path}.status")
     return Problem(code, texts["detail"], hint=texts["hint"], step=texts["step"], status=status)
 
 
@@ -93,7 +89,7 @@ def parse(body: bytes) -> dict[str, Any]:
         value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Problem(Code.BAD_REQUEST, f"not a JSON message: {ascii(str(error))[:200]}") from None
-    return _object(value, "message")
+    return object_of(value, "message")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -107,100 +103,10 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is no JSON number")
 
 
-# From a value to JSON.
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {one.name: _encode(getattr(value, one.name)) for one in fields(value)}
-
-
-def _encode(value: Any) -> Any:
-    if is_dataclass(value):
-        return _fields(value)
-    if isinstance(value, (tuple, frozenset)):
-        return [_encode(one) for one in (sorted(value) if isinstance(value, frozenset) else value)]
-    if value is None or isinstance(value, (str, int, float)):
-        return str(value) if isinstance(value, StrEnum) else value
-    raise TypeError(f"{type(value).__name__} has no place on the wire")
-
-
-# From JSON to a value, by the type that its place asks for.
-
-
 def _tagged(value: object, kinds: tuple[type, ...], path: str) -> Any:
-    members = _object(value, path)
+    members = object_of(value, path)
     name = members.get("type")
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None or kind not in kinds:
-        raise _bad(f"{path}.type", f"{ascii(name)[:80]} is none of {', '.join(one.__name__ for one in kinds)}")
-    return _build(kind, {key: one for key, one in members.items() if key != "type"}, path)
-
-
-def _build(kind: type, members: Mapping[str, Any], path: str) -> Any:
-    hints = _hints(kind)
-    _same_names(members, frozenset(hints), path)
-    return kind(**{name: _decode(hints[name], members[name], f"{path}.{name}") for name in hints})
-
-
-@cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    """Every field with its type. All are always sent: a default is for whoever makes the value, not for the wire."""
-    hints = get_type_hints(kind)
-    return {one.name: hints[one.name] for one in fields(kind)}
-
-
-def _decode(kind: Any, value: object, path: str) -> Any:
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return _optional(kind, value, path)
-    if origin is tuple:
-        (item, _) = get_args(kind)
-        return tuple(_decode(item, one, f"{path}[{index}]") for index, one in enumerate(_list(value, path)))
-    if origin is frozenset:
-        (item,) = get_args(kind)
-        return frozenset(_decode(item, one, f"{path}[{index}]") for index, one in enumerate(_list(value, path)))
-    if is_dataclass(kind):
-        assert isinstance(kind, type)
-        return _build(kind, _object(value, path), path)
-    return _scalar(kind, value, path)
-
-
-def _optional(kind: Any, value: object, path: str) -> Any:
-    """X | None."""
-    (inner,) = (one for one in get_args(kind) if one is not type(None))
-    return None if value is None else _decode(inner, value, path)
-
-
-def _scalar(kind: type, value: object, path: str) -> Any:
-    if issubclass(kind, StrEnum):
-        if isinstance(value, str) and value in [str(one) for one in kind]:
-            return kind(value)
-        raise _bad(path, f"{ascii(value)[:80]} is none of {', '.join(kind)}")
-    if kind is float and type(value) is int and abs(value) < 1 << 53:
-        return float(value)
-    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
-        raise _bad(path, f"{type(value).__name__} instead of {kind.__name__}")
-    return value
-
-
-def _object(value: object, path: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _bad(path, f"{type(value).__name__} instead of an object")
-    return value
-
-
-def _list(value: object, path: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise _bad(path, f"{type(value).__name__} instead of a list")
-    return value
-
-
-def _same_names(members: Mapping[str, Any], names: frozenset[str], path: str) -> None:
-    for name in sorted(names - members.keys()):
-        raise _bad(f"{path}.{name}", "is missing")
-    for name in sorted(members.keys() - names):
-        raise _bad(f"{path}.{ascii(name)[1:-1][:80]}", "is not known")
-
-
-def _bad(path: str, text: str) -> Problem:
-    return Problem(Code.BAD_REQUEST, f"{path}: {text}", hint="daemon and helper have to be of one version")
+        raise bad(f"{path}.type", f"{ascii(name)[:80]} is none of {', '.join(one.__name__ for one in kinds)}")
+    return build(kind, {key: one for key, one in members.items() if key != "type"}, path)

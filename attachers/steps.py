@@ -46,7 +46,8 @@ class Login:
 class Scan:
     """Claim one SCSI address for us (udev rule), then ask the kernel to look at exactly that one.
 
-    `target` and `portal` name the session that the address belongs to.
+    `target` and `portal` name the session that the address belongs to. That nothing is found there is no failure of
+    the step (the server may still map the LUN); the claim is given up then.
     """
 
     hctl: str

@@ -1,9 +1,10 @@
 """What every flow of the engine works with, and what one attachment needs that others must leave alone."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.engine.ledger import Grant, Ledger, Row
@@ -11,7 +12,6 @@ from agent.engine.locks import Locks
 from agent.model import Access, Cdmi
 from attachers.base import Attacher, Host
 from attachers.problems import Code, Problem
-from attachers.steps import Step
 
 log = logging.getLogger(__name__)
 STEPS_KEPT = 64
@@ -56,16 +56,32 @@ class Desk:
             row.name != name and (row.uri, row.key) == (grant.uri, grant.key) for row in self.ledger.rows.values()
         )
 
-    def took(self, name: str, step: Step, began: float, outcome: str) -> None:
-        """Write down one step of an attachment, with its time and what went wrong."""
+    def took(self, name: str, what: str, began: float, outcome: str) -> None:
+        """Write down one step of an attachment: what, since when (host's clock), and what went wrong, if anything."""
+        took_s = self.host.now() - began
+        started = datetime.now(UTC) - timedelta(seconds=took_s)
         entry = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "took_ms": round((self.host.now() - began) * 1000),
-            "what": step.describe(),
+            "at": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "took_ms": round(took_s * 1000),
+            "what": what,
         }
         steps = self.steps.setdefault(name, [])
         steps.append(entry | ({"problem": outcome} if outcome else {}))
         del steps[:-STEPS_KEPT]
+
+    @asynccontextmanager
+    async def noted(self, name: str, what: str) -> AsyncIterator[None]:
+        """Log and write down a step of an attachment that is not one of the host's."""
+        began, outcome = self.host.now(), ""
+        log.info("%s", what)
+        try:
+            yield
+        except Problem as problem:
+            outcome = problem.detail
+            problem.step = problem.step or what
+            raise
+        finally:
+            self.took(name, what, began, outcome)
 
 
 def refuse_second_use(desk: Desk, row: Row) -> None:

@@ -1,5 +1,7 @@
 """The hand-over to libvirt: give the published disk to a running domain, take it back; the same loop, two ends."""
 
+from contextlib import suppress
+
 from agent import timeouts
 from agent.engine.converge import observe
 from agent.engine.desk import Desk
@@ -52,17 +54,9 @@ async def _look(desk: Desk, wanted: DomainRequest) -> DomainSight:
 
 
 async def _act(desk: Desk, name: str, step: GiveDisk | TakeDisk) -> None:
-    began, outcome = desk.host.now(), ""
-    try:
-        await desk.host.act(step, timeout_s=timeouts.of_step(step))
-    except Problem as problem:
-        outcome = problem.detail
-        problem.step = problem.step or step.describe()
-        raise
-    except Uncertain:
-        outcome = "uncertain"
-    finally:
-        desk.took(name, step, began, outcome)
+    async with desk.noted(name, step.describe()):
+        with suppress(Uncertain):  # the next look says what came of it
+            await desk.host.act(step, timeout_s=timeouts.of_step(step))
 
 
 async def _wait(desk: Desk, seen: int, deadline: float, step: GiveDisk | TakeDisk) -> None:
@@ -91,5 +85,7 @@ def _not_running(wanted: DomainRequest, sight: DomainSight) -> Problem:
             Code.NOT_FOUND, f"domain.name: libvirt knows no domain {wanted.name}", hint="see: virsh list --all"
         )
     return Problem(
-        Code.CONFLICT, f"domain.name: domain {wanted.name} is not running", hint=f"start it first: virsh start {wanted.name}"
+        Code.CONFLICT,
+        f"domain.name: domain {wanted.name} is not running",
+        hint=f"start it first: virsh start {wanted.name}",
     )

@@ -231,9 +231,7 @@ class Engine:
         except Problem as problem:
             log.error("detach failed: %s", problem.detail)
             if problem.code is Code.IN_USE and before.goal is Goal.ATTACHED and before.handed_out:
-                await self._desk.ledger.change(
-                    name, goal=Goal.ATTACHED, phase=before.phase, problem=problem.as_dict()
-                )
+                await self._desk.ledger.change(name, goal=Goal.ATTACHED, phase=before.phase, problem=problem.as_dict())
             else:
                 await self._left_behind(name, problem)
             raise

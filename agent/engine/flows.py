@@ -5,7 +5,6 @@ after a failure, or by a caller who asks twice.
 """
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -21,7 +20,6 @@ from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight
 from attachers.steps import Step
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -51,14 +49,15 @@ async def detach(desk: Desk, name: str, *, deadline: float) -> None:
 
 async def _resolve(desk: Desk, row: Row) -> Row:
     """Find the object, choose an export, and commit the plan together with the intent to grant."""
-    resolved = await desk.cdmi.resolve(row.request.source)
+    async with desk.noted(row.name, f"resolve {row.request.source}"):
+        resolved = await desk.cdmi.resolve(row.request.source)
     export = choose(resolved, row.request.protocols)
     grant = None
     if export.permissions is not None:
         initiator = (await host_sight(desk)).initiator_name
         if initiator.lower() not in (p.lower() for p in export.permissions):
             grant = Grant(resolved.uri, export.key, initiator)
-    found = {
+    found: dict[str, Any] = {
         "server": resolved.server,
         "uri": resolved.uri,
         "object_id": resolved.object_id,
@@ -74,8 +73,8 @@ async def _resolve(desk: Desk, row: Row) -> Row:
 async def _grant(desk: Desk, row: Row) -> None:
     """Make good every grant that the ledger intends for this object; idempotent, like the server's side of it."""
     for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
-        async with desk.locks.hold([f"permissions:{grant.uri}"]):
-            log.info("grant %s on %s", grant.initiator, grant.uri)
+        what = f"grant {grant.initiator} on {grant.uri}"
+        async with desk.locks.hold([f"permissions:{grant.uri}"]), desk.noted(row.name, what):
             await desk.cdmi.grant(grant.uri, grant.key, grant.initiator)
 
 
@@ -84,8 +83,8 @@ async def _revoke(desk: Desk, row: Row) -> None:
     for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
         async with desk.locks.hold([f"permissions:{grant.uri}"]):
             if not desk.grant_is_needed(grant, row.name):
-                log.info("revoke %s on %s", grant.initiator, grant.uri)
-                await desk.cdmi.revoke(grant.uri, grant.key, grant.initiator)
+                async with desk.noted(row.name, f"revoke {grant.initiator} on {grant.uri}"):
+                    await desk.cdmi.revoke(grant.uri, grant.key, grant.initiator)
                 await desk.ledger.forget_grant(grant)
 
 
@@ -124,7 +123,7 @@ async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> No
             deadline=deadline,
             context=context,
             finish=finish,
-            took=lambda step, began, outcome: desk.took(name, step, began, outcome),
+            took=lambda step, began, outcome: desk.took(name, step.describe(), began, outcome),
             uncertain=uncertain,
             overtaken=lambda: desk.ledger.rows[name].goal is not goal,
         ),

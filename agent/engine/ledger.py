@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.model import Phase, Request
 from agent.store import Store
-from agent.wire import from_json, to_json
+from agent.values import from_json, to_json
 from attachers.base import Device, Goal
 
 MIGRATIONS = (
@@ -42,8 +42,9 @@ class Grant:
 class Row:
     """One attachment that is wanted, or that is on its way out.
 
-    `plan`, `protocol`, `uri`, `key` and `object_id` are known once the source was resolved. `handed_out`
-    says that a caller was told of the device, `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON.
+    `server`, `uri`, `key`, `object_id`, `protocol` and `plan` are known once the source was resolved. `handed_out`
+    says that a caller was told of the device, `in_domain` that it was (about to be) given to the request's domain,
+    and `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON.
     """
 
     name: str

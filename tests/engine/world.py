@@ -3,7 +3,6 @@
 What outlives a crash is in `World` (the kernel, the disk, the CDMI server); what dies with it is in `Processes`.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +32,11 @@ INITIATOR = "iqn.2026-01.org.example:host-1"
 PORTAL = "127.0.0.1:3260"
 KEY = "Network/iSCSI"
 SIZE = 64 << 20
+
+
+def wwid_of(number: int) -> str:
+    """The logical unit name of an object made by `add_object`."""
+    return f"naa.6001405{number:025x}"
 
 
 class Crash(BaseException):
@@ -110,7 +114,10 @@ class TrippedStore(Store):
 
 @dataclass(slots=True)
 class Object:
-    """A LUN container of the modelled CDMI server. `permissions` None: the entry has none, and anybody may."""
+    """A LUN container of the modelled CDMI server. `permissions` None: the entry has none, and anybody may.
+
+    `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does.
+    """
 
     object_id: str
     target: str
@@ -119,6 +126,8 @@ class Object:
     permissions: list[str] | None = field(default_factory=list)
     portals: tuple[str, ...] = (PORTAL,)
     size: int = SIZE
+    behind: str = ""
+    mapped: bool = True
 
 
 class CdmiModel:
@@ -132,13 +141,15 @@ class CdmiModel:
     def add(self, obj: Object) -> str:
         """Make a LUN of it. Returns its source."""
         self.objects[obj.object_id] = obj
-        self._show(obj)
+        self.show(obj)
         return f"cdmi://server/cdmi_objectid/{obj.object_id}"
 
-    def _show(self, obj: Object) -> None:
+    def show(self, obj: Object) -> None:
+        """Let the storage network show what the object is by now."""
         allowed = (INITIATOR,) if obj.permissions is None else tuple(obj.permissions)
         self.san.remove(obj.target, obj.lun)
-        self.san.add(Lun(obj.target, obj.portals, obj.lun, obj.wwid, obj.size, allowed))
+        if obj.mapped:
+            self.san.add(Lun(obj.target, obj.portals, obj.lun, obj.behind or obj.wwid, obj.size, allowed))
 
     def _find(self, uri: str) -> Object:
         if self.down:
@@ -160,13 +171,13 @@ class CdmiModel:
         obj = self._find(uri)
         if obj.permissions is not None and initiator not in obj.permissions:
             obj.permissions.append(initiator)
-        self._show(obj)
+        self.show(obj)
 
     def revoke(self, uri: str, initiator: str) -> None:
         obj = self._find(uri)
         if obj.permissions is not None and initiator in obj.permissions:
             obj.permissions.remove(initiator)
-        self._show(obj)
+        self.show(obj)
 
 
 class TrippedCdmi:
@@ -211,8 +222,19 @@ class World:
     def add_object(self, number: int = 1, *, target: str | None = None, lun: int = 1, **more: Any) -> str:
         """A LUN container; each with its own target unless one is named. Returns its source."""
         name = target or f"iqn.2026-01.org.example:lun{number}"
-        wwid = f"naa.6001405{number:025x}"
-        return self.cdmi.add(Object(f"{number:032X}", name, lun, wwid, **more))
+        return self.cdmi.add(Object(f"{number:032X}", name, lun, wwid_of(number), **more))
+
+    def object(self, number: int = 1) -> Object:
+        """One made by `add_object`; after a change to it call `show`."""
+        return self.cdmi.objects[f"{number:032X}"]
+
+    def change(self, number: int = 1, **changes: Any) -> None:
+        """Change an object, and what the storage network shows of it."""
+        obj = self.object(number)
+        self.san.remove(obj.target, obj.lun)
+        for name, value in changes.items():
+            setattr(obj, name, value)
+        self.cdmi.show(obj)
 
 
 @dataclass(slots=True)
@@ -264,10 +286,6 @@ async def running(world: World, trip: Trip | None = None, *, helper_dies: bool =
             trip.dead = True
             await engine.stop()
     finally:
+        world.kernel.crashed()
         for store in stores:
             store.close()
-
-
-def settled() -> None:
-    """Nothing of ours is left in the event loop."""
-    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

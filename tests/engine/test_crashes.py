@@ -1,0 +1,157 @@
+"""The processes are killed before and after every look, step, commit and CDMI call; then started again.
+
+Whatever the point, the follow-up must end with everything attached and right, or with nothing left and nothing foreign
+touched: `finish` repeats the request, `undo` asks for the opposite at once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from agent.model import DomainRequest
+from attachers.problems import Problem
+from tests.engine.world import INITIATOR, PORTAL, Crash, Processes, Trip, World, running
+
+Script = Callable[[World, Processes], Awaitable[None]]
+TARGET = "iqn.2026-01.org.example:shared"
+
+
+def sources_of(world: World) -> dict[str, str]:
+    return {f"a{number}": f"cdmi://server/cdmi_objectid/{oid}" for number, oid in enumerate(sorted(world.cdmi.objects))}
+
+
+async def put_all(world: World, daemon: Processes) -> None:
+    domain = DomainRequest("one-42", "sda") if world.kernel.kernel.domains else None
+    for name, source in sources_of(world).items():
+        await daemon.attach(name, source, domain=domain)
+
+
+async def delete_all(world: World, daemon: Processes) -> None:
+    for name in sources_of(world):
+        await daemon.detach(name)
+
+
+async def come_and_go(world: World, daemon: Processes) -> None:
+    await put_all(world, daemon)
+    await delete_all(world, daemon)
+
+
+def one_lun(world: World) -> None:
+    world.add_object(1)
+
+
+def two_luns_of_one_target(world: World) -> None:
+    for number in (1, 2):
+        world.add_object(number, target=TARGET, lun=number)
+
+
+def a_foreign_session(world: World) -> None:
+    world.add_object(1, target=TARGET, lun=1, permissions=[INITIATOR])
+    world.add_object(2, target=TARGET, lun=2, permissions=["iqn.2026-01.org.example:other", INITIATOR])
+    world.kernel.foreign_session(TARGET, PORTAL)
+    world.kernel.foreign_device(TARGET, PORTAL, 2)
+    del world.cdmi.objects[f"{2:032X}"]
+
+
+def a_domain(world: World) -> None:
+    world.add_object(1)
+    world.kernel.add_domain("one-42")
+
+
+SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain]
+
+
+class Case:
+    """One scene, run until a crash at one point, and taken up again."""
+
+    def __init__(self, disk: Path, scene: Callable[[World], None]) -> None:
+        disk.mkdir()
+        self.world = World(disk)
+        scene(self.world)
+        self.empty = self.world.kernel.inventory()
+        self.permissions = self._permissions()
+
+    def _permissions(self) -> dict[str, list[str] | None]:
+        return {oid: obj.permissions and list(obj.permissions) for oid, obj in self.world.cdmi.objects.items()}
+
+    async def run(self, script: Script, trip: Trip, *, helper_dies: bool = True) -> None:
+        """Run a script until it ends, or until the crash that the trip holds."""
+        with suppress(Crash, Problem, asyncio.CancelledError):
+            async with running(self.world, trip, helper_dies=helper_dies) as daemon:
+                await daemon.engine.settled()
+                await script(self.world, daemon)
+
+    async def finish(self) -> None:
+        """Start again, repeat the request, see that everything is attached and right, and take it down."""
+        async with running(self.world) as daemon:
+            await daemon.engine.settled()
+            for name in sources_of(self.world):
+                row = daemon.ledger.rows.get(name)
+                if row and row.goal == "gone":
+                    await daemon.detach(name)
+            await put_all(self.world, daemon)
+            for name, source in sources_of(self.world).items():
+                view = daemon.engine.view(name)
+                obj = self.world.cdmi.objects[source.rpartition("/")[2]]
+                assert view["phase"] == "attached" and view["verified"], view
+                assert view["device"]["wwid"] == obj.wwid, view
+            await delete_all(self.world, daemon)
+            self.assert_nothing_left(daemon)
+
+    async def undo(self) -> None:
+        """Start again, and ask for the opposite at once."""
+        async with running(self.world) as daemon:
+            await delete_all(self.world, daemon)
+            self.assert_nothing_left(daemon)
+
+    def assert_nothing_left(self, daemon: Processes) -> None:
+        left, lost = self.world.kernel.inventory() - self.empty, self.empty - self.world.kernel.inventory()
+        assert not left and not lost, f"left: {sorted(left)}; lost: {sorted(lost)}"
+        assert self._permissions() == self.permissions
+        assert not daemon.ledger.rows and not daemon.ledger.grants
+        assert not daemon.guarded._created.rows
+
+
+async def points_of(disk: Path, scene: Callable[[World], None], *, helper_dies: bool) -> list[str]:
+    """Every point that an undisturbed run passes."""
+    case, trip = Case(disk, scene), Trip()
+    async with running(case.world, trip, helper_dies=helper_dies) as daemon:
+        await come_and_go(case.world, daemon)
+        case.assert_nothing_left(daemon)
+    return trip.points
+
+
+@pytest.mark.parametrize("helper_dies", [True, False], ids=["both-die", "daemon-dies"])
+@pytest.mark.parametrize("follow_up", ["finish", "undo"])
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+async def test_a_crash_at_every_point(
+    fast_disk: Path, scene: Callable[[World], None], follow_up: str, helper_dies: bool
+) -> None:
+    points = await points_of(fast_disk / "0", scene, helper_dies=helper_dies)
+    assert len(points) > 20, points
+    for at, point in enumerate(points, start=1):
+        case = Case(fast_disk / str(at), scene)
+        trip = Trip(at)
+        await case.run(come_and_go, trip, helper_dies=helper_dies)
+        assert trip.dead, f"point {at} was never reached"
+        try:
+            await getattr(case, follow_up)()
+        except (AssertionError, Problem) as error:
+            raise AssertionError(f"after a crash at point {at}, {point}: {error}") from error
+
+
+async def test_a_crash_in_the_recovery_from_a_crash(fast_disk: Path) -> None:
+    scene = two_luns_of_one_target
+    points = await points_of(fast_disk / "0", scene, helper_dies=True)
+    for at in range(1, len(points) + 1, 5):
+        for again in range(1, 40, 6):
+            case = Case(fast_disk / f"{at}-{again}", scene)
+            await case.run(come_and_go, Trip(at))
+            await case.run(come_and_go, Trip(again))
+            try:
+                await case.finish()
+            except (AssertionError, Problem) as error:
+                raise AssertionError(f"after crashes at points {at} and {again}: {error}") from error
