@@ -6,9 +6,9 @@ import pytest
 
 from agent.model import Access, DomainRequest, Outcome, Request
 from attachers.problems import Code, Problem
-from attachers.steps import LINKS, Flush, Login, RemoveDevice
-from tests.engine.world import INITIATOR, PORTAL, Processes, World, running, wwid_of
+from attachers.steps import LINKS, Flush, Login, RemoveDevice, Scan
 from tests.engine.faults import Steps
+from tests.engine.world import INITIATOR, PORTAL, Processes, World, running, wwid_of
 
 TARGET = "iqn.2026-01.org.example:shared"
 
@@ -259,8 +259,7 @@ async def test_a_detach_overtakes_an_attach_that_waits(world: World) -> None:
     empty = world.kernel.inventory()
     async with running(world) as daemon:
         attaching = asyncio.create_task(daemon.attach("one", source, timeout_s=600))
-        while not any("scan" in step["what"] for step in daemon.engine._desk.steps.get("one", [])):
-            await asyncio.sleep(0)
+        await Steps(world).seen(Scan)
         await daemon.detach("one")
         await refused(attaching, Code.CONFLICT)
         assert daemon.engine.views() == []

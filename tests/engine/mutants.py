@@ -1,0 +1,114 @@
+"""`make mutants`: plant known bugs, one at a time, in a copy of the tree; the engine's suite must turn red for each.
+
+A suite that stays green with a planted bug would not have found it either when somebody made it by mistake.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("agent", "attachers", "tests", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A bug: the text that is replaced in one file, and what stands there instead."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+
+
+MUTANTS = (
+    Mutant(
+        "intent recorded after the act",
+        "agent/host/guarded.py",
+        """\
+        if thing not in self._created.rows and not stands(thing, sight):
+            await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
+            self._removed.discard(thing.hctl)
+        try:
+            await self._raw.act(step, timeout_s=timeout_s)
+""",
+        """\
+        try:
+            await self._raw.act(step, timeout_s=timeout_s)
+            if thing not in self._created.rows and not stands(thing, sight):
+                await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
+                self._removed.discard(thing.hctl)
+""",
+    ),
+    Mutant(
+        "grant recorded after the act",
+        "agent/engine/flows.py",
+        "grant=grant, **found)",
+        "grant=None, **found)",
+    ),
+    Mutant(
+        "identity check skipped",
+        "attachers/scsi.py",
+        "    return bool(path.designators) and not is_right(path, wwid)",
+        "    return False",
+    ),
+    Mutant(
+        "needs of others ignored",
+        "attachers/base.py",
+        "    return (mine & created) - others",
+        "    return mine & created",
+    ),
+    Mutant(
+        "released before it is gone",
+        "attachers/iscsi.py",
+        "        if _session(session.target, session.portal) in free and not session.devices:",
+        "        if False:",
+    ),
+    Mutant(
+        "link not put back",
+        "agent/engine/converge.py",
+        "    if step is None:\n        return",
+        "    return",
+    ),
+)
+
+
+def main() -> int:
+    """Run the suite on every mutant. Returns 0 when each is found."""
+    survivors = [mutant.name for mutant in MUTANTS if not found(mutant)]
+    if survivors:
+        print(f"NOT FOUND by the suite: {'; '.join(survivors)}")
+        return 1
+    print(f"all {len(MUTANTS)} mutants were found")
+    return 0
+
+
+def found(mutant: Mutant) -> bool:
+    """Whether the engine's suite turns red with this bug in the code."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy / part)
+        path = copy / mutant.file
+        text = path.read_text()
+        if text.count(mutant.right) != 1:
+            raise SystemExit(f"{mutant.name}: {mutant.file} has changed; bring tests/engine/mutants.py up to date")
+        path.write_text(text.replace(mutant.right, mutant.wrong))
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/engine"]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"{mutant.name}: the suite did not run:\n{done.stdout}{done.stderr}")
+        first = next((line for line in done.stdout.splitlines() if line.startswith("FAILED")), "")
+        print(f"{'found' if done.returncode else 'MISSED':6} {mutant.name}: {first[:120]}", flush=True)
+        return done.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
