@@ -79,8 +79,8 @@ async def saying(raw: bytes, *, hold: bool = False) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def client_of(url: str, *, limits: Limits | None = None, **values: Any) -> AsyncIterator[CdmiClient]:
-    values = {"allow_http": True, "storage_networks": LOCAL} | values
-    server = Server(url, **values)
+    chosen: dict[str, Any] = {"allow_http": True, "storage_networks": LOCAL} | values
+    server = Server(url, **chosen)
     client = CdmiClient([server], protocols=("iscsi",), limits=limits)
     try:
         yield client
