@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.errors import LabError
+
 LAB = Path(__file__).resolve().parent
 CHECKOUT = LAB.parent.parent
 RECIPE = LAB / "recipe"
@@ -127,5 +129,10 @@ def prune(folders: Iterable[Path], in_use: set[str]) -> list[Path]:
 
 
 def remove_tree(path: Path) -> None:
+    """Remove a folder of the cache; refuses when anything is mounted in it (never follow a mount with a delete)."""
+    inside = f"{path.resolve()}/"
+    mounts = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    if mounted := sorted(point for point in mounts if point.startswith(inside)):
+        raise LabError(f"{mounted[-1]} is still mounted", remedy=f"umount {' '.join(reversed(mounted))}")
     if path.exists():
         shutil.rmtree(path)

@@ -6,6 +6,7 @@ import io
 import os
 import shlex
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -162,6 +163,8 @@ class Guest:
             said = ssh.stderr.read().decode(errors="replace")
         if ssh.returncode != 0:
             raise LabError(f"writing {target} in the guest {self.name} failed with status {ssh.returncode}:\n{said}")
+        if said:
+            print(f"guest {self.name}: {said.strip()}", file=sys.stderr)
 
 
 def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -67,7 +67,8 @@ def make_root(folder: Path, release: str) -> None:
         mirror.write_text(text)
         mirrors.append(str(mirror))
     command = [
-        tool("mmdebstrap"), f"--mode={mode()}", "--variant=minbase", "--quiet",
+        # When this run is killed, mmdebstrap ends too, and removes what it has made.
+        "setpriv", "--pdeathsig", "TERM", tool("mmdebstrap"), f"--mode={mode()}", "--variant=minbase", "--quiet",
         f"--include={','.join(packages())}", f"--aptopt={options}",
         *(f"--dpkgopt=path-exclude=/usr/share/{where}/*" for where in LOCALE_FREE),
         f"--customize-hook=tar-in {files} /", f"--customize-hook={RECIPE / 'customize.sh'}",

@@ -23,8 +23,9 @@ LAN_PORTS = range(40000, 48000)
 INSTALLER = CHECKOUT / "systemd" / "install.sh"
 STOP_PROJECT = """\
 set -e
-systemctl list-units --plain --no-legend --state=active 'cdmi-attach*.service' | cut -d ' ' -f 1 > /etc/cdmi-lab/units
-[ ! -s /etc/cdmi-lab/units ] || xargs -a /etc/cdmi-lab/units systemctl stop
+systemctl list-unit-files --no-legend --state=enabled 'cdmi-attach*.service' | cut -d ' ' -f 1 > /etc/cdmi-lab/units
+systemctl stop 'cdmi-attach*.service'
+systemctl reset-failed
 systemctl --quiet stop iscsid.service libvirtd.service virtlogd.service
 sync
 """

@@ -34,6 +34,7 @@ def ensure_wheel(cache: Cache) -> Project:
         copy = Path(top)
         for name in SOURCES:
             copy_source(CHECKOUT / name, copy / name)
+        (copy / "README.md").touch()
         key = digest(tree_parts(*(copy / name for name in SOURCES)))
         folder = cache.wheels / key
         if not folder.exists():

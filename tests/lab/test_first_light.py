@@ -1,0 +1,176 @@
+"""First light on a real kernel: attach, share, borrow, refuse, restart, boot; each with what other tools say of it."""
+
+import json
+import re
+
+import pytest
+
+from tests.lab.boot_sector import boot_sector
+from tests.lab.execs import traced
+from tests.lab.guest import Guest
+from tests.lab.stage import Stage
+
+SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
+ISCSIADM = re.compile(r"/s?bin/iscsiadm$")
+
+
+@pytest.fixture(scope="module")
+def stage(guest: Guest) -> Stage:
+    """A guest with the server and the configured daemon."""
+    return Stage(guest).set()
+
+
+def sessions(stage: Stage) -> list[str]:
+    """Who is logged in where, by iscsiadm."""
+    done = stage.guest.run("iscsiadm -m session", check=False)
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def test_attach_then_two_hundred_repetitions_then_nothing(stage: Stage) -> None:
+    before = stage.inventory()
+    lun = stage.make_lun("repeat", content=b"stamp of repeat".ljust(512, b"\0"))
+    with traced(stage.guest, *SERVICES) as executed:
+        link = stage.attach("repeat", lun.source)
+    assert link == "/run/cdmi-attach/disk/repeat"
+    assert all(ISCSIADM.search(program) for program in executed.programs), executed.programs
+    assert len(executed.programs) <= 3, "record, settings, login"
+    view = stage.status("repeat")
+    assert view["phase"] == "attached" and view["verified"] and view["device"]["wwid"] == lun.wwid
+    assert stage.guest.run(f"head -c 15 {link}").stdout == "stamp of repeat"
+    assert stage.guest.run(f"readlink {link}").stdout.strip() == f"/dev/cdmi-attach/{lun.wwid}"
+    after_attach = stage.inventory()
+    with traced(stage.guest, *SERVICES) as executed:
+        body = json.dumps({"source": lun.source})
+        curl = (
+            "curl -sS -o /dev/null -w '%{http_code}\\n' --unix-socket /run/cdmi-attach/control.sock -X PUT "
+            f"-H 'Content-Type: application/json' -d '{body}' 'http://localhost/v1/attachments/repeat'"
+        )
+        answers = stage.guest.run(f"for n in $(seq 200); do {curl}; done", timeout_s=300).stdout.split()
+    assert answers == ["200"] * 200
+    assert executed.programs == []
+    assert stage.inventory() == after_attach
+    with traced(stage.guest, *SERVICES) as executed:
+        stage.detach("repeat")
+    assert len(executed.programs) <= 2, "logout, record"
+    assert stage.inventory() == before
+    assert stage.export("repeat")["permissions"] == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first-first", "last-first"])
+def test_two_luns_of_one_target_share_one_session(stage: Stage, order: tuple[int, int]) -> None:
+    before = stage.inventory()
+    tag = "".join(map(str, order))
+    luns = [stage.make_lun(f"pair{tag}{n}", target=f"pair{tag}", content=bytes([n]) * 512) for n in (0, 1)]
+    stage.attach(luns[0].name, luns[0].source)
+    with traced(stage.guest, *SERVICES) as executed:
+        stage.attach(luns[1].name, luns[1].source)
+    assert executed.programs == [], "no process for a LUN on an existing session"
+    assert len(sessions(stage)) == 1
+    with traced(stage.guest, *SERVICES) as executed:
+        stage.detach(luns[order[0]].name)
+    assert executed.programs == [], "no process for a detach from a shared session"
+    other = luns[order[1]]
+    assert len(sessions(stage)) == 1
+    assert stage.guest.run(
+        f"dd if=/run/cdmi-attach/disk/{other.name} bs=512 count=1 iflag=direct 2>/dev/null | xxd -p -l 1"
+    )
+    stage.detach(other.name)
+    assert stage.inventory() == before
+
+
+def test_a_session_of_somebody_else_is_borrowed_and_stays(stage: Stage) -> None:
+    iqn = stage.guest.run("sed -n s/^InitiatorName=//p /etc/iscsi/initiatorname.iscsi").stdout.strip()
+    lun = stage.make_lun("borrowed", permissions=[iqn])
+    node = f"iscsiadm -m node -T {lun.target} -p 127.0.0.1:3260"
+    stage.guest.run(f"{node} -o new && {node} -o update -n node.session.scan -v manual && {node} --login")
+    before = stage.inventory()
+    stage.attach("borrowed", lun.source)
+    assert len(sessions(stage)) == 1
+    stage.detach("borrowed")
+    assert stage.inventory() == before, "the session, its record and the permission are the administrator's"
+    assert stage.export("borrowed")["permissions"] == [iqn]
+    stage.guest.run(f"{node} --logout && {node} -o delete")
+
+
+def test_a_lun_swapped_behind_a_live_session_is_refused(stage: Stage) -> None:
+    before = stage.inventory()
+    one, other = (stage.make_lun(name, target="swapped") for name in ("swap-one", "swap-other"))
+    stage.attach("swap-a", one.source, "--ro")
+    node = stage.status("swap-a")["device"]["node"].removeprefix("/dev/")
+    stage.swap("swap-one", "swap-other")
+    sysfs = stage.guest.run(f"cat /sys/block/{node}/device/wwid").stdout.strip()
+    assert sysfs == one.wwid, "the kernel goes on believing in the old identity"
+    inquiry = stage.guest.run(f"/lib/udev/scsi_id --whitelisted --page=0x83 --device=/dev/{node}").stdout.strip()
+    assert inquiry == "3" + other.wwid.removeprefix("naa."), "but the device answers with the other one"
+    status, problem = stage.api("PUT", "/v1/attachments/swap-b", {"source": one.source, "access": "ro"})
+    assert (status, problem["code"]) == (502, "wrong-device"), problem
+    assert other.wwid in problem["detail"]
+    stage.detach("swap-a")
+    status, problem = stage.api("PUT", "/v1/attachments/swap-b", {"source": one.source})
+    assert (status, problem["code"]) == (502, "wrong-device"), problem
+    stage.swap("swap-one", "swap-other")
+    stage.attach("swap-b", one.source)
+    stage.detach("swap-b")
+    assert stage.inventory() == before
+
+
+def test_a_disk_in_use_stays_and_works(stage: Stage) -> None:
+    before = stage.inventory()
+    lun = stage.make_lun("in-use")
+    link = stage.attach("in-use", lun.source)
+    hold = "systemd-run --quiet --unit=holder --service-type=exec"
+    stage.guest.run(f"{hold} --property=StandardInput=file:{link} /bin/sleep infinity")
+    status, problem = stage.api("DELETE", "/v1/attachments/in-use")
+    assert (status, problem["code"]) == (409, "in-use"), problem
+    assert "sleep (pid " in problem["detail"] and problem["hint"]
+    assert stage.status("in-use")["phase"] == "attached"
+    assert stage.guest.run(f"dd if={link} of=/dev/null bs=4k count=1 iflag=direct", check=False).returncode == 0
+    stage.guest.run("systemctl stop holder")
+    stage.detach("in-use")
+    assert stage.inventory() == before
+
+
+def test_a_guest_boots_from_the_object_and_survives_restarts(stage: Stage) -> None:
+    before = stage.inventory()
+    lun = stage.make_lun("boots", content=boot_sector("booted from the object"))
+    stage.attach("boots", lun.source)
+    xml = stage.status("boots")["disk_xml"]
+    stage.start_domain("boots", disk=xml, paused=False)
+    assert "booted from the object" in stage.boot_line("boots", "booted from")
+    pid = stage.guest.run("cat /run/libvirt/qemu/boots.pid").stdout
+    standing = stage.inventory()
+    for unit in ("cdmi-attachd.service", "cdmi-attach-helperd.service"):
+        for how in ("systemctl restart {0}", "systemctl kill -s KILL {0} && systemctl restart {0}"):
+            stage.guest.run(how.format(unit))
+            assert stage.status("boots")["phase"] == "attached"
+            assert stage.inventory() == standing, f"adopted as it stands after: {how.format(unit)}"
+    status, problem = stage.api("DELETE", "/v1/attachments/boots")
+    assert (status, problem["code"]) == (409, "in-use"), problem
+    assert "domain boots" in problem["detail"]
+    assert stage.guest.run("cat /run/libvirt/qemu/boots.pid").stdout == pid, "the guest is undisturbed"
+    assert stage.guest.run("virsh -q domstate boots").stdout.strip() == "running"
+    stage.guest.run("virsh -q destroy boots")
+    stage.detach("boots")
+    assert stage.inventory() == before
+
+
+def test_hot_attach_and_hot_detach(stage: Stage) -> None:
+    stage.start_domain("hot")
+    before = stage.inventory()
+    lun = stage.make_lun("hot", content=boot_sector("hot and booted"))
+    stage.attach("hot", lun.source, "--domain", "hot", "--target", "sda")
+    assert "/run/cdmi-attach/disk/hot" in stage.guest.run("virsh -q domblklist hot").stdout
+    stage.guest.run("virsh -q resume hot")
+    assert "hot and booted" in stage.boot_line("hot", "hot and booted")
+    stage.detach("hot")
+    assert stage.guest.run("virsh -q domblklist hot").stdout.strip() == ""
+    assert stage.guest.run("virsh -q domstate hot").stdout.strip() == "running"
+    assert stage.inventory() == before
+    stage.guest.run("virsh -q destroy hot")
+
+
+def test_nothing_of_the_daemon_has_failed(stage: Stage) -> None:
+    assert stage.guest.run("systemctl --failed --no-legend").stdout.strip() == ""
+    journal = stage.guest.run(f"journalctl -q -o cat {' '.join(f'-u {service}' for service in SERVICES)}").stdout
+    assert "Traceback" not in journal
+    assert "correct horse" not in journal
