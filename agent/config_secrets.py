@@ -1,5 +1,6 @@
 """Secrets that the configuration names: a systemd credential or a file, never the value itself."""
 
+import os
 import re
 import stat
 from dataclasses import dataclass
@@ -58,23 +59,24 @@ class Reader:
             remedy = f"put LoadCredential={name}:/etc/cdmi-attach/credentials/{name} into cdmi-attachd.service"
             table.complain(f"{key}_credential", f"there is no systemd credential {name}", remedy)
             return None
-        return _read_file(table, f"{key}_credential", path)
+        return _read_file(table, f"{key}_credential", path, private=True)
 
 
-def _read_file(table: Table, key: str, path: Path) -> Secret | None:
+def _read_file(table: Table, key: str, path: Path, *, private: bool = False) -> Secret | None:
+    """`private`: the directory is nobody else's, whatever the file's own mode."""
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(path.stat().st_mode)
+            mode = 0 if private else stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = file.read(MAX_BYTES + 1).decode("utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as error:
         what = f"{path} cannot be read ({error.strerror})"
-        table.complain(key, what, f"create it: install -m 0640 -g cdmi-attach /dev/stdin {path}")
+        table.complain(key, what, f"create it: install -m 0400 -o cdmi-attach /dev/stdin {path}")
         return None
     except UnicodeDecodeError:
         table.complain(key, f"{path} is not text", "write the secret alone into it, as UTF-8")
         return None
-    if mode & 0o007:
-        table.complain(key, f"{path} is open to everybody", f"chmod o= {path}")
+    if mode & 0o077:  # the daemon's group is that of its callers
+        table.complain(key, f"{path} is open to others", f"chown cdmi-attach {path} && chmod 0400 {path}")
     elif not 0 < len(text) <= MAX_BYTES or not text.isprintable():
         table.complain(key, f"{path} has no usable secret", "write the secret alone into it, on one line")
     else:

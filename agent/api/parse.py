@@ -32,7 +32,7 @@ def attach_request(name: str, fields: Fields, defaults: Attach) -> Request:
         share=fields.flag("share", default=False),
         generation=fields.whole("generation", low=0, high=MAX_GENERATION, default=None),
         min_paths=fields.whole("min_paths", low=1, high=64, default=1) or 1,
-        domain=_domain(fields.inner("domain")),
+        domain=domain_request(fields.inner("domain")),
         lease_s=fields.seconds("lease_s", low=1, high=MAX_LEASE_S, default=None),
         timeout_s=fields.seconds("timeout_s", low=1, high=MAX_TIMEOUT_S, default=defaults.timeout_s) or 0.0,
     )
@@ -58,7 +58,8 @@ def source(fields: Fields) -> str:
     return text
 
 
-def _domain(fields: Fields | None) -> DomainRequest | None:
+def domain_request(fields: Fields | None) -> DomainRequest | None:
+    """The `domain` of an attachment."""
     if fields is None:
         return None
     request = DomainRequest(

@@ -75,7 +75,7 @@ def test_an_empty_file_is_all_defaults(files: Files) -> None:
 
 
 def test_everything_of_the_contract_is_accepted(files: Files) -> None:
-    files.write("credentials/cdmi", "hunter2\n")
+    files.write("credentials/cdmi", "hunter2\n", mode=0o440)
     config = files.load(FULL.replace('"CA"', f'"{files.write("ca.pem", "x")}"'))
     assert config.socket == Socket(group="oneadmin")
     assert config.attach == Attach(("fc", "iscsi", "nfs"), "oneadmin:disk", "never", True, 30.0)
@@ -87,7 +87,7 @@ def test_everything_of_the_contract_is_accepted(files: Files) -> None:
 
 
 def test_a_token_of_a_file(files: Files) -> None:
-    token = files.write("token", "abc\n", mode=0o640)
+    token = files.write("token", "abc\n", mode=0o400)
     text = f'[[server]]\nurl = "https://a/"\ntoken_file = "{token}"\ntoken_scheme = "x-auth-token"\n'
     server = Server(url="https://a/", token=Secret("abc"), token_scheme=TokenScheme.X_AUTH_TOKEN)
     assert files.load(text).servers == (server,)
@@ -200,7 +200,7 @@ def test_drop_ins_alone_are_enough(files: Files) -> None:
         ("", 0o600, "no usable secret"),
         ("a\nb\n", 0o600, "no usable secret"),
         ("x" * 5000, 0o600, "no usable secret"),
-        ("hunter2", 0o644, "open to everybody; chmod o="),
+        ("hunter2", 0o640, "open to others; chown cdmi-attach"),
     ],
 )
 def test_a_secret_file_that_will_not_do(files: Files, content: str, mode: int, word: str) -> None:

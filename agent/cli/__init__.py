@@ -1,0 +1,1 @@
+"""The command `cdmi-attach`: standard library only, and quick to start."""

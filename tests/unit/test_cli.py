@@ -1,0 +1,244 @@
+"""The command, run as a program against the API over a fake engine: stdout, stderr, exit status."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.api.app import create_app
+from agent.api.serve import serve
+from agent.cli import show
+from agent.cli.main import main, parser
+from tests.api.engine import FakeEngine, link
+
+ROOT = Path(__file__).parents[2]
+SOURCE = "cdmi://my.cdmi-server.tld/cdmi_objectid/45234"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command, pointed at a socket."""
+
+    path: Path
+    engine: FakeEngine
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> Run:
+        self.capture.readouterr()
+        try:
+            status = main(["--socket", str(self.path), *words])
+        except SystemExit as error:
+            status = int(str(error.code))
+        out, err = self.capture.readouterr()
+        return Run(status, out, err)
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    path, ready, loop = tmp_path / "control.sock", threading.Event(), asyncio.new_event_loop()
+    engines: list[FakeEngine] = []
+    stopped = asyncio.Event()
+
+    async def daemon() -> None:
+        engines.append(FakeEngine())
+        runner = await serve(create_app(engines[0], group_gid=None), path, group_gid=None, environ={})
+        ready.set()
+        await stopped.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(daemon()))
+    thread.start()
+    assert ready.wait(10)
+    yield Command(path, engines[0], capsys)
+    loop.call_soon_threadsafe(stopped.set)
+    thread.join(10)
+    loop.close()
+
+
+def test_attach_prints_the_link_alone(command: Command) -> None:
+    run = command("attach", SOURCE, "--name", "one-42-0", "--timeout", "5")
+    assert (run.status, run.out) == (0, link("one-42-0") + "\n")
+    assert run.err == "cdmi-attach: one-42-0: attached, by iscsi, 100 MiB, verified\n"
+    assert command("attach", SOURCE, "--name", "one-42-0").out == run.out
+
+
+def test_attach_passes_its_options_on(command: Command) -> None:
+    words = (
+        "--ro",
+        "--protocol",
+        "fc",
+        "--protocol",
+        "iscsi",
+        "--domain",
+        "one-42",
+        "--target",
+        "sda",
+        "--timeout",
+        "7",
+    )
+    assert command("attach", SOURCE, "--name", "a", *words).status == 0
+    request = command.engine.requests["a"]
+    assert (request.access, request.protocols, request.timeout_s) == ("ro", ("fc", "iscsi"), 7.0)
+    assert request.domain is not None and (request.domain.name, request.domain.target) == ("one-42", "sda")
+    assert command("attach", SOURCE, "--name", "b", "--file").status == 1
+
+
+def test_detach_says_nothing_on_stdout_and_may_be_repeated(command: Command) -> None:
+    command("attach", SOURCE, "--name", "a")
+    for _ in range(2):
+        run = command("detach", "a")
+        assert (run.status, run.out, run.err) == (0, "", "cdmi-attach: a is detached\n")
+
+
+def test_failures_have_their_exit_status_and_one_line(command: Command) -> None:
+    command("attach", SOURCE, "--name", "a")
+    command.engine.in_use.add("a")
+    for words, status in (
+        (("status", "b"), 4),
+        (("resolve", "cdmi://s/missing"), 4),
+        (("detach", "a"), 5),
+        (("attach", "cdmi://s/other", "--name", "a"), 5),
+        (("detach", "b", "--force"), 1),
+        (("attach", "file:///x", "--name", "c"), 1),
+        (("status", "../x"), 1),
+    ):
+        run = command(*words)
+        assert (run.status, run.out) == (status, ""), words
+        assert run.err.startswith("cdmi-attach: ") and run.err.count("\n") == 1
+        assert "; " in run.err, "a sentence and its remedy"
+
+
+def test_usage_errors_are_two(command: Command) -> None:
+    for words in (
+        (),
+        ("atach",),
+        ("attach", SOURCE),
+        ("attach", SOURCE, "--name", "a", "--domain", "d"),
+        ("host", "x"),
+    ):
+        assert command(*words).status == 2
+
+
+def test_json_is_the_daemons_answer(command: Command) -> None:
+    command("attach", SOURCE, "--name", "a")
+    for words in (("--json", "status"), ("status", "--json")):
+        assert json.loads(command(*words).out)["attachments"][0]["name"] == "a"
+    assert json.loads(command("attach", SOURCE, "--name", "a", "--json").out)["link"] == link("a")
+    assert json.loads(command("--json", "host").out)["hostname"] == "host1"
+    missing = command("--json", "status", "b")
+    assert (missing.status, json.loads(missing.out)["code"]) == (4, "not-found")
+
+
+def test_status_is_a_table_of_80_columns(command: Command) -> None:
+    for name in ("one-42-0", "x" * 128):
+        command("attach", SOURCE, "--name", name)
+    lines = command("status").out.splitlines()
+    assert lines[0].split() == ["NAME", "PHASE", "PROTO", "SIZE", "DEVICE"]
+    assert lines[1].split() == ["one-42-0", "attached", "iscsi", "100", "MiB", "/dev/sda"]
+    assert max(len(line) for line in lines) <= 80
+
+
+def test_one_attachment_and_the_others_are_trees(command: Command) -> None:
+    command("attach", SOURCE, "--name", "a")
+    shown = command("status", "a").out
+    assert "phase: attached\n" in shown and "  - node: /dev/sda\n" in shown.replace("    -", "  -")
+    assert "reason: not in this version" in command("resolve", "cdmi://s/x").out
+    assert "hostname: host1\n" in command("host").out
+
+
+def test_nobody_at_the_socket_is_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "control.sock"
+    for _ in range(2):
+        assert main(["--socket", str(path), "status"]) == 3
+        assert "systemctl start cdmi-attachd.socket" in capsys.readouterr().err
+        with socket.socket(socket.AF_UNIX) as stale:
+            if not path.exists():
+                stale.bind(str(path))
+
+
+def test_a_daemon_that_goes_away_is_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+        thread.start()
+        assert main(["--socket", str(path), "detach", "a"]) == 3
+        thread.join(10)
+    assert "every verb may be repeated" in capsys.readouterr().err
+
+
+def test_watch_ends_with_sigterm(command: Command) -> None:
+    words = [sys.executable, "-m", "agent.cli.main", "--socket", str(command.path), "status", "--watch"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().startswith("NAME")
+        child.terminate()
+        assert child.wait(10) == 0
+
+
+def test_a_reader_that_stops_reading_is_no_traceback(command: Command) -> None:
+    here, there = os.pipe()
+    os.close(here)
+    words = [sys.executable, "-m", "agent.cli.main", "--socket", str(command.path), "host"]
+    result = subprocess.run(words, stdout=there, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    os.close(there)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_only_the_standard_library_is_loaded() -> None:
+    code = (
+        "import sys\nimport agent.cli.main, agent.cli.client, agent.cli.show\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sorted(names - sys.stdlib_module_names - {'agent', 'sitecustomize', 'usercustomize'}))\n"
+        "print(sorted(name for name in sys.modules if name.startswith('agent')))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(ROOT)!r})\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    foreign, ours = result.stdout.splitlines()
+    assert foreign == "['__main__']"
+    assert ours == "['agent', 'agent.cli', 'agent.cli.client', 'agent.cli.main', 'agent.cli.show']"
+
+
+def test_the_parser_alone_loads_no_http() -> None:
+    path = f"import sys; sys.path.append({str(ROOT)!r})"
+    code = f"{path}; from agent.cli.main import parser; parser(); print('http' in sys.modules)"
+    result = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+    assert parser().prog == "cdmi-attach"
+
+
+def test_nothing_shown_can_drive_the_terminal() -> None:
+    assert show.visible("a\x1b[2Jb\nc") == "a\\x1b[2Jb\\nc"
+    assert show.tree({"a": {"b": [], "c": [{"d": None}, {"d": True}]}}) == (
+        "a:\n  b: none\n  c:\n    - d: -\n    - d: yes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, "-"), (0, "0 B"), (512, "512 B"), (1536, "1.5 KiB"), (104857600, "100 MiB"), (2**61, "2048 PiB")],
+)
+def test_sizes(count: int | None, text: str) -> None:
+    assert show.size(count) == text

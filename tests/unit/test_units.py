@@ -1,0 +1,122 @@
+"""The units: what the daemon gives up, what the helper must not be given, and that systemd understands them."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+UNITS = ("cdmi-attachd.socket", "cdmi-attachd.service", "cdmi-attach-helperd.socket", "cdmi-attach-helperd.service")
+
+# reliability: each of these gives a unit its own mount namespace, and keeps its mounts from the host.
+BREAK_HOST_MOUNTS = frozenset(
+    """ProtectSystem ProtectHome PrivateTmp PrivateDevices PrivateMounts PrivateIPC PrivateUsers ProtectKernelTunables
+    ProtectKernelModules ProtectKernelLogs ProtectControlGroups ProtectProc ProcSubset ReadOnlyPaths ReadWritePaths
+    InaccessiblePaths NoExecPaths ExecPaths BindPaths BindReadOnlyPaths TemporaryFileSystem LogNamespace MountFlags
+    DynamicUser RootDirectory RootImage MountImages ExtensionImages""".split()  # noqa: SIM905
+)
+CLOSE_DEVICES = ("DevicePolicy", "DeviceAllow", "ProtectClock", "PrivateNetwork")
+
+
+def unit(name: str) -> dict[str, dict[str, list[str]]]:
+    """Sections and their settings, each with all its values."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    section = ""
+    for line in (SYSTEMD / name).read_text().splitlines():
+        if header := re.fullmatch(r"\[(\w+)\]", line):
+            section = header[1]
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            sections.setdefault(section, {}).setdefault(key, []).append(value)
+    return sections
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_nothing_is_deleted_with_a_service(name: str) -> None:
+    assert "RuntimeDirectory" not in (SYSTEMD / name).read_text()
+
+
+def test_the_helper_stays_in_the_hosts_mount_namespace() -> None:
+    service = unit("cdmi-attach-helperd.service")["Service"]
+    assert not set(service) & {*BREAK_HOST_MOUNTS, *CLOSE_DEVICES}
+    assert "User" not in service
+    assert service["KillMode"] == ["mixed"] and int(service["TimeoutStopSec"][0]) >= 60
+    assert service["UMask"] == ["0022"], "QEMU goes through the directories that it makes"
+
+
+def test_the_daemon_keeps_its_callers_names() -> None:
+    service = unit("cdmi-attachd.service")["Service"]
+    assert "PrivateUsers" not in service, "SO_PEERCRED would be nobody's"
+    assert service["User"] == ["cdmi-attach"]
+    assert service["CapabilityBoundingSet"] == [""] and service["ProtectSystem"] == ["strict"]
+
+
+@pytest.mark.parametrize("name", ["cdmi-attachd.service", "cdmi-attach-helperd.service"])
+def test_storage_comes_back(name: str) -> None:
+    sections = unit(name)
+    assert sections["Unit"]["StartLimitIntervalSec"] == ["0"]
+    assert sections["Service"]["Restart"] == ["always"]
+    assert "libvirtd.service" in sections["Unit"]["Before"][0]
+    assert sections["Service"]["StateDirectoryMode"] == ["0700"]
+    assert "ExecStop" not in sections["Service"], "stopping never detaches"
+
+
+def test_who_may_open_the_sockets() -> None:
+    api, helper = (unit(name)["Socket"] for name in ("cdmi-attachd.socket", "cdmi-attach-helperd.socket"))
+    assert (api["SocketMode"], api["SocketGroup"], api["FileDescriptorName"]) == (["0660"], ["cdmi-attach"], ["api"])
+    assert (helper["SocketMode"], helper["SocketUser"]) == (["0600"], ["cdmi-attach"])
+
+
+def test_the_services_run_what_the_wheel_installs() -> None:
+    project = configparser.ConfigParser()
+    text = (SYSTEMD.parent / "pyproject.toml").read_text()
+    project.read_string("[scripts]\n" + text.partition("[project.scripts]\n")[2].partition("\n[")[0])
+    for name in ("cdmi-attachd", "cdmi-attach-helperd"):
+        assert name in project["scripts"]
+        assert unit(f"{name}.service")["Service"]["ExecStart"][0] == f"/usr/sbin/{name}"
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> list[Path]:
+    """The units, with programs that exist: `verify` looks for them."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    for name in UNITS:
+        text = (SYSTEMD / name).read_text()
+        (tmp_path / name).write_text(re.sub(r"^ExecStart=.*", "ExecStart=/bin/true", text, flags=re.MULTILINE))
+    return [tmp_path / name for name in UNITS]
+
+
+def test_systemd_understands_every_line(staged: list[Path]) -> None:
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, staged)], capture_output=True, text=True, check=False
+    )
+    ours = [line for line in result.stderr.splitlines() if "cdmi-attach" in line]
+    assert (result.returncode, ours) == (0, [])
+
+
+@pytest.mark.parametrize(("name", "limit"), [("cdmi-attachd.service", 1.2), ("cdmi-attach-helperd.service", 4.8)])
+def test_the_exposure_does_not_grow(staged: list[Path], name: str, limit: float) -> None:
+    path = next(path for path in staged if path.name == name)
+    result = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = re.search(r"exposure level for \S+: ([\d.]+)", result.stdout)
+    assert found is not None, result.stderr
+    assert float(found[1]) <= limit
+
+
+@pytest.mark.parametrize("name", ["install.sh", "uninstall.sh"])
+def test_the_scripts_are_plain_sh(name: str) -> None:
+    subprocess.run(["sh", "-n", str(SYSTEMD / name)], check=True)
+    assert (SYSTEMD / name).read_text().startswith("#!/bin/sh\n")
+
+
+def test_the_example_configuration_is_valid() -> None:
+    from agent.config import Attach, Config, load_config
+
+    assert load_config(SYSTEMD / "config.toml.example") == Config(attach=Attach())
