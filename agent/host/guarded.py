@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from agent.host.created import Created, Kind, Row, Thing
 from agent.host.guarded_judge import (
+    Rows,
     covers,
     foreign,
     host_session,
@@ -135,6 +136,11 @@ class GuardedHost:
 
     def now(self) -> float:
         return self._raw.now()
+
+    @property
+    def created(self) -> Rows:
+        """What was created here, and is not known to be gone."""
+        return self._created.rows
 
     async def check(self) -> None:
         """Raises `Problem` when the record cannot be written."""

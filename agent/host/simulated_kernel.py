@@ -11,7 +11,10 @@ INITIATOR = "iqn.1993-08.org.debian:01:simulated"
 
 @dataclass(slots=True)
 class Device:
-    """A SCSI device. `wwid`, `size` and `read_only` are what was true when the kernel last looked, not now."""
+    """A SCSI device. `wwid`, `size` and `read_only` are what was true when the kernel last looked, not now.
+
+    `set_read_only` is what was asked of the block device on top (BLKROSET).
+    """
 
     hctl: str
     lun: int
@@ -20,6 +23,7 @@ class Device:
     read_only: bool
     node: str | None = None
     owner: str = "root:disk"
+    set_read_only: bool = False
     holders: list[str] = field(default_factory=list)
 
 

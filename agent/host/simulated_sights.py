@@ -41,7 +41,7 @@ def _path(kernel: Kernel, session: Session, device: Device, query: IscsiQuery) -
         node=device.node,
         state="running",
         size=device.size if device.node else 0,
-        read_only=device.read_only,
+        read_only=device.read_only or device.set_read_only,
         sysfs_wwid=device.wwid,
         designators=frozenset({identity} if identity else ()),
         inquiry_error="" if identity else "no answer",

@@ -86,7 +86,7 @@ def _scan(kernel: Kernel, step: Scan) -> None:
     session = kernel.session(step.target, step.portal)
     if session is None or session.host != int(host):
         text = f"no session to {step.target} at {step.portal} has SCSI host {host}"
-        raise _refused(step, Code.UNAVAILABLE, text)
+        raise _refused(step, Code.TARGET_TIMEOUT, text)
     if step.hctl in session.devices:
         return
     kernel.claims.add(step.hctl)
@@ -98,7 +98,9 @@ def _publish(kernel: Kernel, step: Publish) -> None:
     device = _verified(kernel, step, step.hctl, step.wwid)
     if device.wwid != step.wwid:
         raise _refused(step, Code.WRONG_DEVICE, f"the kernel still takes {step.hctl} for {device.wwid}")
-    device.read_only = device.read_only or step.read_only
+    others = any(to == f"{DEVICES}/{step.wwid}" for name, to in kernel.links.items() if name != step.name)
+    if not (step.read_only and others):  # never takes the right to write from another
+        device.set_read_only = step.read_only
     device.owner = step.owner or device.owner
     kernel.device_links[step.wwid] = step.hctl
     kernel.links[step.name] = f"{DEVICES}/{step.wwid}"
@@ -108,7 +110,7 @@ def _verified(kernel: Kernel, step: Step, hctl: str, wwid: str) -> Device:
     """The device, once its INQUIRY has answered the wanted name."""
     found = kernel.device(hctl)
     if found is None or found[1].node is None:
-        raise _refused(step, Code.UNAVAILABLE, f"there is no block device at {hctl}")
+        raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no block device at {hctl}")
     identity = kernel.identity(*found)
     if identity != wwid:
         raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {identity or 'silent'}, not {wwid}")

@@ -1,0 +1,79 @@
+"""What may be asked of the helper: a fixed table of verbs, values in, values out."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent import wire
+from attachers.base import Host, Uncertain
+from attachers.problems import Code, Problem
+
+log = logging.getLogger(__name__)
+MAX_TIMEOUT_S = 3600.0
+_MEMBERS = frozenset({"id", "verb", "value", "timeout_s"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, its value not decoded yet."""
+
+    id: int
+    verb: str
+    value: object
+    timeout_s: float
+
+
+def asked(message: Mapping[str, Any]) -> Asked:
+    """The request in a message {"id", "verb", "value", "timeout_s"}. Raises `Problem` (`bad-request`)."""
+    if message.keys() != _MEMBERS or type(message["id"]) is not int or not isinstance(message["verb"], str):
+        raise Problem(Code.BAD_REQUEST, f"a request has exactly the members {', '.join(sorted(_MEMBERS))}")
+    timeout_s = message["timeout_s"]
+    if type(timeout_s) not in (int, float) or not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise Problem(Code.BAD_REQUEST, f"timeout_s: not a number of seconds up to {MAX_TIMEOUT_S:g}")
+    return Asked(message["id"], message["verb"], message["value"], float(timeout_s))
+
+
+async def answer(host: Host, request: Asked) -> dict[str, Any]:
+    """Do what is asked, and say what came of it: {"id", and one of "value", "problem", "uncertain"}."""
+    try:
+        if request.verb not in VERBS:
+            raise Problem(Code.BAD_REQUEST, f"verb: {ascii(request.verb)[:80]} is none of {', '.join(VERBS)}")
+        return {"id": request.id, "value": await VERBS[request.verb](host, request)}
+    except Problem as problem:
+        return {"id": request.id, "problem": wire.encode(problem)}
+    except Uncertain as uncertain:
+        return {"id": request.id, "uncertain": uncertain.step}
+    except Exception:
+        log.exception("%s: a defect of the helper", request.verb)
+        defect = Problem(Code.INTERNAL, "a defect of the helper", hint="see: journalctl -u cdmi-attach-helperd")
+        return {"id": request.id, "problem": wire.encode(defect)}
+
+
+async def _observe(host: Host, request: Asked) -> dict[str, Any]:
+    return wire.encode(await host.observe(wire.decode_query(request.value)))
+
+
+async def _act(host: Host, request: Asked) -> None:
+    step = wire.decode_step(request.value)
+    text, began, outcome = step.describe(), host.now(), "broke off"
+    log.info("%s", text, extra={"step": text})
+    try:
+        await host.act(step, timeout_s=request.timeout_s)
+        outcome = "done"
+    except Problem as problem:
+        outcome = f"{problem.code}: {problem.detail}"
+        problem.step = problem.step or text
+        raise
+    except Uncertain:
+        outcome = "time ran out, its outcome is not known yet"
+        raise
+    finally:
+        log.info("%s: %s (%.3f s)", text, outcome, host.now() - began, extra={"step": text})
+
+
+async def _ping(_host: Host, _request: Asked) -> None:
+    return None
+
+
+VERBS: Mapping[str, Callable[[Host, Asked], Awaitable[Any]]] = {"observe": _observe, "act": _act, "ping": _ping}
