@@ -30,18 +30,16 @@ def write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def prepare(node: str, number: str, wwid: str, owner: str, read_only: bool | None) -> list[int] | None:
-    """Prove a disk and make it ready: its owner (user:group, or empty) and its read-only flag (None: leave it).
+def prepare(node: str, number: str, wwid: str, owner: list[int] | None, read_only: bool | None) -> None:
+    """Prove a disk and make it ready: its owner (uid and gid) and its read-only flag; None leaves either as it is.
 
-    Returns the numbers of the owner. Raises `Problem`: wrong-device, or invalid-request for an unknown owner.
+    Raises `Problem` wrong-device.
     """
-    numbers = _numbers_of(owner) if owner else None
     with _proved(node, number, wwid) as fd:
-        if numbers:
-            os.fchown(fd, *numbers)
+        if owner is not None:
+            os.fchown(fd, *owner)
         if read_only is not None:
             fcntl.ioctl(fd, BLKROSET, struct.pack("i", read_only))
-    return list(numbers) if numbers else None
 
 
 def flush(node: str, number: str, wwid: str) -> None:
@@ -101,7 +99,8 @@ def _proved(node: str, number: str, wwid: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _numbers_of(owner: str) -> tuple[int, int]:
+def owner_numbers(owner: str) -> tuple[int, int]:
+    """uid and gid of `user:group`; a worker's task, since a directory service may be asked. Raises `Problem`."""
     user, _, group = owner.partition(":")
     try:
         return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid

@@ -30,11 +30,13 @@ class Sought:
     character: frozenset[str] = field(default_factory=frozenset)
 
 
-def holders(disks: list[dict[str, list[str] | str]], *, proc: str, sys: str, ours: list[int]) -> list[list[str]]:
-    """For each disk (`Sought` as JSON), who has it open. `ours` are the pids of this helper: they do not count."""
+def holders(
+    disks: list[dict[str, list[str] | str]], *, proc: str, sys: str, helper: int, zygote: int
+) -> list[list[str]]:
+    """For each disk (`Sought` as JSON), who has it open. The helper, its zygote and its workers do not count."""
     sought = [_sought(disk) for disk in disks]
     found: list[list[str]] = [[] for _ in sought]
-    for index, name in [*_open_files(sought, Path(proc), frozenset(ours)), *_mounts(sought, Path(proc))]:
+    for index, name in [*_open_files(sought, Path(proc), (helper, zygote)), *_mounts(sought, Path(proc))]:
         found[index].append(name)
     for index, disk in enumerate(sought):
         found[index] += [*_kernel(disk, Path(sys)), *_swaps(disk, Path(proc))]
@@ -46,7 +48,7 @@ def _sought(disk: dict[str, list[str] | str]) -> Sought:
     return Sought(str(disk["node"]), block, character)
 
 
-def _open_files(sought: list[Sought], proc: Path, ours: frozenset[int]) -> Iterator[tuple[int, str]]:
+def _open_files(sought: list[Sought], proc: Path, ours: tuple[int, int]) -> Iterator[tuple[int, str]]:
     for pid in _pids(proc):
         try:
             used, unknown = _devices_open(proc / str(pid) / "fd"), ""
@@ -93,9 +95,9 @@ def _device(link: Path) -> str | None:
     return f"{letter}{major}:{minor}" if letter else None
 
 
-def _is_passing(proc: Path, pid: int, ours: frozenset[int]) -> bool:
+def _is_passing(proc: Path, pid: int, ours: tuple[int, int]) -> bool:
     """Ours; udev, which only has a look; multipathd, which checks every path, and lets go of one that is removed."""
-    if pid in ours or _parent(proc, pid) in ours:
+    if pid in ours or _parent(proc, pid) == ours[1]:
         return True
     if _is_root(proc, pid):
         comm = _comm(proc, pid)

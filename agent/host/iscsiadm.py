@@ -63,8 +63,15 @@ class Result:
 def refusal(result: Result, what: str) -> Problem:
     """The problem that an exit code stands for."""
     code, text, hint = _PROBLEMS.get(result.code, (Code.TARGET_REFUSED, f"iscsiadm ended with {result.code}", ""))
-    last = ascii(result.output.strip().rpartition("\n")[2][:200]) if result.output.strip() else "no output"
-    return Problem(code, f"{what}: {text} (exit code {result.code}: {last})", hint=hint, step=what)
+    said = ascii(_complaint(result.output)) if result.output.strip() else "no output"
+    return Problem(code, f"{what}: {text} (exit code {result.code}: {said})", hint=hint, step=what)
+
+
+def _complaint(output: str) -> str:
+    """The first line of an error, without the program's name; else the last line."""
+    lines = output.strip().splitlines()
+    found = next((line for line in lines if line.startswith("iscsiadm: ")), lines[-1])
+    return found.removeprefix("iscsiadm: ")[:200]
 
 
 class Iscsiadm:
@@ -160,8 +167,11 @@ def portals(roots: Roots, target: str) -> tuple[str, ...]:
 
 
 def _portal(name: str) -> str | None:
-    """`10.0.0.1,3260,1`, `fd00::1,3260,1`: the directory (or, long ago, the file) of one portal."""
-    match = re.fullmatch(r"\[?([0-9A-Fa-f.:]+)\]?,(\d{1,5}),-?\d+", name)
+    """`10.0.0.1,3260,1`, `fd00::1,3260`: the directory of one portal, or its file where the record has no tpgt.
+
+    usr/idbm.c idbm_rec_write: a record that was made by hand (`-o new`) without a tpgt is a file without one.
+    """
+    match = re.fullmatch(r"\[?([0-9A-Fa-f.:]+)\]?,(\d{1,5})(?:,-?\d+)?", name)
     try:
         return checks.portal(f"[{match.group(1)}]:{match.group(2)}") if match else None
     except Problem:

@@ -78,13 +78,12 @@ def to_node(roots: Roots, node: str) -> list[Path]:
 # Claims: a file for each SCSI address that is ours to scan; systemd/10-cdmi-attach.rules looks for it.
 
 
-def claim(roots: Roots, hctl: str, owner: str = "") -> None:
-    """Claim an address before it is scanned; `owner` (user:group) is what udev gives its node to."""
-    user, _, group = owner.partition(":")
+def claim(roots: Roots, hctl: str, owner: tuple[int, int] | None = None) -> None:
+    """Claim an address before it is scanned; `owner` (uid and gid) is whom udev gives its node to."""
     path = roots.claims / hctl
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     new = path.with_name(f".{hctl}.new")
-    new.write_text(f"CDMI_ATTACH_USER={user}\nCDMI_ATTACH_GROUP={group}\n" if owner else "")
+    new.write_text(f"CDMI_ATTACH_USER={owner[0]}\nCDMI_ATTACH_GROUP={owner[1]}\n" if owner else "")
     new.replace(path)
 
 

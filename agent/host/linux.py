@@ -65,6 +65,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "give_disk": domains.give_disk,
     "holders": holders.holders,
     "inquiry": scsi_generic.inquiry,
+    "owner_numbers": blocks.owner_numbers,
     "prepare": blocks.prepare,
     "remove": blocks.remove,
     "take_disk": domains.take_disk,

@@ -42,17 +42,23 @@ async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, in
     Returns the numbers that the owner's names stand for.
     """
     disk = _disk_with_node(tools, step.hctl)
-    if step.owner:  # udev gives a new node to root: it must not come after us
-        if links.is_claimed(tools.roots, step.hctl):
-            links.claim(tools.roots, step.hctl, step.owner)
-        await _probed(tools, disk, deadline)
+    owner = await _owner(tools, step, disk, deadline) if step.owner else None
     others = links.names_of(tools.roots, step.wwid) - {step.name}
-    arguments = _proof(tools, disk, step.wwid) | {"owner": step.owner}
     read_only = None if step.read_only and others else step.read_only  # never takes the right to write from another
-    numbers = await _call(tools, step, deadline, "prepare", **arguments, read_only=read_only)
+    proof = _proof(tools, disk, step.wwid)
+    await _call(tools, step, deadline, "prepare", **proof, owner=owner, read_only=read_only)
     links.put_device(tools.roots, step.wwid, step.hctl, disk.node or "")
     links.put_name(tools.roots, step.name, step.wwid)
-    return (numbers[0], numbers[1]) if numbers else None
+    return owner
+
+
+async def _owner(tools: Tools, step: Publish, disk: sysfs.Disk, deadline: float) -> tuple[int, int]:
+    """The owner's numbers. udev gives a new node to root: it reads the owner in the claim, and has to be done first."""
+    user, group = await _call(tools, step, deadline, "owner_numbers", owner=step.owner)
+    if links.is_claimed(tools.roots, step.hctl):
+        links.claim(tools.roots, step.hctl, (user, group))
+    await _probed(tools, disk, deadline)
+    return user, group
 
 
 def unpublish(tools: Tools, step: Unpublish) -> None:

@@ -23,7 +23,8 @@ class Tools:
 
     def where(self) -> dict[str, Any]:
         """Where `holders` looks, and which processes are ours."""
-        return {"proc": str(self.roots.proc), "sys": str(self.roots.sys), "ours": [os.getpid(), self.pool.zygote_pid]}
+        ours = {"helper": os.getpid(), "zygote": self.pool.zygote_pid}
+        return {"proc": str(self.roots.proc), "sys": str(self.roots.sys), **ours}
 
 
 def sought(disk: sysfs.Disk) -> dict[str, Any]:
