@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from agent.api import parse
-from agent.api.errors import Handler, problems
+from agent.api.errors import Handler, problems, too_large
 from agent.api.fields import Fields, load_object
 from agent.api.openapi import document
 from agent.api.peer import Gate, Peer, PeerOf, gate_of, peer_of_request
@@ -37,7 +37,7 @@ def create_app(
     `settings` gives the `[attach]` table of the moment (it changes on SIGHUP).
     """
     app = web.Application(
-        client_max_size=MAX_BODY, middlewares=[problems, _gate(gate_of(allow_uids, group_gid), peer_of)]
+        client_max_size=MAX_BODY + 1, middlewares=[problems, _gate(gate_of(allow_uids, group_gid), peer_of)]
     )
     handlers = Handlers(engine, settings, peer_of).table()
     for route in ROUTES:
@@ -144,4 +144,6 @@ async def _body(request: web.Request) -> dict[str, Any]:
             body = await request.read()
     except TimeoutError:
         raise Problem(Code.BAD_REQUEST, "the body did not arrive in time", hint="send it at once", status=408) from None
+    if len(body) > MAX_BODY:  # aiohttp's own limit differs by one between its versions
+        raise too_large()
     return load_object(body)

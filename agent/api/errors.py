@@ -38,6 +38,11 @@ def answer(request: web.Request, problem: Problem, headers: dict[str, str] | Non
     return web.json_response(body, status=problem.status, content_type="application/problem+json", headers=headers)
 
 
+def too_large() -> Problem:
+    """The body is above the limit."""
+    return Problem(Code.TOO_LARGE, "the body is too large", hint="send at most 64 KiB")
+
+
 def _http_error(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
     path = ascii(request.path)[1:-1][:200]
     hint = "GET /v1/openapi.json lists the routes"
@@ -49,7 +54,7 @@ def _http_error(request: web.Request, error: web.HTTPException) -> web.StreamRes
         case web.HTTPNotFound():
             return answer(request, Problem(Code.NOT_FOUND, f"there is no {path}", hint=hint))
         case web.HTTPRequestEntityTooLarge():
-            return answer(request, Problem(Code.TOO_LARGE, "the body is too large", hint="send at most 64 KiB"))
+            return answer(request, too_large())
         case _ if error.status >= 400:
             return answer(
                 request, Problem(Code.BAD_REQUEST, f"HTTP {error.status}: {error.reason}", status=error.status)

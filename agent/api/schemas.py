@@ -113,6 +113,8 @@ ATTACHMENT = _object(
     {
         "name": NAME_TEXT,
         "source": _text(),
+        "access": _text(enum=list(Access)),
+        "object_id": MAYBE_TEXT,
         "phase": _text(enum=list(Phase)),
         "protocol": MAYBE_TEXT,
         "verified": FLAG,
@@ -142,6 +144,47 @@ PROBLEM = _object(
     about="RFC 9457",
 )
 
+EXPORT = _object(
+    {
+        "key": _text("its name in the object's exports"),
+        "protocol": _text("iscsi, fc, nfs, occi, ... or unknown"),
+        "usable": FLAG,
+        "used": FLAG | {"description": "an attachment with the configured protocols would use this one"},
+        "reason": _text("why it is not usable; empty when it is"),
+        "permissions": {"type": ["array", "null"], "items": {"type": "string"}, "description": "null: anybody may"},
+        "plan": {"type": ["object", "null"]},
+    },
+    required=("key", "protocol", "usable", "reason"),
+)
+
+RESOLVED = _object(
+    {
+        "source": _text(),
+        "server": _text("the configured server's URL"),
+        "uri": _text("the object's own, by ID where it has one"),
+        "object_id": MAYBE_TEXT,
+        "name": MAYBE_TEXT,
+        "kind": _text("container or dataobject"),
+        "size": {"type": ["integer", "null"], "description": "bytes; null when not told"},
+        "exports": _list(EXPORT),
+        "problem": _or_null(_ref("Problem")) | {"description": "why none of them can be used"},
+    },
+    required=("uri", "kind", "exports"),
+)
+
+HOST = _object(
+    {
+        "hostname": _text(),
+        "initiator_name": MAYBE_TEXT | {"description": "the iSCSI name (IQN) of this host"},
+        "wwpns": _list(_text()),
+        "protocols": {
+            "type": "object",
+            "additionalProperties": _object({"available": FLAG, "reason": _text()}, required=("available",)),
+        },
+    },
+    required=("hostname", "protocols"),
+)
+
 SCHEMAS: dict[str, Schema] = {
     "AttachRequest": ATTACH_REQUEST,
     "DomainRequest": DOMAIN_REQUEST,
@@ -150,7 +193,7 @@ SCHEMAS: dict[str, Schema] = {
     "Attachments": _object({"attachments": _list(_ref("Attachment"))}, required=("attachments",)),
     "Device": DEVICE,
     "Problem": PROBLEM,
-    "Resolved": _object({}, about="the object, every export seen, which one would be used, why not the others"),
-    "Host": _object({}, about="hostname, IQN, WWPNs, protocols and the reason where one is not available, versions"),
+    "Resolved": RESOLVED,
+    "Host": HOST,
     "Health": _object({"ok": FLAG, "reasons": _list(_text())}, required=("ok", "reasons")),
 }

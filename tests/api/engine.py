@@ -107,15 +107,26 @@ class FakeEngine:
         if "missing" in source:
             raise Problem(Code.NOT_FOUND, f"{source}: the server has no such object", hint="look at the ID")
         exports = [
-            {"key": "iSCSI", "protocol": "iscsi", "usable": True, "reason": ""},
-            {"key": "Network/NFSv4", "protocol": "nfs", "usable": False, "reason": "not in this version"},
+            {"key": "iSCSI", "protocol": "iscsi", "usable": True, "used": True, "reason": ""},
+            {
+                "key": "Network/NFSv4",
+                "protocol": "nfs",
+                "usable": False,
+                "used": False,
+                "reason": "not in this version",
+            },
         ]
-        return {"uri": source, "kind": "container", "size": SIZE, "use": "iSCSI", "exports": exports}
+        return {"source": source, "uri": source, "kind": "container", "size": SIZE, "exports": exports, "problem": None}
 
     async def host(self) -> dict[str, Any]:
         """As the contract says."""
         protocols = {"iscsi": {"available": True, "reason": ""}, "fc": {"available": False, "reason": "no HBA"}}
-        return {"hostname": "host1", "iqn": "iqn.1993-08.org.debian:01:abc", "wwpns": [], "protocols": protocols}
+        return {
+            "hostname": "host1",
+            "initiator_name": "iqn.1993-08.org.debian:01:abc",
+            "wwpns": [],
+            "protocols": protocols,
+        }
 
     async def health(self) -> dict[str, Any]:
         """As the contract says."""

@@ -96,7 +96,7 @@ async def test_force_is_for_later(caller: Caller) -> None:
 
 async def test_resolve_host_and_health(caller: Caller, engine: FakeEngine) -> None:
     resolved = await caller.call("POST", "/v1/resolve", {"source": "cdmi://s/x"})
-    assert (resolved.status, resolved.json["use"]) == (200, "iSCSI")
+    assert (resolved.status, resolved.json["exports"][0]["used"]) == (200, True)
     assert (await caller.call("POST", "/v1/resolve", {"source": "cdmi://s/missing"})).code == "not-found"
     assert (await caller.call("GET", "/v1/host")).json["hostname"] == "host1"
     assert (await caller.call("GET", "/healthz")).status == 200

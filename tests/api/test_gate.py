@@ -6,9 +6,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from agent.api.app import create_app
@@ -23,7 +23,7 @@ MEMBER = Peer(pid=1, uid=65534, gid=65534, groups=frozenset({4242}))
 PRIMARY = Peer(pid=1, uid=65534, gid=4242)
 
 
-def as_peer(peer: Peer | None, engine: FakeEngine | None = None) -> TestClient[web.Request, web.Application]:
+def as_peer(peer: Peer | None, engine: FakeEngine | None = None) -> Any:
     """A client that the daemon takes for this peer."""
     app = create_app(engine or FakeEngine(), group_gid=4242, peer_of=lambda request: peer)
     return TestClient(TestServer(app))

@@ -130,4 +130,16 @@ async def test_it_is_served_and_the_answers_fit_it(caller: Caller, engine: FakeE
     validator("Attachment").validate((await caller.attach("b", "?wait=0")).json)
     validator("Attachments").validate((await caller.call("GET", "/v1/attachments")).json)
     validator("Problem").validate((await caller.call("GET", "/v1/attachments/c")).json)
+    validator("Resolved").validate((await caller.call("POST", "/v1/resolve", {"source": SOURCE})).json)
+    validator("Host").validate((await caller.call("GET", "/v1/host")).json)
     validator("Health").validate((await caller.call("GET", "/healthz")).json)
+
+
+def test_the_views_of_the_real_engine_fit() -> None:
+    from agent.engine.view import explanation_of
+    from agent.model import Resolved, SeenExport
+
+    seen = SeenExport("Network/iSCSI", "iscsi", True, "", {"target": "iqn.2003-01.org.x:y"}, ("iqn.1993-08.org.z:a",))
+    resolved = Resolved("https://a/", "https://a/cdmi_objectid/1", "1", "lun", "container", None, (seen,))
+    for problem in (None, Problem(Code.NO_USABLE_EXPORT, "none")):
+        validator("Resolved").validate(explanation_of(SOURCE, resolved, "Network/iSCSI", problem))
