@@ -77,8 +77,9 @@ def _complaint(output: str) -> str:
 class Iscsiadm:
     """Runs iscsiadm: commands that write to its database one at a time, logins and logouts side by side."""
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: Roots, *, path: str = PATH) -> None:
         self._roots = roots
+        self._path = path
         self._database = asyncio.Lock()
 
     async def run(self, arguments: list[str], what: str, *, timeout_s: float, writes: bool = False) -> Result:
@@ -110,22 +111,22 @@ class Iscsiadm:
             if writes:
                 clear_stale_lock(self._roots)
             begun.set()
-            return await _spawn(["iscsiadm", *arguments])
+            return await _spawn(["iscsiadm", *arguments], self._path)
 
 
-async def _spawn(command: list[str]) -> Result:
+async def _spawn(command: list[str], path: str) -> Result:
     """Start a program and wait for its end. Its output goes to memory: a pipe would kill it when the helper dies."""
     output = os.memfd_create("iscsiadm")
     try:
-        process = _start(command, output)
+        process = _start(command, path, output)
         await _end_of(process.pid)
         return Result(process.wait(), os.pread(output, OUTPUT_BYTES, 0).decode(errors="replace"))
     finally:
         os.close(output)
 
 
-def _start(command: list[str], output: int) -> "subprocess.Popen[bytes]":
-    program = shutil.which(command[0], path=PATH)
+def _start(command: list[str], path: str, output: int) -> "subprocess.Popen[bytes]":
+    program = shutil.which(command[0], path=path)
     if program is None:
         raise Problem(Code.UNSUPPORTED_ON_HOST, f"there is no {command[0]} here", hint="install open-iscsi")
     return subprocess.Popen(

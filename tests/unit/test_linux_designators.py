@@ -1,0 +1,86 @@
+"""VPD page 0x83 as a table: what is taken for the logical unit's name, and pages that must not be believed."""
+
+import pytest
+
+from agent.host.scsi_generic import MalformedPage, designators
+
+NAA = "6001405335a0af483444653992b78050"
+BINARY, ASCII, UTF8 = 1, 2, 3
+T10, EUI64, NAA_KIND, PORT_GROUP, NAME = 1, 2, 3, 5, 8
+UNIT, PORT, TARGET = 0, 1, 2
+
+
+def descriptor(code_set: int, kind: int, value: bytes, *, association: int = UNIT, length: int | None = None) -> bytes:
+    return bytes([code_set, association << 4 | kind, 0, len(value) if length is None else length]) + value
+
+
+def page(*descriptors: bytes, code: int = 0x83, qualifier: int = 0, length: int | None = None) -> bytes:
+    body = b"".join(descriptors)
+    return bytes([qualifier << 5, code]) + (len(body) if length is None else length).to_bytes(2, "big") + body
+
+
+def naa(text: str = NAA, **keywords: int) -> bytes:
+    return descriptor(BINARY, NAA_KIND, bytes.fromhex(text), **keywords)
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        pytest.param(page(), set(), id="no designator at all"),
+        pytest.param(page(naa()), {f"naa.{NAA}"}, id="NAA 6"),
+        pytest.param(page(naa("5000c500a1b2c3d4")), {"naa.5000c500a1b2c3d4"}, id="NAA 5"),
+        pytest.param(page(naa("20000025b5000001")), {"naa.20000025b5000001"}, id="NAA 2"),
+        pytest.param(
+            page(descriptor(BINARY, EUI64, bytes.fromhex("0025385b71b0e3a1"))), {"eui.0025385b71b0e3a1"}, id="EUI-64"
+        ),
+        pytest.param(page(descriptor(BINARY, EUI64, bytes(range(12)))), {"eui.000102030405060708090a0b"}, id="EUI 12"),
+        pytest.param(page(descriptor(BINARY, EUI64, b"\x01" * 16)), {"eui." + "01" * 16}, id="EUI 16"),
+        pytest.param(page(descriptor(UTF8, NAME, b"naa." + NAA.upper().encode())), {f"naa.{NAA}"}, id="name string"),
+        pytest.param(
+            page(descriptor(ASCII, T10, b"LIO-ORG d1:5335a0af"), naa(), naa("5000c500a1b2c3d4", association=PORT)),
+            {f"naa.{NAA}"},
+            id="several: only the logical unit's strong ones",
+        ),
+        pytest.param(page(naa(), naa("5000c500a1b2c3d4")), {f"naa.{NAA}", "naa.5000c500a1b2c3d4"}, id="two names"),
+        pytest.param(page(naa(association=PORT), naa(association=TARGET)), set(), id="a port, a target"),
+        pytest.param(page(descriptor(BINARY, PORT_GROUP, bytes(4))), set(), id="a port group"),
+        pytest.param(page(descriptor(ASCII, NAA_KIND, bytes.fromhex(NAA))), set(), id="NAA that is not binary"),
+        pytest.param(page(naa("6001405335a0af48")), set(), id="NAA 6 of 8 bytes"),
+        pytest.param(page(naa("5001405335a0af483444653992b78050")), set(), id="NAA 5 of 16 bytes"),
+        pytest.param(page(naa("f001405335a0af48")), set(), id="NAA of an unknown format"),
+        pytest.param(page(descriptor(BINARY, NAA_KIND, b"")), set(), id="NAA of no bytes"),
+        pytest.param(page(descriptor(BINARY, EUI64, b"\x01" * 9)), set(), id="EUI of 9 bytes"),
+        pytest.param(page(descriptor(UTF8, NAME, b"naa.../../etc")), set(), id="a name string with a path"),
+        pytest.param(page(descriptor(UTF8, NAME, b"\xff\xfe")), set(), id="a name string that is no text"),
+        pytest.param(page(naa()) + b"\0" * 100, {f"naa.{NAA}"}, id="bytes after the page"),
+    ],
+)
+def test_strong_names_of_the_logical_unit(answer: bytes, names: set[str]) -> None:
+    assert designators(answer) == names
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\0\x83\0", id="half a header"),
+        pytest.param(page(naa(), length=200), id="shorter than it says"),
+        pytest.param(page(naa())[:-1], id="the last byte is missing"),
+        pytest.param(page(naa(), naa(length=200)), id="a designator beyond the end"),
+        pytest.param(page(naa(), b"\1\3\0"), id="half a designator's header"),
+        pytest.param(page(naa(), code=0x80), id="another page"),
+        pytest.param(page(naa(), code=0x00), id="a standard INQUIRY"),
+        pytest.param(page(naa(), qualifier=3), id="no logical unit is there"),
+        pytest.param(page(naa(), qualifier=1), id="a logical unit that is not connected"),
+    ],
+)
+def test_a_page_that_is_not_whole_is_not_believed(answer: bytes) -> None:
+    with pytest.raises(MalformedPage):
+        designators(answer)
+
+
+def test_no_page_of_any_length_is_read_beyond_its_end() -> None:
+    whole = page(naa(), descriptor(BINARY, EUI64, bytes(8)))
+    for end in range(len(whole)):
+        with pytest.raises(MalformedPage):
+            designators(whole[:end])

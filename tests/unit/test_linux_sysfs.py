@@ -1,0 +1,192 @@
+"""What is read from sysfs, iscsid's database and our own links, over trees as the kernel and iscsid lay them."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.host import iscsiadm, links, sysfs
+from agent.host.roots import Roots
+from agent.host.uevents import matters
+from attachers.steps import DEVICES
+from tests.unit.linux_tree import PORTAL, TARGET, WWID, add_disk, add_session, roots_in, write
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Roots:
+    return roots_in(tmp_path)
+
+
+def test_a_host_without_iscsi_shows_nothing(roots: Roots) -> None:
+    assert sysfs.sessions(roots, TARGET) == ()
+    assert iscsiadm.portals(roots, TARGET) == ()
+    assert sysfs.disk(roots, "0:0:0:0") is None
+    assert sysfs.wwpns(roots) == ()
+    assert iscsiadm.initiator_name(roots) == ""
+
+
+def test_a_session_with_its_portal_host_and_all_its_devices(roots: Roots) -> None:
+    session = add_session(roots, 3, host=9)
+    add_disk(roots, session, 2, "sdb")
+    add_disk(roots, session, 1)
+    add_session(roots, 4, host=10, target="iqn.2003-01.org.cdmi:other")
+    (found,) = sysfs.sessions(roots, TARGET.upper().replace("IQN", "iqn"))
+    assert (found.sid, found.host, found.portal, found.state) == (3, 9, PORTAL, "LOGGED_IN")
+    assert found.devices == ("9:0:0:1", "9:0:0:2")
+
+
+@pytest.mark.parametrize(
+    ("address", "portal"),
+    [
+        ("10.0.0.7", "10.0.0.7:3260"),
+        ("fd00::7", "[fd00::7]:3260"),
+        ("[fd00::7]", "[fd00::7]:3260"),
+        ("FD00:0:0::0007", "[fd00::7]:3260"),
+        ("storage.example", PORTAL),
+        ("", PORTAL),
+        ("(null)", PORTAL),
+    ],
+)
+def test_portals_are_canonical_and_names_give_way_to_the_address_in_use(
+    roots: Roots, address: str, portal: str
+) -> None:
+    add_session(roots, address=address)
+    assert [session.portal for session in sysfs.sessions(roots, TARGET)] == [portal]
+
+
+def test_several_sessions_to_one_portal_are_all_seen(roots: Roots) -> None:
+    add_session(roots, 10, host=7)
+    add_session(roots, 9, host=6, state="FAILED")
+    assert [(s.sid, s.state) for s in sysfs.sessions(roots, TARGET)] == [(9, "FAILED"), (10, "LOGGED_IN")]
+
+
+def test_a_session_that_vanishes_while_it_is_read_is_left_out(roots: Roots) -> None:
+    session = add_session(roots)
+    (session / "iscsi_session/session1/device").unlink()
+    assert sysfs.sessions(roots, TARGET) == ()
+
+
+def test_a_disk_with_its_size_its_names_and_its_numbers(roots: Roots) -> None:
+    hctl = add_disk(roots, add_session(roots), 1, wwid=WWID.upper())
+    assert sysfs.disk(roots, hctl) == sysfs.Disk(
+        hctl, "sda", "running", 64 << 20, False, WWID, ("8:16", "8:17"), ("250:1",)
+    )
+
+
+def test_a_disk_has_no_node_before_the_block_device_is_there(roots: Roots) -> None:
+    disk = sysfs.disk(roots, add_disk(roots, add_session(roots), 1, None, wwid="t10.LIO-ORG d1"))
+    assert disk is not None
+    assert (disk.node, disk.size, disk.numbers, disk.wwid) == (None, 0, (), "t10.LIO-ORG d1")
+
+
+@pytest.mark.parametrize(
+    ("entry", "portal"),
+    [
+        ("10.0.0.1,3260,1", "10.0.0.1:3260"),
+        ("10.0.0.1,3260", "10.0.0.1:3260"),
+        ("10.0.0.1,3260,-1", "10.0.0.1:3260"),
+        ("10.0.0.1,860,65535", "10.0.0.1:860"),
+        ("fd00::1,3260,1", "[fd00::1]:3260"),
+        ("[fd00::1],3260,1", "[fd00::1]:3260"),
+        (",3260,-1", None),
+        ("storage.example,3260,1", None),
+        ("10.0.0.1", None),
+        ("10.0.0.1,99999,1", None),
+    ],
+)
+@pytest.mark.parametrize("where", ["etc", "lib"])
+def test_records_of_both_forms_in_either_place(roots: Roots, entry: str, portal: str | None, where: str) -> None:
+    (getattr(roots, where) / "iscsi/nodes" / TARGET / entry).mkdir(parents=True)
+    assert iscsiadm.portals(roots, TARGET) == ((portal,) if portal else ())
+
+
+def test_a_portal_with_and_without_a_tpgt_is_one_portal(roots: Roots) -> None:
+    for entry in ("10.0.0.1,3260", "10.0.0.1,3260,1"):
+        (roots.etc / "iscsi/nodes" / TARGET / entry).mkdir(parents=True)
+    assert iscsiadm.portals(roots, TARGET) == (PORTAL,)
+
+
+def test_the_initiators_name(roots: Roots) -> None:
+    write(roots.etc / "iscsi/initiatorname.iscsi", "## a comment\nInitiatorName=iqn.1993-08.org.debian:01:8d2\n")
+    assert iscsiadm.initiator_name(roots) == "iqn.1993-08.org.debian:01:8d2"
+
+
+def test_the_names_of_fibre_channel_ports(roots: Roots) -> None:
+    write(roots.sys / "class/fc_host/host1/port_name", "0x200002000000001A")
+    assert sysfs.wwpns(roots) == ("200002000000001a",)
+
+
+# The lock that a killed iscsiadm leaves behind (attach.md, case 25)
+
+
+def test_a_stale_lock_is_removed(roots: Roots) -> None:
+    write(roots.run / "lock/iscsi/lock.write", "")
+    write(roots.proc / "17/comm", "iscsid")
+    assert iscsiadm.clear_stale_lock(roots)
+    assert not iscsiadm.clear_stale_lock(roots)
+
+
+def test_a_lock_in_use_stays(roots: Roots) -> None:
+    write(roots.run / "lock/iscsi/lock.write", "")
+    write(roots.proc / "17/comm", "iscsiadm")
+    assert not iscsiadm.clear_stale_lock(roots)
+    assert (roots.run / "lock/iscsi/lock.write").exists()
+
+
+# Links and claims
+
+
+def test_links_are_made_changed_and_taken_away(roots: Roots) -> None:
+    links.put_device(roots, WWID, "6:0:0:1", "sda")
+    links.put_name(roots, "vm1", WWID)
+    assert (roots.devices / WWID).readlink() == Path("../sda")
+    assert (roots.devices / "path/6:0:0:1").readlink() == Path("../../sda")
+    assert links.of_name(roots, "vm1") == f"{DEVICES}/{WWID}"
+    assert links.of_device(roots, WWID) == "/dev/sda"
+    links.put_device(roots, WWID, "6:0:0:1", "sdb")
+    assert links.of_device(roots, WWID) == "/dev/sdb"
+    assert {link.name for link in links.to_node(roots, "sdb")} == {WWID, "6:0:0:1"}
+    assert links.to_node(roots, "sda") == []
+    assert links.names_of(roots, WWID) == {"vm1"}
+    for _ in range(2):
+        links.drop_name(roots, "vm1")
+        links.drop_device(roots, WWID)
+    assert links.of_name(roots, "vm1") is None
+    assert links.of_device(roots, WWID) is None
+
+
+def test_a_claim_tells_udev_the_owner(roots: Roots) -> None:
+    links.claim(roots, "6:0:0:1")
+    assert links.is_claimed(roots, "6:0:0:1")
+    links.claim(roots, "6:0:0:1", (64055, 106))
+    assert (roots.claims / "6:0:0:1").read_text() == "CDMI_ATTACH_USER=64055\nCDMI_ATTACH_GROUP=106\n"
+    assert [path.name for path in roots.claims.iterdir()] == ["6:0:0:1"]
+    links.drop_claim(roots, "6:0:0:1")
+    assert not links.is_claimed(roots, "6:0:0:1")
+
+
+def test_udev_has_finished_when_its_entry_is_there_and_its_queue_is_not(roots: Roots) -> None:
+    assert links.is_probed(roots, "8:16")  # no udev at all
+    write(roots.run / "udev/control", "")
+    assert not links.is_probed(roots, "8:16")
+    write(roots.run / "udev/data/b8:16", "")
+    assert links.is_probed(roots, "8:16")
+    write(roots.run / "udev/queue", "")
+    assert not links.is_probed(roots, "8:16")
+
+
+# Events
+
+
+@pytest.mark.parametrize(
+    ("message", "ours"),
+    [
+        (b"add@/devices/x\0ACTION=add\0SUBSYSTEM=block\0SEQNUM=1\0", True),
+        (b"change@/devices/x\0SUBSYSTEM=scsi\0SDEV_UA=INQUIRY_DATA_HAS_CHANGED\0", True),
+        (b"libudev\0\xfe\xed\xca\xfe(\0\0\0(\0\0\0\0SUBSYSTEM=iscsi_session\0", True),
+        (b"change@/devices/x\0SUBSYSTEM=fc_remote_ports\0", True),
+        (b"add@/devices/x\0SUBSYSTEM=net\0INTERFACE=SUBSYSTEM=block\0", False),
+        (b"", False),
+    ],
+)
+def test_events_of_storage_matter(message: bytes, ours: bool) -> None:
+    assert matters(message) is ours
