@@ -70,7 +70,8 @@ class Stage:
         self.guest.write("/etc/cdmi-attach/config.toml", CONFIG)
         self.guest.run(
             f"cp {STATE}/tls/ca.pem /etc/cdmi-attach/server-ca.pem && "
-            "chown root:cdmi-attach /etc/cdmi-attach/* && chmod 0640 /etc/cdmi-attach/* && "
+            "chown root:cdmi-attach /etc/cdmi-attach/*.* && chmod 0640 /etc/cdmi-attach/*.* && "
+            "chown cdmi-attach /etc/cdmi-attach/server.password && chmod 0400 /etc/cdmi-attach/server.password && "
             "systemctl start cdmi-attachd.socket cdmi-attach-helperd.socket && systemctl restart cdmi-attachd.service"
         )
         return self
