@@ -1,6 +1,7 @@
 """The contract, the routes and the parser say the same."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,3 +144,11 @@ def test_the_views_of_the_real_engine_fit() -> None:
     resolved = Resolved("https://a/", "https://a/cdmi_objectid/1", "1", "lun", "container", None, (seen,))
     for problem in (None, Problem(Code.NO_USABLE_EXPORT, "none")):
         validator("Resolved").validate(explanation_of(SOURCE, resolved, "Network/iSCSI", problem))
+
+
+def test_the_description_names_every_route_phase_and_code() -> None:
+    text = (Path(__file__).parents[2] / "docs/api.md").read_text()
+    for word in (*Phase, *Code, *SCHEMAS["AttachRequest"]["properties"]):
+        assert f"`{word}`" in text, word
+    for route in ROUTES:
+        assert route.path in text or f"/{route.path.rpartition('/')[2]}`" in text, route.path

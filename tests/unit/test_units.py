@@ -1,5 +1,6 @@
 """The units: what the daemon gives up, what the helper must not be given, and that systemd understands them."""
 
+import argparse
 import configparser
 import re
 import shutil
@@ -120,3 +121,31 @@ def test_the_example_configuration_is_valid() -> None:
     from agent.config import Attach, Config, load_config
 
     assert load_config(SYSTEMD / "config.toml.example") == Config(attach=Attach())
+
+
+@pytest.mark.parametrize("page", ["cdmi-attach.1", "cdmi-attachd.8", "cdmi-attachd.conf.5"])
+def test_manual_pages_format_quietly(page: str) -> None:
+    if shutil.which("man") is None:
+        pytest.skip("needs man")
+    path = SYSTEMD.parent / "docs" / page
+    result = subprocess.run(
+        ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_manual_names_every_key_and_option() -> None:
+    from agent.cli.main import parser
+
+    docs = SYSTEMD.parent / "docs"
+    usage = "".join(action.format_help() for action in _parsers(parser()))
+    manual = (docs / "cdmi-attach.1").read_text().replace("\\-", "-")
+    assert {*re.findall(r"--[a-z]+", usage)} - {"--help"} <= {*re.findall(r"--[a-z]+", manual)}
+
+
+def _parsers(top: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    verbs = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
+    return [top, *(verb for action in verbs for verb in action.choices.values())]
