@@ -134,7 +134,7 @@ class JournalHandler(logging.Handler):
             "SYSLOG_IDENTIFIER": self._identifier,
             "LOGGER": record.name,
             "CODE_FILE": record.pathname,
-            "CODE_LINE": str(record.lineno),
+            "CODE_LINE": record.lineno,  # the one field that systemd.journal.send wants as a number
             "CODE_FUNC": record.funcName,
         }
         if name:

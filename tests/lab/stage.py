@@ -200,5 +200,5 @@ class Stage:
             "echo '# lsblk -S'; lsblk -S -n -o NAME,TRAN,WWN; "
             "echo '# links'; find /dev/cdmi-attach /run/cdmi-attach/disk /run/cdmi-attach/claim -mindepth 1 "
             "! -type d 2>/dev/null; echo '# virsh'; for d in $(virsh -q list --name); do virsh -q domblklist $d; done; "
-            "echo '# targetcli'; targetcli sessions list 2>/dev/null"
+            "echo '# targetcli'; targetcli sessions list 2>&1 | grep -v preferences"
         ).stdout
