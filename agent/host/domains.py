@@ -1,4 +1,4 @@
-"""libvirt domains: their live disks, and hot-plugging a published one. The functions run in workers.
+"""The domains of libvirt: their live disks, and hot-plugging a published one. The functions run in workers.
 
 Whether a disk is there is read in the live XML, before and after: libvirt's own answers come early or not at all.
 """
@@ -73,12 +73,23 @@ def take_disk(name: str, domain: str, target: str, wait_s: float) -> bool:
         if found is None or not found.isActive() or _source_at(found, target) != f"{LINKS}/{name}":
             return True
         with _removals(found, wait_s) as next_event:
-            found.detachDeviceFlags(_xml_at(found, target), _live())
+            _detach(found, target)
             while _source_at(found, target) == f"{LINKS}/{name}":
                 if time.monotonic() >= end:
                     return False
                 next_event()
         return True
+
+
+def _detach(domain: Any, target: str) -> None:
+    """Ask the guest to let the disk go; that it has been asked before is no error (qemu: system/qdev-monitor.c)."""
+    import libvirt
+
+    try:
+        domain.detachDeviceFlags(_xml_at(domain, target), _live())
+    except libvirt.libvirtError as error:
+        if "in the process of unplug" not in str(error):
+            raise
 
 
 def _source_at(domain: Any, target: str) -> str | None:

@@ -1,0 +1,136 @@
+"""Who has a device open, asked of the real /proc: with a pseudo-terminal in the disk's place."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.host.holders import holders
+
+NOBODY = 2**30
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, str]]:
+    """The descriptor of a pseudo-terminal that nobody else has, and its device number."""
+    leader, follower = os.openpty()
+    number = os.fstat(follower).st_rdev
+    yield follower, f"{os.major(number)}:{os.minor(number)}"
+    os.close(leader)
+    os.close(follower)
+
+
+def _find(number: str, *, proc: Path = Path("/proc"), sys: Path = Path("/nowhere"), helper: int = NOBODY) -> list[str]:
+    disk: dict[str, list[str] | str] = {"node": "sdq", "block": ["8:256", "8:257"], "character": [number]}
+    return holders([disk], proc=str(proc), sys=str(sys), helper=helper, zygote=NOBODY)[0]
+
+
+def test_a_process_that_has_it_open_is_named(terminal: tuple[int, str]) -> None:
+    follower, number = terminal
+    with subprocess.Popen(["cat", "-", "-"], stdin=subprocess.PIPE, pass_fds=[follower]) as child:
+        assert f"cat (pid {child.pid})" in _find(number)
+        child.communicate(b"")
+    assert not any("cat" in name for name in _find(number))
+
+
+def test_the_helper_itself_does_not_count(terminal: tuple[int, str]) -> None:
+    _, number = terminal
+    assert [name for name in _find(number) if f"pid {os.getpid()}" in name]
+    assert not [name for name in _find(number, helper=os.getpid()) if f"pid {os.getpid()}" in name]
+
+
+def test_nobody_has_a_device_that_is_not_there() -> None:
+    assert [name for name in _find("77:77") if not name.startswith("unknown:")] == []
+
+
+def _process(proc: Path, pid: int, *, comm: str = "x", cmdline: str = "", parent: int = 1, uid: int = 1000) -> Path:
+    directory = proc / str(pid)
+    (directory / "fd").mkdir(parents=True)
+    (directory / "comm").write_text(f"{comm}\n")
+    (directory / "cmdline").write_text(cmdline.replace(" ", "\0"))
+    (directory / "status").write_text(f"Name:\t{comm}\nPPid:\t{parent}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
+    return directory
+
+
+def _hold(process: Path) -> None:
+    (process / "fd/7").symlink_to("/dev/full")
+
+
+FULL = "1:7"
+
+
+@pytest.mark.parametrize(
+    ("comm", "cmdline", "uid", "name"),
+    [
+        (
+            "qemu-system-x86",
+            "/usr/bin/qemu-system-x86_64 -name guest=vm1,debug-threads=on -S",
+            64055,
+            "domain vm1 (qemu-system-x86_64, pid 7)",
+        ),
+        (
+            "qemu-system-x86",
+            "/usr/bin/qemu-system-x86_64 -name guest=a,,b",
+            0,
+            "domain a,b (qemu-system-x86_64, pid 7)",
+        ),
+        ("qemu-system-x86", "/usr/bin/qemu-system-x86_64 -S", 0, "qemu-system-x86 (pid 7)"),
+        ("dd", "dd -name guest=vm1", 0, "dd (pid 7)"),
+        ("multipathd", "/sbin/multipathd -d -s", 1000, "multipathd (pid 7)"),
+    ],
+)
+def test_a_guest_is_named_as_its_domain(tmp_path: Path, comm: str, cmdline: str, uid: int, name: str) -> None:
+    _hold(_process(tmp_path, 7, comm=comm, cmdline=cmdline, uid=uid))
+    assert _find(FULL, proc=tmp_path) == [name]
+
+
+def test_multipathd_and_udev_only_look_and_do_not_count(tmp_path: Path) -> None:
+    _hold(_process(tmp_path, 7, comm="multipathd", uid=0))
+    _hold(_process(tmp_path, 8, comm="(udev-worker)", uid=0))
+    _hold(_process(tmp_path, 9, comm="blkid", uid=0, parent=8))
+    assert _find(FULL, proc=tmp_path) == []
+
+
+def test_what_cannot_be_looked_into_counts_as_in_use(tmp_path: Path) -> None:
+    process = _process(tmp_path, 7, comm="odd")
+    (process / "fd").rmdir()
+    (process / "fd").write_text("no directory: any error but `it has ended`")
+    assert _find(FULL, proc=tmp_path) == ["unknown: cannot look into odd (pid 7): Not a directory"]
+
+
+def test_mounts_of_every_namespace_count_once_each(tmp_path: Path) -> None:
+    for pid, namespace in ((7, "mnt:[1]"), (8, "mnt:[1]"), (9, "mnt:[2]")):
+        process = _process(tmp_path, pid)
+        (process / "ns").mkdir()
+        (process / "ns/mnt").symlink_to(namespace)
+        number, source = ("8:257", "/dev/sdq1") if pid < 9 else ("0:99", "/dev/sdq")
+        (process / "mountinfo").write_text(
+            f"1 1 0:1 / / rw - tmpfs none rw\n36 35 {number} / /mnt/{pid} rw,noatime shared:1 - btrfs {source} rw\n"
+        )
+    assert _find(FULL, proc=tmp_path) == ["mount /mnt/7 (seen by pid 7)", "mount /mnt/9 (seen by pid 9)"]
+
+
+def test_swap_drivers_loops_and_served_luns_count(tmp_path: Path) -> None:
+    proc, sys = tmp_path / "proc", tmp_path / "sys"
+    for path in (
+        proc,
+        sys / "block/sdq/holders/dm-3",
+        sys / "block/sdq/sdq1/holders/md0",
+        sys / "block/loop5/loop",
+        sys / "kernel/config/target/core/iblock_0/vol1",
+    ):
+        path.mkdir(parents=True)
+    (proc / "swaps").write_text(
+        "Filename Type Size Used Priority\n/dev/sdq2 partition 1 0 -2\n/dev/sdqa partition 1 0 -3\n"
+    )
+    (sys / "block/loop5/loop/backing_file").write_text("/dev/sdq\n")
+    (sys / "kernel/config/target/core/iblock_0/vol1/udev_path").write_text("/dev/sdq1\n")
+    assert _find(FULL, proc=proc, sys=sys) == [
+        "device dm-3",
+        "device md0",
+        "device loop5",
+        "LIO backstore vol1",
+        "swap /dev/sdq2",
+    ]

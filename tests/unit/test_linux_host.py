@@ -1,0 +1,235 @@
+"""The real host over a tree of files, with real workers: what it shows, what it refuses, what stays under way."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.host import links
+from agent.host.linux import FUNCTIONS, LinuxHost
+from agent.host.roots import Roots
+from agent.host.uevents import Changes
+from agent.workers.pool import Pool
+from attachers.base import Uncertain
+from attachers.problems import Code, Problem
+from attachers.sights import DomainQuery, HostQuery, HostSight, IscsiQuery, IscsiSight
+from attachers.steps import DEVICES, Flush, GiveDisk, Login, Logout, Publish, RemoveDevice, Scan, Unpublish
+from tests.unit.linux_tree import PORTAL, TARGET, WWID, add_disk, add_session, roots_in, write
+
+SOON_S = 20.0
+HCTL = "6:0:0:1"
+QUERY = IscsiQuery("vm1", TARGET, (PORTAL,), 1, WWID)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A host and its files."""
+
+    host: LinuxHost
+    roots: Roots
+
+    async def see(self, query: IscsiQuery = QUERY) -> IscsiSight:
+        sight = await self.host.observe(query)
+        assert isinstance(sight, IscsiSight)
+        return sight
+
+    async def act(self, step: Scan | Publish | Unpublish | Flush | RemoveDevice | Login | Logout | GiveDisk) -> None:
+        await self.host.act(step, timeout_s=SOON_S)
+
+    async def refused(self, step: Scan | Publish | Flush | RemoveDevice | Logout | GiveDisk) -> Problem:
+        with pytest.raises(Problem) as problem:
+            await self.act(step)
+        assert problem.value.step == step.describe()
+        return problem.value
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    yield Pool.start(FUNCTIONS)
+
+
+@pytest.fixture
+async def stage(pool: Pool, tmp_path: Path) -> AsyncIterator[Stage]:
+    roots = roots_in(tmp_path)
+    host = LinuxHost(pool, roots)
+    yield Stage(host, roots)
+    await host.close()
+
+
+async def test_an_empty_host(stage: Stage) -> None:
+    assert await stage.see() == IscsiSight()
+    sight = await stage.host.observe(HostQuery())
+    assert isinstance(sight, HostSight)
+    assert not sight.iscsi.available
+    assert sight.iscsi.reason
+
+
+async def test_records_sessions_and_paths_and_none_is_ours(stage: Stage) -> None:
+    (stage.roots.etc / "iscsi/nodes" / TARGET / "10.0.0.1,3260").mkdir(parents=True)
+    session = add_session(stage.roots)
+    add_disk(stage.roots, session, 1)
+    add_disk(stage.roots, session, 2, "sdb")
+    sight = await stage.see()
+    (path,) = sight.paths
+    assert (path.hctl, path.via, path.node, path.state, path.size) == (HCTL, PORTAL, "/dev/sda", "running", 64 << 20)
+    assert (path.sysfs_wwid, path.designators) == (WWID, frozenset())
+    assert path.inquiry_error  # a file answers no INQUIRY
+    assert sight.sessions[0].devices == (HCTL, "6:0:0:2")
+    assert len(sight.records) == 1
+    assert not (sight.records[0].ours or sight.sessions[0].ours or path.ours)
+
+
+async def test_no_inquiry_is_sent_where_it_would_only_wait(stage: Stage) -> None:
+    add_disk(stage.roots, add_session(stage.roots, state="FAILED"), 1)
+    (path,) = (await stage.see()).paths
+    assert path.inquiry_error == "the session is FAILED, the device running"
+
+
+async def test_links_and_owner_are_shown(stage: Stage) -> None:
+    add_disk(stage.roots, add_session(stage.roots), 1)
+    links.put_device(stage.roots, WWID, HCTL, "sda")
+    links.put_name(stage.roots, "vm1", WWID)
+    os.chown(stage.roots.dev / "sda", 101, 102)
+    write(stage.roots.etc / "passwd", "root:x:0:0::/:\nqemu:x:101:1::/:")
+    sight = await stage.see()
+    assert (sight.link, sight.device_link, sight.owner) == (f"{DEVICES}/{WWID}", "/dev/sda", "qemu:102")
+
+
+async def test_a_scan_claims_the_address_before_it_asks_the_kernel(stage: Stage) -> None:
+    session = add_session(stage.roots)
+    scan = stage.roots.sys / "class/scsi_host/host6/scan"
+    scan.parent.mkdir(parents=True)
+    os.mkfifo(scan)
+    step = Scan(HCTL, TARGET, PORTAL)
+    acting = asyncio.create_task(stage.act(step))
+    with await asyncio.to_thread(scan.open) as asked:
+        assert await asyncio.to_thread(asked.read, 5) == "0 0 1"
+        assert links.is_claimed(stage.roots, HCTL)
+        add_disk(stage.roots, session, 1)
+    await acting
+    assert links.is_claimed(stage.roots, HCTL)
+    await stage.act(step)  # it is there: nothing is asked again
+
+
+async def test_a_scan_that_finds_nothing_is_refused_and_unclaimed(stage: Stage) -> None:
+    add_session(stage.roots)
+    write(stage.roots.sys / "class/scsi_host/host6/scan", "")
+    assert (await stage.refused(Scan(HCTL, TARGET, PORTAL))).code is Code.TARGET_REFUSED
+    assert (stage.roots.sys / "class/scsi_host/host6/scan").read_text().startswith("0 0 1")
+    assert not links.is_claimed(stage.roots, HCTL)
+
+
+@pytest.mark.parametrize("hctl", ["7:0:0:1", "6:0:0:1"])
+async def test_a_scan_of_another_host_than_the_sessions_is_refused(stage: Stage, hctl: str) -> None:
+    add_session(stage.roots, state="FAILED")
+    assert (await stage.refused(Scan(hctl, TARGET, PORTAL))).code is Code.TARGET_TIMEOUT
+    assert not links.is_claimed(stage.roots, hctl)
+
+
+async def test_a_stuck_scan_is_uncertain_busy_and_waited_for(stage: Stage, pool: Pool) -> None:
+    session = add_session(stage.roots)
+    scan = stage.roots.sys / "class/scsi_host/host6/scan"
+    scan.parent.mkdir(parents=True)
+    os.mkfifo(scan)
+    step = Scan(HCTL, TARGET, PORTAL)
+    with pytest.raises(Uncertain):
+        await stage.host.act(step, timeout_s=0.2)
+    assert (await stage.see()).busy == (step.describe(),)
+    assert (await stage.see(IscsiQuery("vm2", TARGET, (PORTAL,), 2))).busy == ()
+    sight = await stage.host.observe(HostQuery())
+    assert isinstance(sight, HostSight)
+    assert sight.stragglers == 1
+    with pytest.raises(Uncertain, match="still under way"):
+        await stage.host.act(step, timeout_s=0.05)
+    assert len(pool.stragglers) == 1  # the second one did not begin
+
+    again = asyncio.create_task(stage.act(step))
+    since = stage.host.changes
+    add_disk(stage.roots, session, 1)
+    await asyncio.to_thread(scan.read_text)
+    await again
+    await stage.host.changed(since, timeout_s=SOON_S)
+    assert (await stage.see()).busy == ()
+
+
+async def test_a_disk_that_does_not_prove_itself_is_not_published(stage: Stage) -> None:
+    add_disk(stage.roots, add_session(stage.roots), 1)
+    problem = await stage.refused(Publish("vm1", HCTL, WWID, read_only=False, owner=""))
+    assert problem.code is Code.WRONG_DEVICE
+    sight = await stage.see()
+    assert (sight.link, sight.device_link) == (None, None)
+    assert (await stage.refused(Flush(HCTL, WWID))).code is Code.WRONG_DEVICE
+
+
+async def test_an_unknown_owner_names_the_setting(stage: Stage) -> None:
+    add_disk(stage.roots, add_session(stage.roots), 1)
+    problem = await stage.refused(Publish("vm1", HCTL, WWID, read_only=False, owner="nobody-here:disk"))
+    assert (problem.code, problem.hint) == (Code.INVALID_REQUEST, "correct device_owner in [attach]")
+
+
+async def test_what_is_not_there_cannot_be_published_but_can_be_removed(stage: Stage) -> None:
+    assert (await stage.refused(Publish("vm1", HCTL, WWID, read_only=False, owner=""))).code is Code.DEVICE_TIMEOUT
+    links.claim(stage.roots, HCTL)
+    await stage.act(RemoveDevice(HCTL))
+    assert not links.is_claimed(stage.roots, HCTL)
+
+
+async def test_unpublish_takes_the_name_and_only_when_told_the_device(stage: Stage) -> None:
+    links.put_device(stage.roots, WWID, HCTL, "sda")
+    links.put_name(stage.roots, "vm1", WWID)
+    await stage.act(Unpublish("vm1", None))
+    assert ((await stage.see()).link, (await stage.see()).device_link) == (None, "/dev/sda")
+    await stage.act(Unpublish("vm1", WWID))
+    assert (await stage.see()).device_link is None
+
+
+async def test_a_disk_in_use_is_not_removed_and_keeps_its_links(stage: Stage) -> None:
+    add_disk(stage.roots, add_session(stage.roots), 1)
+    (stage.roots.sys / "block/sda/holders/dm-0").mkdir(parents=True)
+    links.put_device(stage.roots, WWID, HCTL, "sda")
+    problem = await stage.refused(RemoveDevice(HCTL))
+    assert (problem.code, problem.detail) == (Code.IN_USE, "/dev/sda is in use by device dm-0")
+    assert (await stage.see()).device_link == "/dev/sda"
+    (path,) = (await stage.see(IscsiQuery("vm1", TARGET, (PORTAL,), 1, WWID, holders=True))).paths
+    assert path.holders == ("device dm-0",)
+
+
+async def test_a_session_with_devices_is_not_logged_out(stage: Stage) -> None:
+    add_disk(stage.roots, add_session(stage.roots), 1)
+    assert (await stage.refused(Logout(TARGET, PORTAL))).code is Code.IN_USE
+
+
+async def test_of_two_sessions_to_one_portal_none_is_guessed(stage: Stage) -> None:
+    add_session(stage.roots, 1, host=6)
+    add_session(stage.roots, 2, host=7)
+    assert (await stage.refused(Logout(TARGET, PORTAL))).code is Code.CONFLICT
+
+
+async def test_a_session_that_is_there_needs_no_login_and_one_that_is_gone_no_logout(stage: Stage) -> None:
+    await stage.act(Logout(TARGET, PORTAL))
+    add_session(stage.roots)
+    await stage.act(Login(TARGET, PORTAL))
+
+
+async def test_only_a_published_disk_is_given_to_a_domain(stage: Stage) -> None:
+    step = GiveDisk("vm1", "guest", "sda", "scsi", read_only=False)
+    assert (await stage.refused(step)).code is Code.CONFLICT
+
+
+async def test_without_libvirt_a_domain_cannot_be_asked_about(stage: Stage) -> None:
+    with pytest.raises(Problem) as problem:
+        await stage.host.observe(DomainQuery("guest"))
+    assert problem.value.code is Code.UNSUPPORTED_ON_HOST
+
+
+async def test_changes_wake_those_who_wait_and_only_them() -> None:
+    changes = Changes()
+    await changes.above(0, timeout_s=0.01)
+    waiting = asyncio.create_task(changes.above(0, timeout_s=SOON_S))
+    await changes.above(-1, timeout_s=SOON_S)
+    changes.grow()
+    await waiting
+    assert changes.count == 1
