@@ -78,6 +78,8 @@ def _leaf(value: Any) -> str:
             return "-"
         case bool():
             return "yes" if value else "no"
+        case "":
+            return "-"
         case {} | []:
             return "none"
         case _:
