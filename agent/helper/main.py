@@ -1,4 +1,4 @@
-"""cdmi-attach-helperd: the root half. It does what the daemon asks, of a fixed table, and undoes only what it made."""
+"""The root half, cdmi-attach-helperd: it does what the daemon asks, of a fixed table, and undoes only what it made."""
 
 import argparse
 import asyncio

@@ -182,9 +182,14 @@ class GuardedHost:
             await self._create(create, timeout_s)
 
     async def _confirm(self, thing: Thing) -> None:
-        """The step succeeded: write down what came of it. A thing that does not show yet stays an intent."""
+        """The step succeeded: write down what came of it.
+
+        A scan that found nothing made nothing; anything else that does not show yet stays an intent.
+        """
         row = self._created.rows[thing]
-        if thing.kind is Kind.LINK or (thing.kind is Kind.SESSION and row.sid is None):
+        if thing.kind is Kind.DEVICE:
+            await self._look(thing)
+        elif thing.kind is Kind.LINK or (thing.kind is Kind.SESSION and row.sid is None):
             await self._look(thing, keep=thing)
         elif not row.confirmed:
             await self._created.put(replace(row, confirmed=True))

@@ -1,0 +1,151 @@
+"""This machine as a world: the real host, as root, against LIO targets on the loopback. For a lab guest only."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from agent.host.created import open_created
+from agent.host.guarded import GuardedHost
+from agent.host.linux import FUNCTIONS, LinuxHost
+from agent.workers.pool import Pool
+from attachers.base import Host
+from tests.host.lio import Lio
+from tests.host.world import World
+
+SYS = Path("/sys")
+NODES = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
+LINKS = Path("/run/cdmi-attach/disk")
+DEVICES = Path("/dev/cdmi-attach")
+CLAIMS = Path("/run/cdmi-attach/claim")
+
+
+class LinuxWorld:
+    """The guarded real host, and a target that this very kernel serves."""
+
+    def __init__(self, host: Host, directory: Path) -> None:
+        self.host = host
+        unique = secrets.token_hex(4)
+        self.target = f"iqn.2024-01.org.example:{unique}.one"
+        self.closed_target = f"iqn.2024-01.org.example:{unique}.closed"
+        self.portal = "127.0.0.1:3260"
+        self.dead_portal: str | None = None
+        self._lio = Lio(directory, unique)
+        self._foreign_links: list[Path] = []
+        self._lio.make_target(self.target, self.portal, [_initiator()])
+        self._lio.make_target(self.closed_target, self.portal, [])
+
+    async def make_lun(self, lun: int, *, size: int = 16 << 20) -> str:
+        return self._lio.make_lun(self.target, lun, size=size)
+
+    async def swap_lun(self, lun: int) -> str:
+        return self._lio.swap_lun(self.target, lun)
+
+    @asynccontextmanager
+    async def holding(self, hctl: str) -> AsyncIterator[None]:
+        node = os.open(f"/dev/{_node(hctl)}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            holder = await asyncio.create_subprocess_exec("sleep", "600", stdin=node)
+        finally:
+            os.close(node)
+        try:
+            yield
+        finally:
+            holder.kill()
+            await holder.wait()
+
+    async def foreign_login(self) -> int:
+        await self._iscsiadm("-o", "new")
+        await self._iscsiadm("-o", "update", "-n", "node.session.scan", "-v", "manual")
+        await self._iscsiadm("-l")
+        return next(_host_of(session) for session in _sessions(self.target))
+
+    async def foreign_scan(self, hctl: str) -> None:
+        host, channel, target, lun = hctl.split(":")
+        (SYS / f"class/scsi_host/host{host}/scan").write_text(f"{channel} {target} {lun}")
+
+    async def foreign_link(self, name: str) -> None:
+        self._foreign_links.append(_link_to_null(LINKS / name))
+
+    async def inventory(self) -> frozenset[str]:
+        return frozenset(self._inventory())
+
+    async def close(self) -> None:
+        for link in self._foreign_links:
+            link.unlink(missing_ok=True)
+        for session in _sessions(self.target):
+            await self._run("iscsiadm", "-m", "session", "-r", session.name.removeprefix("session"), "-u")
+        if any((nodes / self.target).exists() for nodes in NODES):
+            await self._iscsiadm("-o", "delete")
+        await self.host.close()
+        self._lio.close()
+
+    def _inventory(self) -> Iterator[str]:
+        for nodes in NODES:
+            for record in nodes.glob(f"{self.target}/*"):
+                yield f"record {record.name}"
+        for session in _sessions(self.target):
+            yield f"session {session.name}"
+            for device in _devices(session):
+                yield f"device {device}"
+        for directory in (LINKS, DEVICES, DEVICES / "path", CLAIMS):
+            with suppress(FileNotFoundError):
+                for entry in directory.iterdir():
+                    if entry.is_symlink() or entry.is_file():
+                        yield f"{entry} -> {entry.readlink() if entry.is_symlink() else ''}"
+
+    async def _iscsiadm(self, *arguments: str) -> None:
+        await self._run("iscsiadm", "-m", "node", "-T", self.target, "-p", self.portal, *arguments)
+
+    async def _run(self, *command: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, f"{' '.join(command)}: {output.decode(errors='replace')}"
+
+
+async def linux_world(tmp_path: Path) -> World:
+    """The guarded real host. The workers are forked before its record is opened."""
+    assert os.geteuid() == 0, "the real host needs root, in a guest that may be broken"
+    pool = Pool.start(FUNCTIONS)
+    host = GuardedHost(LinuxHost(pool), open_created(tmp_path / "created.sqlite"))
+    await host.recover()
+    return LinuxWorld(host, tmp_path)
+
+
+def _link_to_null(link: Path) -> Path:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to("/dev/null")
+    return link
+
+
+def _initiator() -> str:
+    lines = Path("/etc/iscsi/initiatorname.iscsi").read_text().splitlines()
+    return next(line.partition("=")[2].strip() for line in lines if line.startswith("InitiatorName="))
+
+
+def _sessions(target: str) -> list[Path]:
+    """The sessions to a target (/sys/class/iscsi_session/sessionN)."""
+    found = []
+    for session in SYS.glob("class/iscsi_session/session*"):
+        with suppress(OSError):
+            if (session / "targetname").read_text().strip() == target:
+                found.append(session)
+    return found
+
+
+def _host_of(session: Path) -> int:
+    """.../host3/session1/iscsi_session/session1 -> 3"""
+    return next(int(part.name.removeprefix("host")) for part in session.resolve().parents if part.name[:4] == "host")
+
+
+def _devices(session: Path) -> list[str]:
+    host = _host_of(session)
+    return [entry.name for entry in SYS.glob(f"class/scsi_device/{host}:*")]
+
+
+def _node(hctl: str) -> str:
+    return next(entry.name for entry in SYS.glob(f"class/scsi_device/{hctl}/device/block/*"))

@@ -1,0 +1,104 @@
+"""The simulated host as a world: in this process, or behind the helper's real server and socket."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.helper.listen import listening
+from agent.helper.server import HelperServer
+from agent.host.created import open_created
+from agent.host.guarded import GuardedHost
+from agent.host.remote import RemoteHost
+from agent.host.simulated import SimulatedHost
+from agent.host.simulated_kernel import INITIATOR
+from agent.host.simulated_san import Lun
+from attachers.base import Host
+from tests.host.world import World
+
+OTHER_INITIATOR = "iqn.1993-08.org.debian:01:other"
+
+
+@dataclass
+class SimulatedWorld:
+    """A simulated kernel below whatever is tested."""
+
+    raw: SimulatedHost
+    guarded: GuardedHost
+    host: Host
+    server: HelperServer | None = None
+    target: str = "iqn.2024-01.org.example:one"
+    closed_target: str = "iqn.2024-01.org.example:closed"
+    portal: str = "127.0.0.1:3260"
+    dead_portal: str | None = "127.0.0.9:3260"
+    _made: int = field(default=0)
+
+    async def make_lun(self, lun: int, *, size: int = 16 << 20) -> str:
+        wwid = self._next_wwid()
+        self.raw.san.add(Lun(self.target, (self.portal,), lun, wwid, size, (INITIATOR,)))
+        return wwid
+
+    async def swap_lun(self, lun: int) -> str:
+        wwid = self._next_wwid()
+        self.raw.san.swap(self.target, lun, wwid=wwid)
+        return wwid
+
+    @asynccontextmanager
+    async def holding(self, hctl: str) -> AsyncIterator[None]:
+        self.raw.open_device(hctl)
+        try:
+            yield
+        finally:
+            self.raw.close_device(hctl)
+
+    async def foreign_login(self) -> int:
+        return self.raw.foreign_session(self.target, self.portal)
+
+    async def foreign_scan(self, hctl: str) -> None:
+        self.raw.foreign_device(self.target, self.portal, int(hctl.rpartition(":")[2]))
+
+    async def foreign_link(self, name: str) -> None:
+        self.raw.kernel.links[name] = "/dev/null"
+
+    async def inventory(self) -> frozenset[str]:
+        return self.raw.inventory()
+
+    async def close(self) -> None:
+        if self.server:
+            await self.host.close()
+            await self.server.stop(limit_s=1)
+        await self.guarded.close()
+
+    def _next_wwid(self) -> str:
+        self._made += 1
+        return f"naa.6001405{self._made:025x}"
+
+
+async def simulated_world(tmp_path: Path) -> World:
+    """The guarded simulated host, in this process."""
+    guarded = await _guarded(raw := _raw(), tmp_path)
+    return SimulatedWorld(raw, guarded, guarded)
+
+
+async def remote_world(tmp_path: Path) -> World:
+    """The same, behind a socket."""
+    guarded = await _guarded(raw := _raw(), tmp_path)
+    server = HelperServer(guarded, uids=frozenset({os.getuid()}))
+    await server.start(listening(tmp_path / "helper.sock", uid=None, environ={}))
+    return SimulatedWorld(raw, guarded, RemoteHost(tmp_path / "helper.sock"), server)
+
+
+def _raw() -> SimulatedHost:
+    host = SimulatedHost()
+    host.san.add(
+        Lun(SimulatedWorld.closed_target, (SimulatedWorld.portal,), 1, "naa.6001405000000001", 1, (OTHER_INITIATOR,))
+    )
+    host.san.dead.add("127.0.0.9:3260")
+    return host
+
+
+async def _guarded(raw: SimulatedHost, tmp_path: Path) -> GuardedHost:
+    guarded = GuardedHost(raw, open_created(tmp_path / "created.sqlite"))
+    await guarded.recover()
+    return guarded

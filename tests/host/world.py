@@ -1,0 +1,52 @@
+"""What the contract tests need of the world around a host: a target, somebody else, and a full account."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from attachers.base import Host
+
+
+class World(Protocol):
+    """One host, and one iSCSI target that it may use: the same for a model and for a kernel.
+
+    `target` is at `portal`; `closed_target` is there as well, but refuses this host; `dead_portal` does not answer
+    (None where that cannot be had).
+    """
+
+    host: Host
+    target: str
+    closed_target: str
+    portal: str
+    dead_portal: str | None
+
+    async def make_lun(self, lun: int, *, size: int = 16 << 20) -> str:
+        """Show a LUN to the host; returns its logical unit name."""
+        ...
+
+    async def swap_lun(self, lun: int) -> str:
+        """Put another logical unit behind the LUN number, without a word; returns its logical unit name."""
+        ...
+
+    def holding(self, hctl: str) -> AbstractAsyncContextManager[None]:
+        """Somebody has the device open."""
+        ...
+
+    async def foreign_login(self) -> int:
+        """An administrator makes a record and logs in, without a scan; returns the SCSI host number."""
+        ...
+
+    async def foreign_scan(self, hctl: str) -> None:
+        """An administrator scans one address."""
+        ...
+
+    async def foreign_link(self, name: str) -> None:
+        """An administrator makes a link where ours are."""
+        ...
+
+    async def inventory(self) -> frozenset[str]:
+        """One line for each thing on this host that belongs to the target, or that is where our things are."""
+        ...
+
+    async def close(self) -> None:
+        """Take everything away again, whoever made it, and the host's descriptors."""
+        ...
