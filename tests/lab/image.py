@@ -67,8 +67,7 @@ def make_root(folder: Path, release: str) -> None:
         mirror.write_text(text)
         mirrors.append(str(mirror))
     command = [
-        # When this run is killed, mmdebstrap ends too, and removes what it has made.
-        "setpriv", "--pdeathsig", "TERM", tool("mmdebstrap"), f"--mode={mode()}", "--variant=minbase", "--quiet",
+        *confined(), tool("mmdebstrap"), f"--mode={mode()}", "--variant=minbase", "--quiet",
         f"--include={','.join(packages())}", f"--aptopt={options}",
         *(f"--dpkgopt=path-exclude=/usr/share/{where}/*" for where in LOCALE_FREE),
         f"--customize-hook=tar-in {files} /", f"--customize-hook={RECIPE / 'customize.sh'}",
@@ -86,6 +85,17 @@ def make_root(folder: Path, release: str) -> None:
 def mode() -> str:
     """Root builds in root mode; anyone else in a user namespace, for which /etc/subuid must name them."""
     return "root" if os.geteuid() == 0 else "unshare"
+
+
+def confined() -> list[str]:
+    """A prefix for mmdebstrap: it dies with this run, and with it go its processes and its mounts.
+
+    As root it would mount into the caller's mount namespace; so it gets namespaces of its own.
+    """
+    if mode() == "root":
+        spaces = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        return ["setpriv", "--pdeathsig", "KILL", *spaces]
+    return ["setpriv", "--pdeathsig", "TERM"]
 
 
 def files_tar(public_key: bytes) -> bytes:
