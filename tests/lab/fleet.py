@@ -54,6 +54,7 @@ def build(cache: Cache, release: str, *, base: bool) -> Snapshot:
 
 
 def ensure_and_prune(cache: Cache, release: str, *, base: bool) -> Snapshot:
+    sweep(cache)
     snapshot = ensure_snapshot(cache, release, base=base)
     used = {part for record in records(cache) for part in (record.image, record.snapshot)}
     used |= {snapshot.key, snapshot.boot.image.name}
@@ -61,6 +62,14 @@ def ensure_and_prune(cache: Cache, release: str, *, base: bool) -> Snapshot:
     prune(complete(cache.images), used)
     prune(complete(cache.snapshots), used)
     return snapshot
+
+
+def sweep(cache: Cache) -> None:
+    """Remove what killed runs left half made: under the cache's lock, nobody else is making anything."""
+    halves = [path for top in (cache.images, cache.snapshots, cache.wheels) for path in top.glob("*.partial")]
+    for path in [*halves, *cache.wheels.glob("source.*")]:
+        end(Place(path))
+        remove_tree(path)
 
 
 def complete(folder: Path) -> list[Path]:

@@ -122,9 +122,8 @@ def install(guest: Guest, project: Project) -> None:
 
 @contextmanager
 def builder(cache: Cache, folder: Path) -> Iterator[Place]:
-    """A place to build a snapshot in. The machine is ended whatever happens, also one left by a killed run."""
+    """A place to build a snapshot in. The machine is ended whatever happens."""
     check_space(cache.root, BUILD_SPACE)
-    end(Place(folder.with_name(folder.name + ".partial")))
     with appearing(folder) as partial:
         place = Place(partial)
         try:

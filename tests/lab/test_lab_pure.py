@@ -53,6 +53,19 @@ def test_clearing_a_stale_place_spares_the_process_that_has_its_pid_now(tmp_path
         assert not stale.folder.exists()
 
 
+def test_what_a_killed_build_left_is_swept(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    for path in (
+        cache.images / "a.partial",
+        cache.snapshots / "b.partial",
+        cache.wheels / "source.x",
+        cache.wheels / "c",
+    ):
+        path.mkdir(parents=True)
+    fleet.sweep(cache)
+    assert [path.name for top in (cache.images, cache.snapshots, cache.wheels) for path in top.iterdir()] == ["c"]
+
+
 def test_every_machine_names_its_pid_file(tmp_path: Path) -> None:
     boot = machine.Boot(tmp_path / "image", "tcg", 40000)
     one = machine.Place(tmp_path / "one")
