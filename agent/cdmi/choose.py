@@ -36,4 +36,8 @@ def _without(resolved: Resolved) -> str:
 def _remedy(resolved: Resolved, wanted: str) -> str:
     if resolved.kind == "dataobject":
         return "use the container that is exported as a LUN as the source"
+    if any("storage_networks" in export.reason for export in resolved.exports):
+        return "add the portals' network to storage_networks of this [[server]], if it is a storage network of yours"
+    if any(export.protocol in wanted for export in resolved.exports):
+        return f"correct the export on the server; the container has to be exported over one of: {wanted}"
     return f"let the server export the container over one of: {wanted}"

@@ -1,5 +1,6 @@
 """A daemon's API over a fake engine on a real Unix socket, and a caller with real HTTP."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Caller:
 
     async def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> Answer:
         """One request."""
-        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        data = io.BytesIO(raw) if raw is not None else None if body is None else json.dumps(body).encode()
         async with self.session.request(method, f"http://localhost{path}", data=data) as response:
             return Answer(response.status, dict(response.headers), await response.text())
 

@@ -12,7 +12,6 @@ PRODUCT = sorted(p for top in ("agent", "attachers") for p in (ROOT / top).rglob
 EVERYTHING = sorted({*PRODUCT, *(p for top in ("tests", "demo", "bench") for p in (ROOT / top).rglob("*.py"))})
 MAX_MODULE = 400
 MAX_FUNCTION = 50
-MAX_PRODUCT = 7500
 
 PURE = {"dataclasses", "enum", "typing", "collections", "re", "ipaddress", "xml", "math", "struct", "types"}
 """What a module of attachers/ may import from outside: nothing that reaches the world."""
@@ -83,10 +82,6 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
 def test_modules_say_what_they_are_for(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text()))
     assert docstring and docstring[0].isupper() | docstring[0].isdigit() | (docstring[0] in "`i")
-
-
-def test_the_daemon_stays_readable() -> None:
-    assert sum(len(path.read_text().splitlines()) for path in PRODUCT) <= MAX_PRODUCT
 
 
 @pytest.mark.parametrize("path", EVERYTHING, ids=name_of)
