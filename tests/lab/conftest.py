@@ -23,9 +23,12 @@ EVIDENCE = {
     "units.txt": "systemctl --no-pager --failed",
 }
 NewGuest = Callable[[str], Guest]
+OURS = pytest.StashKey[set[str]]()
+"""Names of the guests of this test run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[OURS] = set()
     config.addinivalue_line("markers", "lab: needs a guest; runs when tests/lab, or -m lab, is asked for")
     config.addinivalue_line("markers", "lab_plain: this module's guests come without the project installed")
 
@@ -65,6 +68,7 @@ def new_guest(request: pytest.FixtureRequest, lab_run: None) -> Iterator[NewGues
 
         def bring_up(name: str) -> Guest:
             stack.callback(fleet.down, cache, name)
+            request.config.stash[OURS].add(name)
             return fleet.up(cache, name, RELEASE, base=plain)
 
         yield bring_up
@@ -89,16 +93,16 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed and item.get_closest_marker("lab"):
         folder = CHECKOUT / "build" / "lab-failures" / re.sub(r"[^\w.-]+", "_", item.nodeid)
-        save_evidence(folder)
+        save_evidence(folder, item.config.stash[OURS])
         report.sections.append(("lab", f"journal, dmesg and console of the guests: {folder}"))
     return report
 
 
-def save_evidence(folder: Path) -> None:
+def save_evidence(folder: Path, names: set[str]) -> None:
     """Copy what the test guests have to say; never raises for a guest that is gone."""
     shutil.rmtree(folder, ignore_errors=True)
     cache = open_cache()
-    for record in fleet.records(cache):
+    for record in (record for record in fleet.records(cache) if record.name in names):
         place = fleet.place_of(cache, record.name)
         target = folder / record.name
         target.mkdir(parents=True)
