@@ -6,8 +6,11 @@ from attachers.steps import DEVICES
 
 
 def is_right(path: ScsiPath, wwid: str) -> bool:
-    """Design rule 1: the device itself answers with the wanted name, and the kernel does not remember another."""
-    return wwid in path.designators and path.sysfs_wwid in (None, wwid)
+    """Design rule 1: the device itself answers with the wanted name, and the kernel does not remember another unit.
+
+    A unit may have several names (NAA and EUI): the kernel remembers one of them, not always the wanted one.
+    """
+    return wwid in path.designators and (path.sysfs_wwid is None or path.sysfs_wwid in path.designators)
 
 
 def is_wrong(path: ScsiPath, wwid: str) -> bool:

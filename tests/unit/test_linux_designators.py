@@ -3,6 +3,8 @@
 import pytest
 
 from agent.host.scsi_generic import MalformedPage, designators
+from attachers import scsi
+from attachers.sights import ScsiPath
 
 NAA = "6001405335a0af483444653992b78050"
 BINARY, ASCII, UTF8 = 1, 2, 3
@@ -84,3 +86,23 @@ def test_no_page_of_any_length_is_read_beyond_its_end() -> None:
     for end in range(len(whole)):
         with pytest.raises(MalformedPage):
             designators(whole[:end])
+
+
+EUI = "eui.0025385b71b0e3a1"
+
+
+@pytest.mark.parametrize(
+    ("remembered", "wanted", "right"),
+    [
+        (f"naa.{NAA}", f"naa.{NAA}", True),
+        (None, f"naa.{NAA}", True),
+        pytest.param(f"naa.{NAA}", EUI, True, id="the kernel remembers another name of the same unit"),
+        pytest.param("naa.6001405000000000000000000000000f", f"naa.{NAA}", False, id="it remembers another unit"),
+        pytest.param(f"naa.{NAA}", "naa.6001405000000000000000000000000f", False, id="another unit is wanted"),
+    ],
+)
+def test_the_right_unit_by_any_of_its_names(remembered: str | None, wanted: str, right: bool) -> None:
+    names = designators(page(naa(), descriptor(BINARY, EUI64, bytes.fromhex(EUI[4:]))))
+    path = ScsiPath("6:0:0:1", "10.0.0.1:3260", "/dev/sda", "running", 1, False, remembered, names)
+    assert scsi.is_right(path, wanted) is right
+    assert scsi.is_wrong(path, wanted) is not right
