@@ -127,11 +127,11 @@ CASES = [
     ("MISSING", 404, "not-found", ["MISSING"], ""),
     ("NONE", 422, "no-usable-export", ["no exports"], "export"),
     ("OCCI", 422, "no-usable-export", ["OCCI/iSCSI"], "export"),
-    ("LUN", 422, "no-usable-export", ["Network/iSCSI", "logical_unit_number"], "export"),
-    ("NAME", 422, "no-usable-export", ["Network/iSCSI", "logical_unit_name"], "export"),
-    ("IQN", 422, "no-usable-export", ["Network/iSCSI", "target_identifier"], "export"),
-    ("LIST", 422, "no-usable-export", ["Network/iSCSI", "not an object"], "export"),
-    ("AWAY", 422, "no-usable-export", ["169.254.169.254", "storage_networks"], "export"),
+    ("LUN", 422, "no-usable-export", ["Network/iSCSI", "logical_unit_number"], "correct the export"),
+    ("NAME", 422, "no-usable-export", ["Network/iSCSI", "logical_unit_name"], "correct the export"),
+    ("IQN", 422, "no-usable-export", ["Network/iSCSI", "target_identifier"], "correct the export"),
+    ("LIST", 422, "no-usable-export", ["Network/iSCSI", "not an export entry"], "export"),
+    ("AWAY", 422, "no-usable-export", ["169.254.169.254", "storage_networks"], "storage_networks"),
 ]
 
 
