@@ -6,7 +6,18 @@ step     below; a step that runs longer is uncertain, not failed
 request  60 s unless the caller says otherwise; undoing a failed attach gets its own
 """
 
-from attachers.steps import CreateRecord, DeleteRecord, Flush, GiveDisk, Login, Logout, RemoveDevice, Scan, Step, TakeDisk
+from attachers.steps import (
+    CreateRecord,
+    DeleteRecord,
+    Flush,
+    GiveDisk,
+    Login,
+    Logout,
+    RemoveDevice,
+    Scan,
+    Step,
+    TakeDisk,
+)
 
 OBSERVE_S = 15.0
 STEP_S = 10.0

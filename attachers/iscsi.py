@@ -276,4 +276,3 @@ def _session(target: str, portal: str) -> str:
 
 def _lun(target: str, portal: str, lun: int) -> str:
     return f"lun:{target}@{portal}#{lun}"
-
