@@ -6,32 +6,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent import wire
+from agent.log import bound
+from attachers import checks
 from attachers.base import Host, Uncertain
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
 MAX_TIMEOUT_S = 3600.0
-_MEMBERS = frozenset({"id", "verb", "value", "timeout_s"})
+_MEMBERS = frozenset({"id", "verb", "value", "timeout_s", "attachment"})
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request, its value not decoded yet."""
+    """One request, its value not decoded yet. `attachment` is whom it is for: a name for the log, or empty."""
 
     id: int
     verb: str
     value: object
     timeout_s: float
+    attachment: str
 
 
 def asked(message: Mapping[str, Any]) -> Asked:
-    """The request in a message {"id", "verb", "value", "timeout_s"}. Raises `Problem` (`bad-request`)."""
+    """The request in a message {"id", "verb", "value", "timeout_s", "attachment"}. Raises `Problem`."""
     if message.keys() != _MEMBERS or type(message["id"]) is not int or not isinstance(message["verb"], str):
         raise Problem(Code.BAD_REQUEST, f"a request has exactly the members {', '.join(sorted(_MEMBERS))}")
     timeout_s = message["timeout_s"]
     if type(timeout_s) not in (int, float) or not 0 < timeout_s <= MAX_TIMEOUT_S:
         raise Problem(Code.BAD_REQUEST, f"timeout_s: not a number of seconds up to {MAX_TIMEOUT_S:g}")
-    return Asked(message["id"], message["verb"], message["value"], float(timeout_s))
+    attachment = message["attachment"]
+    if not (isinstance(attachment, str) and (attachment == "" or checks.NAME.fullmatch(attachment))):
+        raise Problem(Code.BAD_REQUEST, "attachment: neither a name nor empty")
+    return Asked(message["id"], message["verb"], message["value"], float(timeout_s), attachment)
 
 
 async def answer(host: Host, request: Asked) -> dict[str, Any]:
@@ -39,7 +45,8 @@ async def answer(host: Host, request: Asked) -> dict[str, Any]:
     try:
         if request.verb not in VERBS:
             raise Problem(Code.BAD_REQUEST, f"verb: {ascii(request.verb)[:80]} is none of {', '.join(VERBS)}")
-        return {"id": request.id, "value": await VERBS[request.verb](host, request)}
+        with bound(request.attachment):
+            return {"id": request.id, "value": await VERBS[request.verb](host, request)}
     except Problem as problem:
         return {"id": request.id, "problem": wire.encode(problem)}
     except Uncertain as uncertain:

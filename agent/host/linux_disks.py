@@ -56,10 +56,13 @@ async def _owner(tools: Tools, step: Publish, disk: sysfs.Disk, deadline: float)
 
 
 def unpublish(tools: Tools, step: Unpublish) -> None:
-    """Take the attachment's link away, then that of the logical unit where nobody else needs it."""
-    links.drop_name(tools.roots, step.name)
+    """Take the link of the logical unit away where nobody else needs it, then the attachment's.
+
+    In this order, since a crash in between has to leave the one that is in the record of what was made.
+    """
     if step.wwid:
         links.drop_device(tools.roots, step.wwid)
+    links.drop_name(tools.roots, step.name)
 
 
 async def flush(tools: Tools, step: Flush, deadline: float) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import wire
+from agent.log import attachment
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
@@ -123,7 +124,8 @@ class _Link:
         number = self._last
         answer: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        frame = wire.pack({"id": number, "verb": verb, "value": value, "timeout_s": timeout_s})
+        name = attachment.get()
+        frame = wire.pack({"id": number, "verb": verb, "value": value, "timeout_s": timeout_s, "attachment": name})
         try:
             if self.lost:
                 raise ConnectionResetError("the connection is lost")

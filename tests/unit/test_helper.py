@@ -23,7 +23,7 @@ from attachers.steps import CreateRecord, Step
 
 T, P = "iqn.2024-01.org.example:one", "10.0.0.1:3260"
 STEP = CreateRecord(T, P)
-OBSERVE = {"id": 1, "verb": "observe", "value": {"type": "HostQuery"}, "timeout_s": 5}
+OBSERVE = {"id": 1, "verb": "observe", "value": {"type": "HostQuery"}, "timeout_s": 5, "attachment": ""}
 
 
 class Helper:
@@ -213,6 +213,8 @@ async def talk(helper: Helper, *frames: bytes) -> list[dict[str, Any]]:
         OBSERVE | {"id": True},
         OBSERVE | {"verb": None},
         OBSERVE | {"timeout_s": 0},
+        OBSERVE | {"attachment": 7},
+        OBSERVE | {"attachment": "two\nlines"},
         OBSERVE | {"timeout_s": 1e9},
         OBSERVE | {"timeout_s": True},
         OBSERVE | {"timeout_s": None},
