@@ -5,6 +5,6 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """aiohttp before 3.9 (Debian 12) drops TLS connections without awaiting their end, which shows up in later tests."""
+    """aiohttp before 3.9 (Debian 12) drops TLS connections without awaiting their end: it shows in later tests."""
     if tuple(int(part) for part in aiohttp.__version__.split(".")[:2]) < (3, 9):
         config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
