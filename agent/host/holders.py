@@ -4,6 +4,7 @@ What cannot be checked counts as in use: its name then begins with `unknown:`.
 """
 
 import ctypes
+import errno
 import os
 import re
 import struct
@@ -13,7 +14,8 @@ from pathlib import Path
 
 AT_FDCWD = -100
 AT_STATX_DONT_SYNC = 0x4000  # what is remembered will do: a file of a dead NFS server must not stop the search
-STATX_TYPE = 0x1
+STATX_NOTHING = 0  # the type is told all the same; FUSE refuses more of a user's files even to root (fuse_getattr)
+MOST_NAMES = 50  # a sentence is made of them, and an answer of a worker has its limit
 _GUEST = re.compile(r"(?:^|,)guest=((?:[^,]|,,)+)")
 _UDEV = ("(udev-worker)", "systemd-udevd")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -40,7 +42,12 @@ def holders(
         found[index].append(name)
     for index, disk in enumerate(sought):
         found[index] += [*_kernel(disk, Path(sys)), *_swaps(disk, Path(proc))]
-    return [list(dict.fromkeys(names)) for names in found]
+    return [_some(list(dict.fromkeys(names))) for names in found]
+
+
+def _some(names: list[str]) -> list[str]:
+    rest = len(names) - MOST_NAMES
+    return names if rest <= 0 else [*names[:MOST_NAMES], f"{rest} more"]
 
 
 def _sought(disk: dict[str, list[str] | str]) -> Sought:
@@ -51,7 +58,7 @@ def _sought(disk: dict[str, list[str] | str]) -> Sought:
 def _open_files(sought: list[Sought], proc: Path, ours: tuple[int, int]) -> Iterator[tuple[int, str]]:
     for pid in _pids(proc):
         try:
-            used, unknown = _devices_open(proc / str(pid) / "fd"), ""
+            used, unknown = _devices_of(proc / str(pid)), ""
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended meanwhile
         except OSError as error:
@@ -65,28 +72,44 @@ def _pids(proc: Path) -> list[int]:
     return sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
 
 
-def _devices_open(directory: Path) -> set[str]:
-    """The devices that a process has open, as `b` or `c` and major:minor: by the descriptors themselves, whatever
-    their names say (QEMU has a /dev of its own).
+def _devices_of(process: Path) -> set[str]:
+    """The devices that a process has open, as `b` or `c` and major:minor.
+
+    A first thread that has ended shows no descriptors, though its process goes on: then the other threads are asked.
     """
-    used = set()
-    for link in directory.iterdir():
-        try:
-            if str(link.readlink()).startswith(("socket:", "pipe:", "anon_inode:")):
-                continue
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # closed meanwhile
-        if device := _device(link):
-            used.add(device)
-    return used
+    links = list((process / "fd").iterdir())
+    if not links and (process / "task").exists():
+        links = [link for thread in (process / "task").iterdir() for link in _descriptors(thread)]
+    return {device for link in links if not _is_anonymous(link) and (device := _device(link))}
+
+
+def _descriptors(thread: Path) -> list[Path]:
+    try:
+        return list((thread / "fd").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it has ended meanwhile
+
+
+def _is_anonymous(link: Path) -> bool:
+    """Whether a descriptor is surely no device, or closed meanwhile. Its name says no more than that: QEMU has a /dev
+    of its own, and a name may be too long to be told.
+    """
+    try:
+        return str(link.readlink()).startswith(("socket:", "pipe:", "anon_inode:"))
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def _device(link: Path) -> str | None:
     """What a descriptor's link leads to, asked without going to a server. None: no device, or closed meanwhile."""
     answer = ctypes.create_string_buffer(256)  # struct statx (include/uapi/linux/stat.h)
-    if _libc.statx(AT_FDCWD, os.fsencode(link), AT_STATX_DONT_SYNC, STATX_TYPE, answer) != 0:
+    if _libc.statx(AT_FDCWD, os.fsencode(link), AT_STATX_DONT_SYNC, STATX_NOTHING, answer) != 0:
         error = ctypes.get_errno()
-        if error in (2, 3, 116):  # ENOENT, ESRCH; ESTALE: a file of a server
+        if error in (errno.ENOENT, errno.ESRCH, errno.ESTALE):  # the last: a file of a server
             return None
         raise OSError(error, os.strerror(error))
     kind = struct.unpack_from("H", answer, 28)[0] & 0o170000
@@ -99,10 +122,10 @@ def _is_passing(proc: Path, pid: int, ours: tuple[int, int]) -> bool:
     """Ours; udev, which only has a look; multipathd, which checks every path, and lets go of one that is removed."""
     if pid in ours or _parent(proc, pid) == ours[1]:
         return True
-    if _is_root(proc, pid):
-        comm = _comm(proc, pid)
-        return comm == "multipathd" or comm in _UDEV or _comm(proc, _parent(proc, pid)) in _UDEV
-    return False
+    if not _is_root(proc, pid):
+        return False
+    parent = _parent(proc, pid)
+    return _comm(proc, pid) in ("multipathd", *_UDEV) or (_comm(proc, parent) in _UDEV and _is_root(proc, parent))
 
 
 def _is_root(proc: Path, pid: int) -> bool:
@@ -121,7 +144,7 @@ def _comm(proc: Path, pid: int) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_bytes().decode(errors="replace")  # only \n ends a line here: a name may have a \r in it
     except OSError:
         return ""
 
@@ -138,16 +161,25 @@ def _process(proc: Path, pid: int) -> str:
 
 
 def _kernel(disk: Sought, sys: Path) -> Iterator[str]:
-    """Drivers on top of the disk or a partition (dm, md, bcache), loop devices, and LUNs that LIO serves from it."""
+    """Drivers on top of the disk or a partition (dm, md, bcache), file systems, loop devices, and LUNs served from it.
+
+    A file system shows here that no mount namespace shows: unmounted lazily, or on more disks than one.
+    """
     block = sys / "block" / (disk.node or "-")
     for holders_of in (block, *block.glob(f"{disk.node}*")):
         yield from (f"device {name.name}" for name in sorted(holders_of.glob("holders/*")))
+    for name in sorted([*sys.glob("fs/*/*"), *sys.glob("fs/btrfs/*/devices/*")]):
+        if _is_node(f"/dev/{name.name}", disk):
+            yield f"file system {name.relative_to(sys / 'fs').parts[0]} on {name.name}"
     for backing in sys.glob("block/loop*/loop/backing_file"):
         if _is_node(_text(backing).strip(), disk):
             yield f"device {backing.parent.parent.name}"
     for backing in sys.glob("kernel/config/target/core/*/*/udev_path"):
         if _is_node(_text(backing).strip(), disk):
             yield f"LIO backstore {backing.parent.name}"
+    for backing in sys.glob("kernel/config/nvmet/subsystems/*/namespaces/*/device_path"):
+        if _is_node(_text(backing).strip(), disk):
+            yield f"NVMe target namespace {backing.parents[2].name}/{backing.parent.name}"
 
 
 def _mounts(sought: list[Sought], proc: Path) -> Iterator[tuple[int, str]]:
@@ -158,11 +190,11 @@ def _mounts(sought: list[Sought], proc: Path) -> Iterator[tuple[int, str]]:
             namespace = (proc / str(pid) / "ns/mnt").readlink()
             if namespace in seen:
                 continue
-            lines = (proc / str(pid) / "mountinfo").read_text(errors="replace").splitlines()
+            content = (proc / str(pid) / "mountinfo").read_bytes().decode(errors="replace")
         except OSError:
             continue  # ended meanwhile; or refused: then its files were refused as well
         seen.add(namespace)
-        for fields in (line.split() for line in lines):
+        for fields in (line.split(" ") for line in content.split("\n") if line):  # only these are escaped in names
             for index, disk in enumerate(sought):
                 if f"b{fields[2]}" in disk.block or _is_node(fields[fields.index("-") + 2], disk):
                     yield index, f"mount {fields[4]} (seen by pid {pid})"

@@ -2,12 +2,13 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent.host.holders import holders
+from agent.host.holders import MOST_NAMES, holders
 
 NOBODY = 2**30
 
@@ -33,6 +34,40 @@ def test_a_process_that_has_it_open_is_named(terminal: tuple[int, str]) -> None:
         assert f"cat (pid {child.pid})" in _find(number)
         child.communicate(b"")
     assert not any("cat" in name for name in _find(number))
+
+
+_WITHOUT_ITS_FIRST_THREAD = """
+import ctypes, sys, threading
+def last(): print(flush=True); sys.stdin.read()
+threading.Thread(target=last).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_counts_also_when_its_first_thread_has_ended(terminal: tuple[int, str]) -> None:
+    follower, number = terminal
+    command = [sys.executable, "-c", _WITHOUT_ITS_FIRST_THREAD]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, pass_fds=[follower]) as child:
+        assert child.stdout and child.stdin
+        child.stdout.readline()
+        while "State:\tZ" not in Path(f"/proc/{child.pid}/status").read_text():
+            os.sched_yield()
+        assert [name for name in _find(number) if f"pid {child.pid}" in name]
+        child.stdin.close()
+
+
+def test_a_name_that_is_too_long_hides_nothing_and_blocks_nothing(terminal: tuple[int, str], tmp_path: Path) -> None:
+    follower, number = terminal
+    deep = "import os, sys\nfor _ in range(25):\n os.mkdir('d' * 200); os.chdir('d' * 200)\n"
+    deep += "f = open('f', 'w'); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", deep], stdin=-1, stdout=-1, pass_fds=[follower], cwd=tmp_path
+    ) as child:
+        assert child.stdout and child.stdin
+        child.stdout.readline()
+        assert [name.endswith(f"(pid {child.pid})") for name in _find(number) if f"pid {child.pid}" in name] == [True]
+        assert not [name for name in _find("77:77") if f"pid {child.pid}" in name]
+        child.stdin.close()
 
 
 def test_the_helper_itself_does_not_count(terminal: tuple[int, str]) -> None:
@@ -93,6 +128,14 @@ def test_multipathd_and_udev_only_look_and_do_not_count(tmp_path: Path) -> None:
     assert _find(FULL, proc=tmp_path) == []
 
 
+def test_nobody_passes_for_udev_or_root_by_its_name(tmp_path: Path) -> None:
+    _hold(_process(tmp_path, 7, comm="dd", uid=0, parent=8))
+    _process(tmp_path, 8, comm="(udev-worker)", uid=1000)
+    _hold(_process(tmp_path, 9, comm="\rUid:\t0\t0\t", uid=1000, parent=10))
+    _process(tmp_path, 10, comm="(udev-worker)", uid=0)
+    assert [name[-7:] for name in _find(FULL, proc=tmp_path)] == ["(pid 7)", "(pid 9)"]
+
+
 def test_what_cannot_be_looked_into_counts_as_in_use(tmp_path: Path) -> None:
     process = _process(tmp_path, 7, comm="odd")
     (process / "fd").rmdir()
@@ -112,6 +155,31 @@ def test_mounts_of_every_namespace_count_once_each(tmp_path: Path) -> None:
     assert _find(FULL, proc=tmp_path) == ["mount /mnt/7 (seen by pid 7)", "mount /mnt/9 (seen by pid 9)"]
 
 
+@pytest.mark.parametrize("odd", ["\x0b", "\r", "\x1c", "\u2028", "\u00a0"])
+def test_a_mount_point_with_an_odd_name_neither_hides_nor_breaks(tmp_path: Path, odd: str) -> None:
+    process = _process(tmp_path, 7)
+    (process / "ns").mkdir()
+    (process / "ns/mnt").symlink_to("mnt:[1]")
+    lines = f"1 1 0:1 / /a{odd}b rw - tmpfs none rw\n2 1 8:257 / /m{odd}n rw - ext4 /dev/sdq1 rw\n"
+    (process / "mountinfo").write_bytes(lines.encode())
+    assert _find(FULL, proc=tmp_path) == [f"mount /m{odd}n (seen by pid 7)"]
+
+
+def test_a_file_system_that_no_namespace_shows_any_more_counts(tmp_path: Path) -> None:
+    """Unmounted lazily, or the second disk of a btrfs."""
+    proc, sys = tmp_path / "proc", tmp_path / "sys"
+    for path in (proc, sys / "block/sdq", sys / "fs/ext4/sdq1", sys / "fs/btrfs/1234/devices/sdq", sys / "fs/xfs/sdqa"):
+        path.mkdir(parents=True)
+    assert _find(FULL, proc=proc, sys=sys) == ["file system btrfs on sdq", "file system ext4 on sdq1"]
+
+
+def test_of_very_many_users_only_some_are_named(tmp_path: Path) -> None:
+    for pid in range(1000, 3000):
+        _hold(_process(tmp_path, pid, comm="x" * 15))
+    found = _find(FULL, proc=tmp_path)
+    assert (len(found), found[-1]) == (MOST_NAMES + 1, f"{2000 - MOST_NAMES} more")
+
+
 def test_swap_drivers_loops_and_served_luns_count(tmp_path: Path) -> None:
     proc, sys = tmp_path / "proc", tmp_path / "sys"
     for path in (
@@ -120,6 +188,7 @@ def test_swap_drivers_loops_and_served_luns_count(tmp_path: Path) -> None:
         sys / "block/sdq/sdq1/holders/md0",
         sys / "block/loop5/loop",
         sys / "kernel/config/target/core/iblock_0/vol1",
+        sys / "kernel/config/nvmet/subsystems/nqn.x/namespaces/1",
     ):
         path.mkdir(parents=True)
     (proc / "swaps").write_text(
@@ -127,10 +196,12 @@ def test_swap_drivers_loops_and_served_luns_count(tmp_path: Path) -> None:
     )
     (sys / "block/loop5/loop/backing_file").write_text("/dev/sdq\n")
     (sys / "kernel/config/target/core/iblock_0/vol1/udev_path").write_text("/dev/sdq1\n")
+    (sys / "kernel/config/nvmet/subsystems/nqn.x/namespaces/1/device_path").write_text("/dev/sdq\n")
     assert _find(FULL, proc=proc, sys=sys) == [
         "device dm-3",
         "device md0",
         "device loop5",
         "LIO backstore vol1",
+        "NVMe target namespace nqn.x/1",
         "swap /dev/sdq2",
     ]
