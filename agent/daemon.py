@@ -3,25 +3,31 @@
 import argparse
 import asyncio
 import grp
+import importlib.metadata
 import logging
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent import config as configuration
 from agent.config import Config, ConfigError
 from agent.config_render import render
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
+from agent.engine.flows import host_sight
 from agent.engine.ledger import MIGRATIONS, Ledger
 from agent.log import setup_logging
 from agent.model import Cdmi
 from attachers import iscsi
 from attachers.base import Attacher, Host
 from attachers.problems import Problem
+
+if TYPE_CHECKING:
+    from agent.metrics import Metrics
 
 log = logging.getLogger(__name__)
 SOCKET = Path("/run/cdmi-attach/control.sock")
@@ -84,6 +90,8 @@ async def _run(options: Options, config: Config) -> None:
     from agent import notify
     from agent.api.app import create_app
     from agent.api.serve import serve
+    from agent.lag import LoopLag
+    from agent.metrics import Metrics
     from agent.store import open_store
 
     async with AsyncExitStack() as stack:
@@ -91,21 +99,31 @@ async def _run(options: Options, config: Config) -> None:
         stack.callback(store.close)
         host = await _host(options)
         stack.push_async_callback(host.close)
-        cdmi = _client(config)
-        desk = Desk(host, cdmi, Ledger(store), ATTACHERS, _settings(config))
+        metrics, lag = Metrics(_version()), LoopLag()
+        stack.callback(lag.close)
+        desk = Desk(host, _client(config, metrics), Ledger(store), ATTACHERS, _settings(config), meter=metrics)
+        metrics.watch(desk.states)
         stack.push_async_callback(lambda: desk.cdmi.close())
         engine = Engine(desk)
         await engine.start()
         stack.push_async_callback(engine.stop)
         current = [config]
-        app = create_app(engine, group_gid=_gid(config.socket.group), settings=lambda: current[0].attach)
-        runner = await serve(app, options.socket, group_gid=_gid(config.socket.group))
+
+        async def scrape() -> bytes:
+            with suppress(Problem):  # without the helper, its figure stays as it was
+                metrics.stuck((await host_sight(desk)).stragglers)
+            metrics.late(lag.take())
+            return metrics.text()
+
+        gid = _gid(config.socket.group)
+        app = create_app(engine, group_gid=gid, settings=lambda: current[0].attach, scrape=scrape)
+        runner = await serve(app, options.socket, group_gid=gid)
         stack.push_async_callback(runner.cleanup)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
-        loop.add_signal_handler(signal.SIGHUP, _reloader(options, current, desk))
+        loop.add_signal_handler(signal.SIGHUP, _reloader(options, current, desk, metrics))
         notify.notify("READY=1", f"STATUS={len(desk.ledger.rows)} attachments")
         log.info("serving %d attachments", len(desk.ledger.rows))
         await notify.watch(stopped, check=desk.ledger.check)
@@ -124,10 +142,17 @@ async def _host(options: Options) -> Host:
     return await simulated_host(options.simulate, options.state)
 
 
-def _client(config: Config) -> Cdmi:
+def _client(config: Config, metrics: "Metrics") -> Cdmi:
     from agent.cdmi.client import CdmiClient
 
-    return CdmiClient(config.servers, protocols=config.attach.protocols)
+    return CdmiClient(config.servers, protocols=config.attach.protocols, told=metrics.request)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("cdmi-attach")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _settings(config: Config) -> Settings:
@@ -135,7 +160,7 @@ def _settings(config: Config) -> Settings:
     return Settings(attach.protocols, attach.device_owner, attach.allow_unverified)
 
 
-def _reloader(options: Options, current: list[Config], desk: Desk) -> Callable[[], None]:
+def _reloader(options: Options, current: list[Config], desk: Desk, metrics: "Metrics") -> Callable[[], None]:
     """What SIGHUP does: read the files again; a mistake in them changes nothing, and is said."""
     retired: list[Cdmi] = []
 
@@ -146,7 +171,7 @@ def _reloader(options: Options, current: list[Config], desk: Desk) -> Callable[[
             log.error("the configuration was not reloaded: %s", error)
             return
         retired.append(desk.cdmi)  # what is under way ends with the client that it began with
-        desk.cdmi, desk.settings, current[0] = _client(config), _settings(config), config
+        desk.cdmi, desk.settings, current[0] = _client(config, metrics), _settings(config), config
         log.info("the configuration was reloaded")
 
     return reload

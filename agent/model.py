@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from agent.events import Events
+
 
 class Phase(StrEnum):
     """Where an attachment is. The table is frozen: see docs/api.md."""
@@ -148,6 +150,11 @@ class Engine(Protocol):
 
     async def host(self) -> dict[str, Any]:
         """What this host is and can do."""
+        ...
+
+    @property
+    def events(self) -> Events:
+        """What happens to attachments, as it happens."""
         ...
 
     async def health(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The application: the table of routes, joined to what handles them, behind one gate."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from agent.api.fields import Fields, load_object
 from agent.api.openapi import document
 from agent.api.peer import Gate, Peer, PeerOf, gate_of, peer_of_request
 from agent.api.routes import ROUTES, Op
+from agent.api.streams import stream
 from agent.config import Attach
 from agent.model import Engine, Outcome
 from attachers import checks
@@ -21,7 +22,13 @@ MAX_BODY = 64 * 1024
 BODY_TIMEOUT_S = 5.0
 """A caller sends its few hundred bytes at once; one that does not holds nothing but its own connection."""
 
+Scrape = Callable[[], Awaitable[bytes]]
 STATUS = {Outcome.CREATED: 201, Outcome.ALREADY: 200, Outcome.PENDING: 202}
+
+
+async def nothing_to_scrape() -> bytes:
+    """No metrics."""
+    return b""
 
 
 def create_app(
@@ -30,16 +37,18 @@ def create_app(
     group_gid: int | None,
     allow_uids: frozenset[int] = frozenset({0}),
     settings: Callable[[], Attach] = Attach,
+    scrape: Scrape = nothing_to_scrape,
     peer_of: PeerOf = peer_of_request,
 ) -> web.Application:
     """The API over this engine, for these users, the daemon's own, and the members of this group.
 
-    `settings` gives the `[attach]` table of the moment (it changes on SIGHUP).
+    `settings` gives the `[attach]` table of the moment (it changes on SIGHUP), `scrape` the metrics.
     """
     app = web.Application(
         client_max_size=MAX_BODY + 1, middlewares=[problems, _gate(gate_of(allow_uids, group_gid), peer_of)]
     )
-    handlers = Handlers(engine, settings, peer_of).table()
+    app.on_shutdown.append(_end_streams(engine))
+    handlers = Handlers(engine, settings, scrape, peer_of).table()
     for route in ROUTES:
         app.router.add_route(route.method, route.path, handlers.get(route.op) or _later(route.summary))
     return app
@@ -54,6 +63,15 @@ def _gate(gate: Gate, peer_of: PeerOf) -> Any:
     return allowed
 
 
+def _end_streams(engine: Engine) -> Callable[[web.Application], Awaitable[None]]:
+    """Readers of events would stay for ever, and keep the daemon from stopping."""
+
+    async def end(_app: web.Application) -> None:
+        engine.events.close()
+
+    return end
+
+
 def _later(summary: str) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         raise parse.not_yet(summary, "GET /v1/openapi.json says what works: see x-available")
@@ -64,9 +82,10 @@ def _later(summary: str) -> Handler:
 class Handlers:
     """What the routes do: read the request, ask the engine, write the answer."""
 
-    def __init__(self, engine: Engine, settings: Callable[[], Attach], peer_of: PeerOf) -> None:
+    def __init__(self, engine: Engine, settings: Callable[[], Attach], scrape: Scrape, peer_of: PeerOf) -> None:
         self._engine = engine
         self._settings = settings
+        self._scrape = scrape
         self._peer_of = peer_of
         self._document = document()
 
@@ -79,6 +98,9 @@ class Handlers:
             Op.DETACH: self.detach,
             Op.RESOLVE: self.resolve,
             Op.HOST: self.host,
+            Op.EVENTS: self.events,
+            Op.ATTACHMENT_EVENTS: self.events,
+            Op.METRICS: self.metrics,
             Op.HEALTH: self.health,
             Op.OPENAPI: self.openapi,
         }
@@ -126,6 +148,19 @@ class Handlers:
         """Whether it works: 200 when it does, 503 with the same object when it does not."""
         health = await self._engine.health()
         return web.json_response(health, status=200 if health.get("ok") else 503)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Events of one attachment or of all, as lines of JSON."""
+        parse.known_query(request.query, "since", "follow")
+        name = request.match_info.get("name")
+        since, follow = parse.events_query(request.query)
+        attachment = None if name is None else checks.name(name)
+        return await stream(request, self._engine.events, since=since, attachment=attachment, follow=follow)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Metrics in the text format of Prometheus."""
+        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=await self._scrape(), headers=headers)
 
     async def openapi(self, request: web.Request) -> web.Response:
         """The contract."""

@@ -24,11 +24,31 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.DETACH: {204: ("it is gone, or never was", None)},
     Op.RESOLVE: {200: ("what it is", "Resolved")},
     Op.HOST: {200: ("this host", "Host")},
+    Op.EVENTS: {200: ("events, one JSON object a line (application/x-ndjson)", None)},
+    Op.ATTACHMENT_EVENTS: {200: ("events of this attachment, one JSON object a line", None)},
+    Op.METRICS: {200: ("the text format of Prometheus", None)},
     Op.HEALTH: {200: ("alive", "Health"), 503: ("not well; reasons say why", "Health")},
     Op.OPENAPI: {200: ("this document", None)},
 }
 
+EVENT_QUERIES: tuple[dict[str, Any], ...] = (
+    {
+        "name": "since",
+        "in": "query",
+        "description": "only events after this number: where a reader left off",
+        "schema": {"type": "integer", "minimum": 0, "default": 0},
+    },
+    {
+        "name": "follow",
+        "in": "query",
+        "description": "0: end after what there is; else the stream stays open (an empty line now and then)",
+        "schema": {"enum": ["0", "1"], "default": "1"},
+    },
+)
+
 QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
+    Op.EVENTS: EVENT_QUERIES,
+    Op.ATTACHMENT_EVENTS: EVENT_QUERIES,
     Op.ATTACH: (
         {
             "name": "wait",

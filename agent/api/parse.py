@@ -104,6 +104,16 @@ def force(query: Mapping[str, str]) -> bool:
     return query.get("force") == "1"
 
 
+def events_query(query: Mapping[str, str]) -> tuple[int, bool]:
+    """`?since=SEQ&follow=0|1` of the event streams: the number, and whether the stream stays open."""
+    since, follow = query.get("since", "0"), query.get("follow", "1")
+    if not (since.isascii() and since.isdigit() and len(since) <= 18):
+        raise checks.refuse("since", since, "the number of an event, or 0")
+    if follow not in ("0", "1"):
+        raise checks.refuse("follow", follow, "0 or 1")
+    return int(since), follow == "1"
+
+
 def known_query(query: Mapping[str, str], *known: str) -> None:
     """Refuse a parameter that the route does not have."""
     for key in query:

@@ -83,6 +83,9 @@ ROUTES = (
 )
 
 NOW = frozenset(
-    {Op.LIST, Op.ATTACH, Op.VIEW, Op.DETACH, Op.RESOLVE, Op.HOST, Op.HEALTH, Op.OPENAPI},
+    {
+        *(Op.LIST, Op.ATTACH, Op.VIEW, Op.DETACH, Op.RESOLVE, Op.HOST, Op.HEALTH, Op.OPENAPI),
+        *(Op.EVENTS, Op.ATTACHMENT_EVENTS, Op.METRICS),
+    },
 )
 """The operations that this version has; all others answer 501."""

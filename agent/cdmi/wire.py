@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -36,6 +36,14 @@ class Limits:
     concurrency: int = 8
 
 
+Told = Callable[[str, str], None]
+"""Told of every request: the server's URL, and the HTTP status or `unreachable`."""
+
+
+def nobody(_server: str, _code: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(slots=True)
 class _Peer:
     """What is kept for one server: its turns, its TLS context, and the versions that may still be tried."""
@@ -49,8 +57,9 @@ class _Peer:
 class Wire:
     """Connections to the configured servers; made when first needed, in the running loop."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, told: Told = nobody) -> None:
         self.limits = limits
+        self._told = told
         self._session: aiohttp.ClientSession | None = None
         self._peers: dict[Server, _Peer] = {}
 
@@ -70,6 +79,15 @@ class Wire:
         return await self._ask(server, method, with_fields(server, url, fields), body)
 
     async def _ask(self, server: Server, method: str, url: str, body: bytes | None) -> Answer:
+        code = "unreachable"
+        try:
+            answer = await self._bounded(server, method, url, body)
+            code = str(answer.status)
+            return answer
+        finally:
+            self._told(server.url, code)
+
+    async def _bounded(self, server: Server, method: str, url: str, body: bytes | None) -> Answer:
         limits = self.limits
         try:
             async with asyncio.timeout(limits.total_s):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent import timeouts
+from agent.engine.desk import UNCERTAIN
 from agent.engine.locks import Locks
 from attachers.base import Act, Attacher, Context, Decision, Fail, Goal, Gone, Host, Ready, Uncertain, Wait
 from attachers.problems import Code, Problem
@@ -21,9 +22,9 @@ class Attempt:
     """One way to one goal for one attachment, and what happened on it.
 
     `deadline` is on the host's clock. `context` gives what the host cannot tell (asked anew each time, since other
-    attachments come and go); `finish` is called while the locks are still held, as soon as the goal is reached;
-    `took` is told of every step with its outcome, `uncertain` of every one whose outcome is not known; `overtaken`
-    says that the opposite is wanted by now.
+    attachments come and go); `finish` is called while the locks are still held, as soon as the goal is reached.
+    `began` and `ended` are told of every step (when it began, and its outcome), `uncertain` of every one whose outcome
+    is not known; `overtaken` says that the opposite is wanted by now.
     """
 
     goal: Goal
@@ -33,7 +34,8 @@ class Attempt:
     deadline: float
     context: Callable[[tuple[Step, ...], Mapping[Step, Problem]], Context]
     finish: Callable[[Ready | Gone], Awaitable[None]]
-    took: Callable[[Step, float, str], None]
+    began: Callable[[Step], float]
+    ended: Callable[[Step, float, str], None]
     uncertain: Callable[[], Awaitable[None]]
     overtaken: Callable[[], bool]
     done: list[Step] = field(default_factory=list)
@@ -93,7 +95,7 @@ async def observe(host: Host, query: Query) -> Sight:
 
 async def act(host: Host, attempt: Attempt, step: Step) -> None:
     """Take one step and write down how it went; what comes of it is for the next look to say."""
-    began, outcome = host.now(), ""
+    began, outcome = attempt.began(step), ""
     log.info("%s", step.describe())
     try:
         limit = min(timeouts.of_step(step), max(attempt.deadline - began, 1.0))
@@ -105,12 +107,12 @@ async def act(host: Host, attempt: Attempt, step: Step) -> None:
             attempt.failed[step] = problem
         log.warning("%s: %s", step.describe(), problem.detail)
     except Uncertain:
-        outcome = "uncertain"
+        outcome = UNCERTAIN
         log.warning("%s: time ran out, its outcome is not known yet", step.describe())
         await attempt.uncertain()
     finally:
         attempt.done.append(step)
-        attempt.took(step, began, outcome)
+        attempt.ended(step, began, outcome)
 
 
 async def _restore(host: Host, attempt: Attempt, step: Step | None) -> None:

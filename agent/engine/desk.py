@@ -1,7 +1,7 @@
 """What every flow of the engine works with, and what one attachment needs that others must leave alone."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,12 +9,15 @@ from typing import Any
 
 from agent.engine.ledger import Grant, Ledger, Row
 from agent.engine.locks import Locks
+from agent.engine.meter import Meter, NoMeter
+from agent.events import Events
 from agent.model import Access, Cdmi
 from attachers.base import Attacher, Host
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
 STEPS_KEPT = 64
+UNCERTAIN = "uncertain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,21 @@ class Desk:
     settings: Settings
     locks: Locks = field(default_factory=Locks)
     steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    events: Events = field(default_factory=Events)
+    meter: Meter = field(default_factory=NoMeter)
+
+    def __post_init__(self) -> None:
+        self.ledger.on_phase = lambda name, phase: self.events.tell(name, "phase", phase=phase)
+        self.ledger.on_commit = self.meter.commit
 
     def attacher(self, protocol: str) -> Attacher:
         """The attacher of a protocol that a plan was made for."""
         return self.attachers[protocol]
+
+    def states(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The phase of every attachment, and the states of its paths."""
+        for row in self.ledger.rows.values():
+            yield str(row.phase), tuple(path.state for path in row.device.paths) if row.device else ()
 
     def needed_by_others(self, name: str) -> frozenset[str]:
         """The resource keys that other attachments need on this host, or may still have there."""
@@ -56,23 +70,26 @@ class Desk:
             row.name != name and (row.uri, row.key) == (grant.uri, grant.key) for row in self.ledger.rows.values()
         )
 
-    def took(self, name: str, what: str, began: float, outcome: str) -> None:
-        """Write down one step of an attachment: what, since when (host's clock), and what went wrong, if anything."""
+    def began(self, name: str, what: str) -> float:
+        """Tell that a step of an attachment begins. Returns the time, by the host's clock."""
+        self.events.tell(name, "step-began", what=what)
+        return self.host.now()
+
+    def ended(self, name: str, what: str, kind: str, began: float, outcome: str) -> None:
+        """Write down one step: what, of which kind, since when (host's clock), and what went wrong, if anything."""
         took_s = self.host.now() - began
         started = datetime.now(UTC) - timedelta(seconds=took_s)
-        entry = {
-            "at": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "took_ms": round(took_s * 1000),
-            "what": what,
-        }
+        ending = {"took_ms": round(took_s * 1000), "what": what} | ({"problem": outcome} if outcome else {})
         steps = self.steps.setdefault(name, [])
-        steps.append(entry | ({"problem": outcome} if outcome else {}))
+        steps.append({"at": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **ending})
         del steps[:-STEPS_KEPT]
+        self.events.tell(name, "step-ended", **ending)
+        self.meter.step(kind, took_s, "uncertain" if outcome == UNCERTAIN else "failed" if outcome else "ok")
 
     @asynccontextmanager
-    async def noted(self, name: str, what: str) -> AsyncIterator[None]:
+    async def noted(self, name: str, what: str, kind: str) -> AsyncIterator[None]:
         """Log and write down a step of an attachment that is not one of the host's."""
-        began, outcome = self.host.now(), ""
+        began, outcome = self.began(name, what), ""
         log.info("%s", what)
         try:
             yield
@@ -81,7 +98,7 @@ class Desk:
             problem.step = problem.step or what
             raise
         finally:
-            self.took(name, what, began, outcome)
+            self.ended(name, what, kind, began, outcome)
 
 
 def refuse_second_use(desk: Desk, row: Row) -> None:

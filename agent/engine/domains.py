@@ -54,7 +54,7 @@ async def _look(desk: Desk, wanted: DomainRequest) -> DomainSight:
 
 
 async def _act(desk: Desk, name: str, step: GiveDisk | TakeDisk) -> None:
-    async with desk.noted(name, step.describe()):
+    async with desk.noted(name, step.describe(), type(step).__name__):
         with suppress(Uncertain):  # the next look says what came of it
             await desk.host.act(step, timeout_s=timeouts.of_step(step))
 

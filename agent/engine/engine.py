@@ -12,6 +12,7 @@ from agent.engine import flows
 from agent.engine.desk import Desk
 from agent.engine.ledger import Row
 from agent.engine.view import explanation_of, view_of
+from agent.events import Events
 from agent.log import bound
 from agent.model import Outcome, Phase, Request
 from attachers.base import Goal
@@ -110,6 +111,11 @@ class Engine:
         """See `agent.model.Engine`."""
         return [self.view(name) for name in sorted({*self._desk.ledger.rows, *self._failed})]
 
+    @property
+    def events(self) -> Events:
+        """See `agent.model.Engine`."""
+        return self._desk.events
+
     async def resolve(self, source: str) -> dict[str, Any]:
         """See `agent.model.Engine`."""
         resolved = await self._desk.cdmi.resolve(source)
@@ -196,9 +202,11 @@ class Engine:
             await flows.attach(self._desk, name, deadline=host.now() + timeout_s)
         except Problem as problem:
             log.error("attach failed: %s", problem.detail)
+            self._count("attach", name, problem.code)
             await self._give_up(name, problem)
             raise
         log.info("attached")
+        self._count("attach", name, "ok")
 
     async def _give_up(self, name: str, problem: Problem) -> None:
         """After a failed attach: keep what was handed out before, undo anything else."""
@@ -217,6 +225,7 @@ class Engine:
             await self._left_behind(name, dirty)
             raise dirty from problem
         self._failed[name] = replace(row, phase=Phase.FAILED)
+        self._desk.events.tell(name, "phase", phase=Phase.FAILED, problem=problem.detail)
         while len(self._failed) > FAILED_KEPT:
             del self._failed[next(iter(self._failed))]
 
@@ -230,6 +239,7 @@ class Engine:
             await flows.detach(self._desk, name, deadline=self._desk.host.now() + timeouts.DETACH_S)
         except Problem as problem:
             log.error("detach failed: %s", problem.detail)
+            self._count("detach", name, problem.code)
             if problem.code is Code.IN_USE and before.goal is Goal.ATTACHED and before.handed_out:
                 await self._desk.ledger.change(name, goal=Goal.ATTACHED, phase=before.phase, problem=problem.as_dict())
             else:
@@ -237,6 +247,11 @@ class Engine:
             raise
         self._desk.steps.pop(name, None)
         log.info("detached")
+        self._desk.meter.operation("detach", before.protocol, "ok")
+
+    def _count(self, kind: str, name: str, result: str) -> None:
+        row = self._desk.ledger.rows.get(name)
+        self._desk.meter.operation(kind, row.protocol if row else "", result)
 
     async def _left_behind(self, name: str, problem: Problem) -> None:
         """What could not be proven gone is quarantined; where only the server's side is left, it has failed."""

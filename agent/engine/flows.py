@@ -49,7 +49,7 @@ async def detach(desk: Desk, name: str, *, deadline: float) -> None:
 
 async def _resolve(desk: Desk, row: Row) -> Row:
     """Find the object, choose an export, and commit the plan together with the intent to grant."""
-    async with desk.noted(row.name, f"resolve {row.request.source}"):
+    async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
         resolved = await desk.cdmi.resolve(row.request.source)
     export = choose(resolved, row.request.protocols)
     grant = None
@@ -74,7 +74,7 @@ async def _grant(desk: Desk, row: Row) -> None:
     """Make good every grant that the ledger intends for this object; idempotent, like the server's side of it."""
     for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
         what = f"grant {grant.initiator} on {grant.uri}"
-        async with desk.locks.hold([f"permissions:{grant.uri}"]), desk.noted(row.name, what):
+        async with desk.locks.hold([f"permissions:{grant.uri}"]), desk.noted(row.name, what, "Grant"):
             await desk.cdmi.grant(grant.uri, grant.key, grant.initiator)
 
 
@@ -83,7 +83,7 @@ async def _revoke(desk: Desk, row: Row) -> None:
     for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
         async with desk.locks.hold([f"permissions:{grant.uri}"]):
             if not desk.grant_is_needed(grant, row.name):
-                async with desk.noted(row.name, f"revoke {grant.initiator} on {grant.uri}"):
+                async with desk.noted(row.name, f"revoke {grant.initiator} on {grant.uri}", "Revoke"):
                     await desk.cdmi.revoke(grant.uri, grant.key, grant.initiator)
                 await desk.ledger.forget_grant(grant)
 
@@ -123,7 +123,8 @@ async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> No
             deadline=deadline,
             context=context,
             finish=finish,
-            took=lambda step, began, outcome: desk.took(name, step.describe(), began, outcome),
+            began=lambda step: desk.began(name, step.describe()),
+            ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
             uncertain=uncertain,
             overtaken=lambda: desk.ledger.rows[name].goal is not goal,
         ),

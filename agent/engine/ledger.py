@@ -7,6 +7,7 @@ synchronous=FULL) before the call returns, so that the next side effect always c
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,7 +68,10 @@ class Row:
 
 
 class Ledger:
-    """All rows in memory, written through to the store."""
+    """All rows in memory, written through to the store.
+
+    `on_phase` is told of each new phase of an attachment ("gone" at its end), `on_commit` how long each commit took.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -75,6 +79,8 @@ class Ledger:
         self.grants: set[Grant] = set()
         self.generations: dict[str, int] = {}
         self._lock = asyncio.Lock()
+        self.on_phase: Callable[[str, str], None] = lambda _name, _phase: None
+        self.on_commit: Callable[[float], None] = lambda _seconds: None
 
     async def load(self) -> None:
         """Read everything from the store. Raises `Problem` where it cannot be read."""
@@ -94,14 +100,15 @@ class Ledger:
     async def forget(self, name: str) -> None:
         """Commit that an attachment is no longer wanted, and gone."""
         async with self._lock:
-            await self._store.run(lambda db: _execute(db, "DELETE FROM attachments WHERE name = ?", name))
+            await self._timed(lambda db: _execute(db, "DELETE FROM attachments WHERE name = ?", name))
             self.rows.pop(name, None)
+        self.on_phase(name, "gone")
 
     async def forget_grant(self, grant: Grant) -> None:
         """Commit that a permission of ours was taken back."""
         where = "DELETE FROM grants WHERE uri = ? AND key = ? AND initiator = ?"
         async with self._lock:
-            await self._store.run(lambda db: _execute(db, where, grant.uri, grant.key, grant.initiator))
+            await self._timed(lambda db: _execute(db, where, grant.uri, grant.key, grant.initiator))
             self.grants.discard(grant)
 
     async def check(self) -> None:
@@ -112,13 +119,21 @@ class Ledger:
         async with self._lock:  # changes are made to the row as it is now, one after the other
             row = make()
             generation = row.request.generation if row.object_id else None
-            await self._store.run(lambda db: _write(db, row, grant, generation))
+            await self._timed(lambda db: _write(db, row, grant, generation))
+            before = self.rows.get(row.name)
             self.rows[row.name] = row
             if grant:
                 self.grants.add(grant)
             if generation is not None:
                 self.generations[row.object_id] = generation
-            return row
+        if before is None or before.phase is not row.phase:
+            self.on_phase(row.name, row.phase)
+        return row
+
+    async def _timed(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        began = time.monotonic()
+        await self._store.run(work)
+        self.on_commit(time.monotonic() - began)
 
 
 def _write(db: sqlite3.Connection, row: Row, grant: Grant | None, generation: int | None) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.events import Events
 from agent.model import Access, Outcome, Phase, Request
 from attachers.problems import Code, Problem
 
@@ -39,6 +40,7 @@ class FakeEngine:
     reasons: list[str] = field(default_factory=list)
     callers: list[int] = field(default_factory=list)
     crash: str = ""
+    events: Events = field(default_factory=Events)
     _done: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 

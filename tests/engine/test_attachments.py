@@ -303,3 +303,19 @@ async def test_a_caller_who_does_not_wait_is_told_so(world: World) -> None:
         world.change(mapped=True)
         assert await daemon.outcome("one", source) is Outcome.CREATED
         await daemon.detach("one")
+
+
+async def test_every_step_and_phase_is_told_as_it_happens(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        await daemon.detach("one")
+        events = daemon.engine.events.since(0, attachment="one")
+        told = [event["what"].split()[0] for event in events if event["kind"] == "step-ended"]
+        assert told == [
+            *("resolve", "grant", "record", "log", "scan", "publish"),
+            *("unpublish", "flush", "remove", "log", "forget", "revoke"),
+        ]
+        assert [e["phase"] for e in events if e["kind"] == "phase"] == ["attaching", "attached", "detaching", "gone"]
+        began = [event["what"] for event in events if event["kind"] == "step-began"]
+        assert began == [event["what"] for event in events if event["kind"] == "step-ended"]
