@@ -46,6 +46,10 @@ fresh.rename(final)
 PYTHON
 }
 
+NEEDED="python3-aiohttp python3-prometheus-client"
+/usr/bin/python3 -I -c 'import aiohttp, prometheus_client, venv' 2>/dev/null ||
+    die "something that it needs is missing: apt install python3-venv $NEEDED open-iscsi (and python3-libvirt python3-systemd)"
+
 umask 022
 mkdir -p "$LIB"
 make_venv "$1" || die "cannot make $LIB/venv (is python3-venv installed?)"
