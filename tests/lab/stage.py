@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.lab import published
 from tests.lab.guest import Guest
 
 URL = "https://127.0.0.1:8443/cdmi"
@@ -167,13 +168,18 @@ class Stage:
         self.guest.run(["cdmi-attach", "detach", name])
 
     def api(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """One request on the daemon's socket by curl. Returns status and JSON (None where there is none)."""
+        """One request on the daemon's socket by curl. Returns status and JSON (None where there is none).
+
+        Every answer is held against the published contract.
+        """
         words = ["curl", "-sS", "--unix-socket", "/run/cdmi-attach/control.sock", "-X", method, "-w", "\n%{http_code}"]
         if body is not None:
             words += ["-H", "Content-Type: application/json", "--data-binary", "@-"]
         done = self.guest.run([*words, f"http://localhost{path}"], input="" if body is None else json.dumps(body))
         text, _, status = done.stdout.rpartition("\n")
-        return int(status), json.loads(text) if text.strip() else None
+        answer = json.loads(text) if text.strip() else None
+        published.check(method, path, int(status), answer)
+        return int(status), answer
 
     def status(self, name: str) -> Any:
         """An attachment as the API shows it."""
