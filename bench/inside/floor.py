@@ -1,0 +1,130 @@
+"""The floor: what the kernel and iscsid ask for, and no more. No grant, no ledger, no udev, no safety."""
+
+import ctypes
+import fcntl
+import os
+import re
+import select
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from bench.inside.lun import Lun
+from bench.inside.serve import serve
+
+SETTINGS = {"node.startup": "manual", "node.session.scan": "manual"}
+NETLINK_KOBJECT_UEVENT, KERNEL = 15, 1
+SG_IO, SG_DXFER_FROM_DEV = 0x2285, -3
+INQUIRY_83 = struct.pack(">BBBHB", 0x12, 1, 0x83, 252, 0)
+SG_IO_HDR = "iiBBHIPPPIIiPBBBBHHiII"
+TIMEOUT_MS = 5000
+WAIT_S = 60.0
+SESSIONS = Path("/sys/class/iscsi_session")
+
+
+class Floor:
+    """The operations in a row, with nothing between them."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, tuple[str, str]] = {}
+
+    def attach(self, lun: Lun) -> str:
+        portal = lun.portals[-1]  # of two, the one that lives: it is told, others have to find out
+        host = host_of(lun.target)
+        if host is None:
+            record = ("-m", "node", "-T", lun.target, "-p", portal)
+            iscsiadm(*record, "-o", "new")
+            pairs = [word for name, value in SETTINGS.items() for word in ("-n", name, "-v", value)]
+            iscsiadm(*record, "-o", "update", *pairs)
+            iscsiadm(*record, "--login")
+            host = host_of(lun.target)
+            assert host is not None, lun.target
+        hctl = f"{host}:0:0:{lun.number}"
+        with closing(uevents()) as events:
+            Path(f"/sys/class/scsi_host/host{host}/scan").write_text(f"0 0 {lun.number}")
+            node = block_device(events, hctl)
+        assert lun.wwid.removeprefix("naa.") in inquiry(node).hex(), f"{node} is not {lun.wwid}"
+        self._nodes[lun.name] = (node, hctl)
+        return node
+
+    def detach(self, lun: Lun) -> None:
+        _, hctl = self._nodes.pop(lun.name)
+        with closing(uevents()) as events:
+            Path(f"/sys/bus/scsi/devices/{hctl}/delete").write_text("1")
+            until(events, lambda: not Path(f"/sys/bus/scsi/devices/{hctl}").exists())
+        if not any(other.split(":")[0] == hctl.split(":")[0] for _, other in self._nodes.values()):
+            record = ("-m", "node", "-T", lun.target, "-p", lun.portals[-1])
+            iscsiadm(*record, "--logout")
+            iscsiadm(*record, "-o", "delete")
+
+
+def iscsiadm(*words: str) -> None:
+    """One process. Raises `CalledProcessError`."""
+    subprocess.run(["/usr/sbin/iscsiadm", *words], check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+
+def host_of(target: str) -> str | None:
+    """The SCSI host number of the session to a target, by sysfs."""
+    for session in SESSIONS.iterdir() if SESSIONS.is_dir() else ():
+        try:
+            if (session / "targetname").read_text().strip() == target:
+                found = re.search(r"/host(\d+)/", str(session.resolve()))
+                return found[1] if found else None
+        except OSError:
+            continue  # it went while we looked
+    return None
+
+
+def uevents() -> socket.socket:
+    """The kernel's own events, before udev has them."""
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT)
+    events.bind((0, KERNEL))
+    return events
+
+
+def block_device(events: socket.socket, hctl: str) -> str:
+    """The node that the kernel announces for an address."""
+    added = re.compile(rb"^add@/devices/.*/" + hctl.encode() + rb"/block/([a-z]+)\0")
+    deadline = time.monotonic() + WAIT_S
+    while select.select([events], [], [], deadline - time.monotonic())[0]:
+        if found := added.match(events.recv(65536)):
+            return f"/dev/{found[1].decode()}"
+    raise TimeoutError(f"no block device at {hctl}")
+
+
+def until(events: socket.socket, reached: Any) -> None:
+    """Look again at each event."""
+    deadline = time.monotonic() + WAIT_S
+    while not reached():
+        if not select.select([events], [], [], deadline - time.monotonic())[0]:
+            raise TimeoutError("the device stays")
+        events.recv(65536)
+
+
+def inquiry(node: str) -> bytes:
+    """Page 0x83 as the device answers it (struct sg_io_hdr, include/scsi/sg.h)."""
+    command, page, sense = (
+        ctypes.create_string_buffer(part, len(part)) for part in (INQUIRY_83, bytes(252), bytes(32))
+    )
+    places = [ctypes.addressof(part) for part in (page, command, sense)]
+    sizes = (len(INQUIRY_83), len(sense), 0, len(page))
+    header = bytearray(struct.pack(SG_IO_HDR, ord("S"), SG_DXFER_FROM_DEV, *sizes, *places, TIMEOUT_MS, *bytes(12)))
+    fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, SG_IO, header)
+    finally:
+        os.close(fd)
+    return page.raw
+
+
+def make(_options: Mapping[str, Any]) -> Floor:
+    return Floor()
+
+
+if __name__ == "__main__":
+    serve(make)
