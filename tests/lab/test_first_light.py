@@ -113,6 +113,21 @@ def test_a_lun_swapped_behind_a_live_session_is_refused(stage: Stage) -> None:
     assert stage.inventory() == before
 
 
+def test_events_and_metrics_tell_what_happened(stage: Stage) -> None:
+    curl = "curl -sS --unix-socket /run/cdmi-attach/control.sock http://localhost"
+    events = [json.loads(line) for line in stage.guest.run(f"{curl}/v1/events?follow=0").stdout.splitlines()]
+    assert [e["seq"] for e in events] == sorted({e["seq"] for e in events})
+    middle = events[len(events) // 2]["seq"]
+    again = stage.guest.run(f"{curl}/v1/events?follow=0\\&since={middle}").stdout.splitlines()
+    assert [json.loads(line) for line in again] == [e for e in events if e["seq"] > middle], "no loss over a reconnect"
+    metrics = stage.guest.run(f"{curl}/metrics").stdout
+    for moved in ('kind="attach",protocol="iscsi",result="ok"', 'kind="attach",protocol="iscsi",result="wrong-device"'):
+        line = next(line for line in metrics.splitlines() if moved in line)
+        assert float(line.rpartition(" ")[2]) >= 1, line
+    assert "cdmi_attach_identity_mismatch_total 0.0" not in metrics
+    assert "swap-" not in metrics, "no names in labels"
+
+
 def test_a_disk_in_use_stays_and_works(stage: Stage) -> None:
     before = stage.inventory()
     lun = stage.make_lun("in-use")
@@ -166,21 +181,6 @@ def test_hot_attach_and_hot_detach(stage: Stage) -> None:
     assert stage.guest.run("virsh -q domstate hot").stdout.strip() == "running"
     assert stage.inventory() == before
     stage.guest.run("virsh -q destroy hot")
-
-
-def test_events_and_metrics_tell_what_happened(stage: Stage) -> None:
-    curl = "curl -sS --unix-socket /run/cdmi-attach/control.sock http://localhost"
-    events = [json.loads(line) for line in stage.guest.run(f"{curl}/v1/events?follow=0").stdout.splitlines()]
-    assert [e["seq"] for e in events] == sorted({e["seq"] for e in events})
-    middle = events[len(events) // 2]["seq"]
-    again = stage.guest.run(f"{curl}/v1/events?follow=0\\&since={middle}").stdout.splitlines()
-    assert [json.loads(line) for line in again] == [e for e in events if e["seq"] > middle], "no loss over a reconnect"
-    metrics = stage.guest.run(f"{curl}/metrics").stdout
-    for moved in ('kind="attach",protocol="iscsi",result="ok"', 'kind="attach",protocol="iscsi",result="wrong-device"'):
-        line = next(line for line in metrics.splitlines() if moved in line)
-        assert float(line.rpartition(" ")[2]) >= 1, line
-    assert "cdmi_attach_identity_mismatch_total 0.0" not in metrics
-    assert "swap-" not in metrics, "no names in labels"
 
 
 def test_nothing_of_the_daemon_has_failed(stage: Stage) -> None:
