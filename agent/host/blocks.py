@@ -3,6 +3,7 @@
 Whoever opens a node here proves through that very descriptor that it is the right device.
 """
 
+import errno
 import fcntl
 import grp
 import os
@@ -14,16 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.host import scsi_generic
+from agent.host import links, scsi_generic, sysfs
 from agent.host.holders import holders
+from agent.host.tools import sought
 from attachers.problems import Code, Problem
 
 BLKROSET, BLKFLSBUF = 0x125D, 0x1261  # include/uapi/linux/fs.h
 
 
-def write(path: str, text: str) -> None:
-    """Write to an attribute in sysfs."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def write(path: str, text: str, *, directory: int | None = None) -> None:
+    """Write to an attribute in sysfs; `directory` is a descriptor of the directory that `path` is in."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         os.write(fd, text.encode())
     finally:
@@ -56,26 +58,60 @@ def flush(node: str, number: str, wwid: str) -> None:
             ) from None
 
 
-def remove(device: str, hctl: str, disk: dict[str, Any], links: list[str], where: dict[str, Any]) -> None:
-    """Delete a SCSI device that nobody has open, with its links; `disk` and `where` are for `holders`.
+def remove(device: str, hctl: str, where: dict[str, Any]) -> None:
+    """Delete a SCSI device that nobody has open, with its links.
 
-    `device` is its directory in sysfs. Raises `Problem` in-use.
+    `device` is its directory in sysfs; `where` has `nodes` and `devices` (the directories of nodes and of our links)
+    and the arguments of `holders`. Everything happens through one descriptor of that directory, which leads nowhere
+    once the device is gone: whatever takes its address or its name meanwhile is not touched. Raises `Problem` in-use.
     """
-    users = holders([disk], **where)[0]
-    if users:
-        raise in_use(disk["node"] and f"/dev/{disk['node']}", hctl, users)
-    for link in links:
-        Path(link).unlink(missing_ok=True)
-    write(f"{device}/delete", "1")
+    directory = os.open(device, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        disk = sysfs.disk_at(Path(f"/proc/self/fd/{directory}"), hctl)
+        if disk is None:
+            return
+        with _nobody_else(disk, where):
+            for link in links.to_node(Path(where["devices"]), disk.node) if disk.node else []:
+                link.unlink(missing_ok=True)
+            write("delete", "1", directory=directory)
+    finally:
+        os.close(directory)
 
 
-def in_use(node: str, hctl: str, users: list[str]) -> Problem:
-    """The problem of a disk that somebody has open."""
-    return Problem(
-        Code.IN_USE,
-        f"{node or hctl} is in use by {', '.join(users)}",
-        hint="stop or detach the user of the disk, then try again",
-    )
+@contextmanager
+def _nobody_else(disk: sysfs.Disk, where: dict[str, Any]) -> Iterator[None]:
+    """While nobody has the disk open, and no file system, swap or driver can take it. Raises `Problem` in-use."""
+    fd, claimed = _exclusive(Path(where["nodes"]), disk) if disk.node else (None, False)
+    try:
+        users = holders([sought(disk)], **where["holders"])[0]
+        if claimed and not users:
+            users = ["the kernel (a file system, swap or a driver)"]
+        if users:
+            raise Problem(
+                Code.IN_USE,
+                f"{f'/dev/{disk.node}' if disk.node else disk.hctl} is in use by {', '.join(users)}",
+                hint="stop or detach the user of the disk, then try again",
+            )
+        yield
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def _exclusive(nodes: Path, disk: sysfs.Disk) -> tuple[int | None, bool]:
+    """A descriptor that keeps others from claiming the disk or a partition, and whether somebody has claimed it.
+
+    O_EXCL (block/bdev.c bd_prepare_to_claim): what the kernel itself uses is found even where no file tells of it,
+    such as a mount in a namespace without a process. A disk that cannot be opened any more cannot be claimed either.
+    """
+    try:
+        fd = os.open(nodes / (disk.node or ""), os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return None, error.errno == errno.EBUSY
+    if not _is_device(fd, next(iter(disk.numbers), "")):
+        os.close(fd)
+        raise Problem(Code.WRONG_DEVICE, f"/dev/{disk.node} is not the disk at {disk.hctl}", hint="try again")
+    return fd, False
 
 
 @contextmanager
@@ -83,8 +119,7 @@ def _proved(node: str, number: str, wwid: str) -> Iterator[int]:
     """A descriptor of a node that is the block device `number` (major:minor) and answers `wwid` to an INQUIRY."""
     fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISBLK(status.st_mode) or number != f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}":
+        if not _is_device(fd, number):
             raise Problem(Code.WRONG_DEVICE, f"{node} is no longer the block device {number}", hint="try again")
         names = scsi_generic.identify(fd)
         if wwid not in names:
@@ -97,6 +132,11 @@ def _proved(node: str, number: str, wwid: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _is_device(fd: int, number: str) -> bool:
+    status = os.fstat(fd)
+    return stat.S_ISBLK(status.st_mode) and number == f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
 
 
 def owner_numbers(owner: str) -> tuple[int, int]:

@@ -69,9 +69,9 @@ def of_device(roots: Roots, wwid: str) -> str | None:
     return f"/dev/{node}"
 
 
-def to_node(roots: Roots, node: str) -> list[Path]:
-    """All our links to a node (sda): of its logical unit and of its path."""
-    found = [*roots.devices.glob("*.*"), *roots.devices.glob("path/*")]
+def to_node(devices: Path, node: str) -> list[Path]:
+    """All our links (in `Roots.devices`) to a node (sda): of its logical unit and of its path."""
+    found = [*devices.glob("*.*"), *devices.glob("path/*")]
     return [link for link in found if re.fullmatch(rf"(?:\.\./)+{re.escape(node)}", _text(link) or "")]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.host import links, sysfs
-from agent.host.tools import Tools, left, sought
+from agent.host.tools import Tools, left
 from attachers.base import Uncertain
 from attachers.iscsi import LOGGED_IN
 from attachers.problems import Code, Problem
@@ -77,18 +77,9 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
     if disk is not None:
         await _probed(tools, disk, deadline)
         device = tools.roots.sys / "class/scsi_device" / step.hctl / "device"
-        ours = links.to_node(tools.roots, disk.node) if disk.node else []
-        await _call(
-            tools,
-            step,
-            deadline,
-            "remove",
-            device=str(device),
-            hctl=step.hctl,
-            disk=sought(disk),
-            links=[str(link) for link in ours],
-            where=tools.where(),
-        )
+        nodes, devices = str(tools.roots.dev), str(tools.roots.devices)
+        where = {"nodes": nodes, "devices": devices, "holders": tools.where()}
+        await _call(tools, step, deadline, "remove", device=str(device), hctl=step.hctl, where=where)
     while True:
         since = tools.changes.count
         if not sysfs.has_device(tools.roots, step.hctl):

@@ -91,7 +91,11 @@ def _portal(connection: Path) -> str | None:
 
 def disk(roots: Roots, hctl: str) -> Disk | None:
     """One SCSI device, or None when the kernel does not have it (drivers/scsi/scsi_sysfs.c)."""
-    device = roots.sys / "class/scsi_device" / hctl / "device"
+    return disk_at(roots.sys / "class/scsi_device" / hctl / "device", hctl)
+
+
+def disk_at(device: Path, hctl: str) -> Disk | None:
+    """The SCSI device of that address whose directory in sysfs this is."""
     state = text(device / "state")
     if state is None:
         return None

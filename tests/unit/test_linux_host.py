@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +188,7 @@ async def test_unpublish_takes_the_name_and_only_when_told_the_device(stage: Sta
 
 async def test_a_disk_in_use_is_not_removed_and_keeps_its_links(stage: Stage) -> None:
     add_disk(stage.roots, add_session(stage.roots), 1)
+    (stage.roots.dev / "sda").unlink()
     (stage.roots.sys / "block/sda/holders/dm-0").mkdir(parents=True)
     links.put_device(stage.roots, WWID, HCTL, "sda")
     problem = await stage.refused(RemoveDevice(HCTL))
@@ -194,6 +196,47 @@ async def test_a_disk_in_use_is_not_removed_and_keeps_its_links(stage: Stage) ->
     assert (await stage.see()).device_link == "/dev/sda"
     (path,) = (await stage.see(IscsiQuery("vm1", TARGET, (PORTAL,), 1, WWID, holders=True))).paths
     assert path.holders == ("device dm-0",)
+
+
+async def test_a_disk_that_took_the_place_of_another_meanwhile_is_not_removed_unasked(stage: Stage) -> None:
+    """Somebody deletes the disk and scans again while udev is waited for: the users of the new one count."""
+    session = add_session(stage.roots)
+    add_disk(stage.roots, session, 1)
+    for name in ("control", "queue", "data/b8:16"):
+        write(stage.roots.run / "udev" / name, "")
+    removal = asyncio.create_task(stage.host.act(RemoveDevice(HCTL), timeout_s=SOON_S))
+    while not (await stage.see()).busy:
+        pass
+    shutil.rmtree(session / "target6:0:0" / HCTL)
+    (stage.roots.sys / f"class/scsi_device/{HCTL}").unlink()
+    (stage.roots.sys / "block/sda").unlink()
+    (session / f"target6:0:0/{HCTL}").mkdir()
+    write(session / f"target6:0:0/{HCTL}/delete", "")
+    add_disk(stage.roots, session, 1, "sdb")
+    (stage.roots.dev / "sdb").unlink()
+    (stage.roots.sys / "block/sdb/holders/dm-0").mkdir(parents=True)
+    (stage.roots.run / "udev/queue").unlink()
+    with pytest.raises(Problem) as problem:
+        await removal
+    assert (problem.value.code, problem.value.detail) == (Code.IN_USE, "/dev/sdb is in use by device dm-0")
+
+
+async def test_a_disk_is_removed_with_its_links_and_only_its(stage: Stage) -> None:
+    session = add_session(stage.roots)
+    add_disk(stage.roots, session, 1)
+    (stage.roots.dev / "sda").unlink()
+    delete = session / f"target6:0:0/{HCTL}/delete"
+    os.mkfifo(delete)
+    links.claim(stage.roots, HCTL)
+    links.put_device(stage.roots, WWID, HCTL, "sda")
+    links.put_device(stage.roots, "naa.5000000000000002", "6:0:0:2", "sdb")
+    removal = asyncio.create_task(stage.act(RemoveDevice(HCTL)))
+    assert await asyncio.to_thread(delete.read_text) == "1"
+    (stage.roots.sys / f"class/scsi_device/{HCTL}").unlink()
+    await removal
+    remaining = {path.name for path in stage.roots.devices.rglob("*") if path.is_symlink()}
+    assert remaining == {"naa.5000000000000002", "6:0:0:2"}
+    assert not links.is_claimed(stage.roots, HCTL)
 
 
 async def test_a_session_with_devices_is_not_logged_out(stage: Stage) -> None:

@@ -144,8 +144,8 @@ def test_links_are_made_changed_and_taken_away(roots: Roots) -> None:
     assert links.of_device(roots, WWID) == "/dev/sda"
     links.put_device(roots, WWID, "6:0:0:1", "sdb")
     assert links.of_device(roots, WWID) == "/dev/sdb"
-    assert {link.name for link in links.to_node(roots, "sdb")} == {WWID, "6:0:0:1"}
-    assert links.to_node(roots, "sda") == []
+    assert {link.name for link in links.to_node(roots.devices, "sdb")} == {WWID, "6:0:0:1"}
+    assert links.to_node(roots.devices, "sda") == []
     assert links.names_of(roots, WWID) == {"vm1"}
     for _ in range(2):
         links.drop_name(roots, "vm1")
