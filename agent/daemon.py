@@ -21,6 +21,7 @@ from agent.engine.engine import Engine
 from agent.engine.flows import host_sight
 from agent.engine.ledger import MIGRATIONS, Ledger
 from agent.log import setup_logging
+from agent.messages import Message, fields
 from agent.model import Cdmi
 from attachers import iscsi
 from attachers.base import Attacher, Host
@@ -168,7 +169,7 @@ def _reloader(options: Options, current: list[Config], desk: Desk, metrics: "Met
         try:
             config = configuration.load_config(options.config)
         except ConfigError as error:
-            log.error("the configuration was not reloaded: %s", error)
+            log.error("the configuration was not reloaded: %s", error, extra=fields(Message.CONFIG_REFUSED))
             return
         retired.append(desk.cdmi)  # what is under way ends with the client that it began with
         desk.cdmi, desk.settings, current[0] = _client(config, metrics), _settings(config), config

@@ -141,5 +141,7 @@ class JournalHandler(logging.Handler):
             fields["CDMI_ATTACHMENT"] = name
         if step := getattr(record, "step", ""):
             fields["CDMI_STEP"] = escaped(str(step))
-        own = {key: escaped(str(value)) for key, value in vars(record).items() if key.startswith("CDMI_")}
+        own = {
+            key: escaped(str(value)) for key, value in vars(record).items() if key.startswith(("CDMI_", "MESSAGE_ID"))
+        }
         return fields | own

@@ -62,6 +62,7 @@ install -d -m 0700 /etc/cdmi-attach/credentials
 install -m 0644 "$HERE"/*.socket "$HERE"/*.service "$UNITS/"
 install -m 0644 "$HERE/cdmi-attach.sysusers" /usr/lib/sysusers.d/cdmi-attach.conf
 install -m 0644 "$HERE/cdmi-attach.tmpfiles" /usr/lib/tmpfiles.d/cdmi-attach.conf
+install -D -m 0644 "$HERE/cdmi-attach.catalog" /usr/lib/systemd/catalog/cdmi-attach.catalog
 for rules in "$HERE"/*.rules; do
     if [ -f "$rules" ]; then install -m 0644 "$rules" /usr/lib/udev/rules.d/; fi
 done
@@ -78,6 +79,7 @@ fi
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     udevadm control --reload
+    journalctl --update-catalog
     # shellcheck disable=SC2086  # lists of words
     systemctl enable --quiet $SOCKETS $SERVICES
     # The services that run, run the old program: end them before their sockets start the new one. Nothing is detached.

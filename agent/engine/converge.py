@@ -9,6 +9,7 @@ from typing import Any
 from agent import timeouts
 from agent.engine.desk import UNCERTAIN
 from agent.engine.locks import Locks
+from agent.messages import Message, fields
 from attachers.base import Act, Attacher, Context, Decision, Fail, Goal, Gone, Host, Ready, Uncertain, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
@@ -96,7 +97,7 @@ async def observe(host: Host, query: Query) -> Sight:
 async def act(host: Host, attempt: Attempt, step: Step) -> None:
     """Take one step and write down how it went; what comes of it is for the next look to say."""
     began, outcome = attempt.began(step), ""
-    log.info("%s", step.describe())
+    log.info("%s", step.describe(), extra={"step": step.describe()})
     try:
         limit = min(timeouts.of_step(step), max(attempt.deadline - began, 1.0))
         await host.act(step, timeout_s=limit)
@@ -108,7 +109,8 @@ async def act(host: Host, attempt: Attempt, step: Step) -> None:
         log.warning("%s: %s", step.describe(), problem.detail)
     except Uncertain:
         outcome = UNCERTAIN
-        log.warning("%s: time ran out, its outcome is not known yet", step.describe())
+        text = step.describe()
+        log.warning("%s: time ran out, its outcome is not known yet", text, extra=fields(Message.UNCERTAIN, step=text))
         await attempt.uncertain()
     finally:
         attempt.done.append(step)

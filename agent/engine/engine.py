@@ -14,6 +14,7 @@ from agent.engine.ledger import Row
 from agent.engine.view import explanation_of, view_of
 from agent.events import Events
 from agent.log import bound
+from agent.messages import Message, fields
 from agent.model import Outcome, Phase, Request
 from attachers.base import Goal
 from attachers.problems import Code, Problem
@@ -201,11 +202,12 @@ class Engine:
         try:
             await flows.attach(self._desk, name, deadline=host.now() + timeout_s)
         except Problem as problem:
-            log.error("attach failed: %s", problem.detail)
+            said = Message.WRONG_DEVICE if problem.code is Code.WRONG_DEVICE else Message.ATTACH_FAILED
+            log.error("attach failed: %s", problem.detail, extra=self._fields(said, name, problem))
             self._count("attach", name, problem.code)
             await self._give_up(name, problem)
             raise
-        log.info("attached")
+        log.info("attached", extra=self._fields(Message.ATTACHED, name))
         self._count("attach", name, "ok")
 
     async def _give_up(self, name: str, problem: Problem) -> None:
@@ -215,6 +217,7 @@ class Engine:
             return  # a detach has overtaken it, and undoes it
         if row.handed_out:
             await self._desk.ledger.change(name, phase=Phase.DEGRADED, problem=problem.as_dict())
+            log.error("degraded", extra=self._fields(Message.DEGRADED, name, problem))
             return
         row = await self._desk.ledger.change(name, goal=Goal.GONE, problem=problem.as_dict())
         try:
@@ -238,7 +241,7 @@ class Engine:
         try:
             await flows.detach(self._desk, name, deadline=self._desk.host.now() + timeouts.DETACH_S)
         except Problem as problem:
-            log.error("detach failed: %s", problem.detail)
+            log.error("detach failed: %s", problem.detail, extra=self._fields(Message.DETACH_FAILED, name, problem))
             self._count("detach", name, problem.code)
             if problem.code is Code.IN_USE and before.goal is Goal.ATTACHED and before.handed_out:
                 await self._desk.ledger.change(name, goal=Goal.ATTACHED, phase=before.phase, problem=problem.as_dict())
@@ -246,7 +249,7 @@ class Engine:
                 await self._left_behind(name, problem)
             raise
         self._desk.steps.pop(name, None)
-        log.info("detached")
+        log.info("detached", extra=fields(Message.DETACHED, server=before.server))
         self._desk.meter.operation("detach", before.protocol, "ok")
 
     def _count(self, kind: str, name: str, result: str) -> None:
@@ -257,6 +260,13 @@ class Engine:
         """What could not be proven gone is quarantined; where only the server's side is left, it has failed."""
         phase = Phase.FAILED if self._desk.ledger.rows[name].released else Phase.QUARANTINED
         await self._desk.ledger.change(name, phase=phase, problem=problem.as_dict())
+        if phase is Phase.QUARANTINED:
+            log.error("quarantined", extra=self._fields(Message.QUARANTINED, name, problem))
+
+    def _fields(self, message: Message, name: str, problem: Problem | None = None) -> dict[str, str]:
+        row = self._desk.ledger.rows[name]
+        wwid = row.device.wwid if row.device else (row.plan or {}).get("wwid")
+        return fields(message, server=row.server, wwid=wwid, result=str(problem.code) if problem else "ok")
 
     async def _tend(self) -> None:
         """Try again, now and then, what could not be finished."""
