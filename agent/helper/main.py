@@ -70,6 +70,8 @@ async def _run(options: argparse.Namespace, pool: Pool | None) -> None:
         uid = uid_of(options.user)
         server = HelperServer(host, uids=frozenset({0} if uid is None else {0, uid}))
         await server.start(listening(options.socket, uid=uid))
+        if pool is not None:
+            pool.watch(lambda: _lost(stopped))
         notify.notify("READY=1", f"STATUS={len(host.created)} things made here")
         log.info("serving; %d things were made here", len(host.created))
         await notify.watch(stopped, check=host.check)
@@ -77,6 +79,11 @@ async def _run(options: argparse.Namespace, pool: Pool | None) -> None:
         log.info("stopping; everything stays as it is")
         await server.stop(limit_s=STOP_S)
         await wait_for_children("iscsiadm", limit_s=STOP_S)
+
+
+def _lost(stopped: asyncio.Event) -> None:
+    log.critical("the zygote has ended, so that there are no more workers: starting again")
+    stopped.set()
 
 
 def _raw(options: argparse.Namespace, pool: Pool | None) -> Host:

@@ -119,20 +119,13 @@ class Pool:
         if len(self.stragglers) >= STRAGGLERS:
             detail = f"{STRAGGLERS} operations are stuck in the kernel on this host"
             raise Problem(Code.UNAVAILABLE, detail, hint="see `cdmi-attach host`; a reboot ends processes in D state")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            ours.setblocking(False)
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
-            try:
-                self._control.sendmsg([b"fork"], [rights])
-            except OSError as error:
-                ours.close()
-                raise Problem(
-                    Code.UNAVAILABLE, f"no new worker: {error}", hint="restart cdmi-attach-helperd.service"
-                ) from None
-        worker = _Worker(ours)
+        try:
+            worker = _Worker(_ask_for_worker(self._control))
+        except OSError as error:
+            hint = "restart cdmi-attach-helperd.service"
+            raise Problem(Code.UNAVAILABLE, f"no new worker: {error}", hint=hint) from None
         self._workers.add(worker)
-        asyncio.get_running_loop().add_reader(ours, self._readable, worker)
+        asyncio.get_running_loop().add_reader(worker.sock, self._readable, worker)
         return worker
 
     def _readable(self, worker: _Worker) -> None:
@@ -173,14 +166,39 @@ class Pool:
         if worker.straggling:
             self.on_end()
 
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Call `lost` when the zygote has ended: no new worker comes of it any more. The helper has to start again."""
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            loop.remove_reader(self._control)
+            lost()
+
+        loop.add_reader(self._control, end)  # it never says anything: this is its end
+
     async def close(self) -> None:
         """Let all workers go and end the zygote. Stragglers go on alone and end after what they are at."""
         for worker in list(self._workers):
             self._gone(worker)
+        asyncio.get_running_loop().remove_reader(self._control)
         self._control.close()
         if not await _ended(self._zygote_pid, timeout_s=END_S):
             os.kill(self._zygote_pid, signal.SIGKILL)
         _reap(self._zygote_pid)
+
+
+def _ask_for_worker(control: socket.socket) -> socket.socket:
+    """Our end of a new worker's socket. Raises `OSError`."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        ours.setblocking(False)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
+        try:
+            control.sendmsg([b"fork"], [rights])
+        except OSError:
+            ours.close()
+            raise
+    return ours
 
 
 def _settle(job: asyncio.Future[Any] | None, message: dict[str, Any]) -> None:

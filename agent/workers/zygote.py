@@ -30,10 +30,9 @@ def run_zygote(control: socket.socket, functions: Functions) -> Never:
         os.setsid()
         _rename("cdmi-zygote")
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps: the helper learns of an end by end of file
-        while (worker := _receive_socket(control)) is not None:
-            if os.fork() == 0:
-                _run_worker(worker, functions)
-            worker.close()
+        while (sockets := _receive(control)) is not None:
+            for sock in sockets:
+                _fork_worker(sock, functions)
         status = 0
     finally:
         os._exit(status)
@@ -59,14 +58,27 @@ def _rename(name: str) -> None:
     Path("/proc/self/comm").write_text(name)
 
 
-def _receive_socket(control: socket.socket) -> socket.socket | None:
+def _fork_worker(sock: socket.socket, functions: Functions) -> None:
+    """Fork, or not where there is no room: the helper sees the worker's socket close, and may ask again later."""
+    with sock:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            sys.stderr.write(f"no new worker: {error}\n")
+            return
+        if pid == 0:
+            _run_worker(sock, functions)
+
+
+def _receive(control: socket.socket) -> list[socket.socket] | None:
+    """The worker's socket, or none where there was no room for its descriptor; None at the end."""
     fds = array.array("i")
     data, ancillary, _, _ = control.recvmsg(16, socket.CMSG_SPACE(fds.itemsize), socket.MSG_CMSG_CLOEXEC)
     if not data:
         return None
     for _, _, payload in ancillary:
         fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-    return socket.socket(fileno=fds[0])
+    return [socket.socket(fileno=fd) for fd in fds]
 
 
 def _run_worker(sock: socket.socket, functions: Functions) -> Never:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -171,6 +172,49 @@ async def test_without_a_zygote_a_call_is_refused(forked: Pool) -> None:
         await forked.call("pid", {}, timeout_s=SOON_S)
     assert refused.value.code is Code.UNAVAILABLE
     await forked.close()
+
+
+async def test_that_the_zygote_is_lost_is_told(forked: Pool) -> None:
+    lost = asyncio.Event()
+    forked.watch(lost.set)
+    os.kill(forked.zygote_pid, signal.SIGKILL)
+    async with asyncio.timeout(SOON_S):
+        await lost.wait()
+    await forked.close()
+
+
+async def test_the_zygote_outlives_its_limits(pool: Pool) -> None:
+    """It has no room for another descriptor for a while: one call fails, not all that follow."""
+    with pytest.raises(Problem, match="died"):
+        await pool.call("die", {}, timeout_s=SOON_S)  # now the zygote is up, and no worker is
+    limits = resource.prlimit(pool.zygote_pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pool.zygote_pid, resource.RLIMIT_NOFILE, (4, limits[1]))
+    with pytest.raises(Problem, match="died"):
+        await pool.call("pid", {}, timeout_s=SOON_S)
+    resource.prlimit(pool.zygote_pid, resource.RLIMIT_NOFILE, limits)
+    assert await pool.call("add", {"a": 1, "b": 1}, timeout_s=SOON_S) == 2
+
+
+async def test_without_a_free_descriptor_a_call_is_refused_and_nothing_leaks(pool: Pool) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, limits[1]))  # room for one of the two ends
+    try:
+        with pytest.raises(Problem) as refused:
+            await pool.call("pid", {}, timeout_s=SOON_S)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert refused.value.code is Code.UNAVAILABLE
+    assert pool.stragglers == ()
+    assert await pool.call("add", {"a": 1, "b": 1}, timeout_s=SOON_S) == 2
+
+
+async def test_a_message_that_is_too_long_is_refused_and_nothing_leaks(pool: Pool) -> None:
+    with pytest.raises(Problem) as refused:
+        await pool.call("add", {"a": "x" * 1_000_000, "b": ""}, timeout_s=SOON_S)
+    assert refused.value.code is Code.UNAVAILABLE
+    assert pool.stragglers == ()
 
 
 def _open_for_writing(fifo: Path) -> None:
