@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -32,18 +33,19 @@ class Floor:
 
     def __init__(self) -> None:
         self._nodes: dict[str, tuple[str, str]] = {}
+        self._records = threading.Lock()
 
     def attach(self, lun: Lun) -> str:
         portal = lun.portals[-1]  # of two, the one that lives: it is told, others have to find out
-        host = host_of(lun.target)
-        if host is None:
+        _, host = session_of(lun.target)
+        if not host:
             record = ("-m", "node", "-T", lun.target, "-p", portal)
-            iscsiadm(*record, "-o", "new")
+            self._write(*record, "-o", "new")
             pairs = [word for name, value in SETTINGS.items() for word in ("-n", name, "-v", value)]
-            iscsiadm(*record, "-o", "update", *pairs)
+            self._write(*record, "-o", "update", *pairs)
             iscsiadm(*record, "--login")
-            host = host_of(lun.target)
-            assert host is not None, lun.target
+            _, host = session_of(lun.target)
+            assert host, lun.target
         hctl = f"{host}:0:0:{lun.number}"
         with closing(uevents()) as events:
             Path(f"/sys/class/scsi_host/host{host}/scan").write_text(f"0 0 {lun.number}")
@@ -58,9 +60,13 @@ class Floor:
             Path(f"/sys/bus/scsi/devices/{hctl}/delete").write_text("1")
             until(events, lambda: not Path(f"/sys/bus/scsi/devices/{hctl}").exists())
         if not any(other.split(":")[0] == hctl.split(":")[0] for _, other in self._nodes.values()):
-            record = ("-m", "node", "-T", lun.target, "-p", lun.portals[-1])
-            iscsiadm(*record, "--logout")
-            iscsiadm(*record, "-o", "delete")
+            iscsiadm("-m", "session", "-r", session_of(lun.target)[0], "--logout")
+            self._write("-m", "node", "-T", lun.target, "-p", lun.portals[-1], "-o", "delete")
+
+    def _write(self, *words: str) -> None:
+        """One writer of records at a time: iscsiadm walks them all, and stumbles over one that goes meanwhile."""
+        with self._records:
+            iscsiadm(*words)
 
 
 def iscsiadm(*words: str) -> None:
@@ -68,16 +74,16 @@ def iscsiadm(*words: str) -> None:
     subprocess.run(["/usr/sbin/iscsiadm", *words], check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 
 
-def host_of(target: str) -> str | None:
-    """The SCSI host number of the session to a target, by sysfs."""
+def session_of(target: str) -> tuple[str, str]:
+    """The numbers of the session to a target and of its SCSI host, by sysfs; empty where there is none."""
     for session in SESSIONS.iterdir() if SESSIONS.is_dir() else ():
         try:
             if (session / "targetname").read_text().strip() == target:
-                found = re.search(r"/host(\d+)/", str(session.resolve()))
-                return found[1] if found else None
+                found = re.search(r"/host(\d+)/session(\d+)/", str(session.resolve()))
+                return (found[2], found[1]) if found else ("", "")
         except OSError:
             continue  # it went while we looked
-    return None
+    return "", ""
 
 
 def uevents() -> socket.socket:
