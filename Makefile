@@ -7,7 +7,7 @@ HERE := tests/unit tests/engine tests/api tests/host
 DEBIAN_SET := python3-aiohttp python3-rtslib-fb python3-systemd python3-libvirt \
 	python3-pytest python3-pytest-asyncio python3-jsonschema python3-trustme python3-prometheus-client
 
-.PHONY: help setup demo run check test test-here test-debian test-lab lab mutants install clean
+.PHONY: help setup demo run check test test-here test-debian test-lab lab mutants bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,6 +57,10 @@ mutants: $(VENV)/.stamp ## plant known bugs, one at a time: the crash suite must
 
 test: setup check test-debian lab ## everything: what CI runs
 	$(BIN)/pytest $(HERE) tests/lab
+
+bench: setup ## the lab's figures beside os-brick and the floor, and the simulator's; build/bench.json
+	$(BIN)/python -m bench
+	$(BIN)/python -m bench.simulated
 
 install: $(VENV)/.stamp ## build the wheel and install it on this host, with units and rules (root)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
