@@ -174,6 +174,8 @@ class Handlers:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Problem(Code.BAD_REQUEST, "the body is encoded", hint="send it without Content-Encoding")
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await request.read()

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from agent.api.door import Limits, Site
+
 FIRST_FD = 3
 KEEPALIVE_S = 15.0
 SHUTDOWN_S = 2.0
@@ -58,7 +60,12 @@ def _remove_stale(path: Path) -> None:
 
 
 async def serve(
-    app: web.Application, path: Path, *, group_gid: int | None, environ: Mapping[str, str] = os.environ
+    app: web.Application,
+    path: Path,
+    *,
+    group_gid: int | None,
+    environ: Mapping[str, str] = os.environ,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
 ) -> web.AppRunner:
     """Serve on the socket named `api` of systemd, else on `path`; `cleanup()` of the result ends it.
 
@@ -69,9 +76,13 @@ async def serve(
         sock = listen(path, group_gid=group_gid)
         app.on_cleanup.append(_unlink(path))
     sock.setblocking(False)
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_S, **_shutdown(web.BaseRunner))
+    # Without auto_decompress: 60 KiB would become 60 MiB, on the event loop, before anybody could refuse them.
+    settings = {"keepalive_timeout": KEEPALIVE_S, "auto_decompress": False} | _shutdown(web.BaseRunner)
+    runner = web.AppRunner(app, access_log=None, **settings)
     await runner.setup()
-    await web.SockSite(runner, sock, **_shutdown(web.SockSite)).start()
+    site = Site(runner, sock, **_shutdown(web.SockSite))
+    site.limits = limits
+    await site.start()
     return runner
 
 
