@@ -6,6 +6,7 @@ good, while iscsid still finishes the login. So a command that outlives its dead
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -196,8 +197,8 @@ def _running(roots: Roots) -> Iterator[str]:
 
 
 def unfinished(roots: Roots, target: str, portal: str) -> Path:
-    """The file that says: this record was begun, and does not have our settings yet."""
-    return roots.unfinished / f"{target}@{portal}"
+    """The file that says: this record was begun, and does not have our settings yet. A name has 255 bytes at most."""
+    return roots.unfinished / hashlib.sha256(f"{target}@{portal}".encode()).hexdigest()
 
 
 def missing(roots: Roots) -> str:

@@ -2,8 +2,10 @@
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
+from agent.host import sysfs
 from agent.host.roots import Roots
 from attachers.steps import DEVICES
 
@@ -55,7 +57,8 @@ def of_name(roots: Roots, name: str) -> str | None:
 def names_of(roots: Roots, wwid: str) -> frozenset[str]:
     """The attachments that a logical unit is published for."""
     try:
-        return frozenset(p.name for p in roots.links.iterdir() if _text(p) == f"{DEVICES}/{wwid}")
+        found = (path for path in roots.links.iterdir() if not path.name.startswith("."))  # half made, by a crash
+        return frozenset(path.name for path in found if _text(path) == f"{DEVICES}/{wwid}")
     except FileNotFoundError:
         return frozenset()
 
@@ -95,6 +98,13 @@ def is_claimed(roots: Roots, hctl: str) -> bool:
 def drop_claim(roots: Roots, hctl: str) -> None:
     """Give up the claim of an address."""
     (roots.claims / hctl).unlink(missing_ok=True)
+
+
+def drop_stale_claims(roots: Roots, keep: Collection[str] = ()) -> None:
+    """Give up every claim without a device but `keep`: SCSI host numbers are used again, by disks of anybody."""
+    for name in sysfs.entries(roots.claims):
+        if name not in keep and not (roots.sys / "class/scsi_device" / name).exists():
+            (roots.claims / name).unlink(missing_ok=True)
 
 
 def is_probed(roots: Roots, number: str) -> bool:

@@ -89,6 +89,7 @@ class LinuxHost:
         self._tasks: set[asyncio.Task[None]] = set()
         pool.on_end = self._changes.grow
         iscsiadm.clear_stale_lock(self._roots)
+        links.drop_stale_claims(self._roots)
 
     @property
     def changes(self) -> int:
@@ -152,6 +153,9 @@ class LinuxHost:
             self._under_way.end(operation)
             problem.step = problem.step or step.describe()
             raise
+        except OSError as error:  # a small file of ours: no room, ...
+            self._under_way.end(operation)
+            raise Problem(Code.UNAVAILABLE, f"{step.describe()}: {error}", step=step.describe()) from error
         except BaseException:
             self._under_way.end(operation)
             raise
@@ -164,6 +168,7 @@ class LinuxHost:
             case Login():
                 await linux_iscsi.log_in(self._tools, step, deadline)
             case Scan():
+                links.drop_stale_claims(self._roots, keep=self._under_way.scanned())
                 await linux_disks.scan(self._tools, step, deadline)
             case Publish():
                 numbers = await linux_disks.publish(self._tools, step, deadline)

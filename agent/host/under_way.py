@@ -85,6 +85,10 @@ class UnderWay:
         """What is under way on any of these, in the order of its beginning."""
         return tuple(op.step.describe() for op in self._operations if touched(op.step) & keys)
 
+    def scanned(self) -> frozenset[str]:
+        """The SCSI addresses that the kernel is looking at."""
+        return frozenset(op.step.hctl for op in self._operations if isinstance(op.step, Scan))
+
     def late_on(self, step: Step) -> str | None:
         """The late step that touches what this one touches, if there is one."""
         found = (op.step.describe() for op in self._operations if op.late and touched(op.step) & touched(step))

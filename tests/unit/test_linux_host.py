@@ -129,6 +129,49 @@ async def test_a_scan_of_another_host_than_the_sessions_is_refused(stage: Stage,
     assert not links.is_claimed(stage.roots, hctl)
 
 
+async def test_claims_without_a_device_are_dropped_at_start_and_at_the_next_scan(pool: Pool, tmp_path: Path) -> None:
+    """SCSI host numbers are used again: somebody else's disk may come at an address that was ours."""
+    roots = roots_in(tmp_path)
+    session = add_session(roots)
+    add_disk(roots, session, 1)
+    for hctl in (HCTL, "9:0:0:1", ".9:0:0:1.new"):
+        links.claim(roots, hctl)
+    host = LinuxHost(pool, roots)
+    assert [path.name for path in roots.claims.iterdir()] == [HCTL]
+    links.claim(roots, "9:0:0:1")
+    scan = roots.sys / "class/scsi_host/host6/scan"
+    scan.parent.mkdir(parents=True)
+    os.mkfifo(scan)
+    scans = [asyncio.create_task(host.act(Scan(f"6:0:0:{lun}", TARGET, PORTAL), timeout_s=SOON_S)) for lun in (2, 3)]
+    while not {"6:0:0:2", "6:0:0:3"} <= {path.name for path in roots.claims.iterdir()}:
+        await host.changed(host.changes, timeout_s=0.01)
+    assert {path.name for path in roots.claims.iterdir()} == {HCTL, "6:0:0:2", "6:0:0:3"}
+    while not all(scan.done() for scan in scans):
+        await asyncio.to_thread(_drain, scan)
+        await host.changed(host.changes, timeout_s=0.01)
+    await host.close()
+
+
+def _drain(fifo: Path) -> None:
+    fd = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    os.read(fd, 64)
+    os.close(fd)
+
+
+async def test_a_full_run_directory_is_no_defect_of_the_helper(stage: Stage) -> None:
+    add_session(stage.roots)
+    stage.roots.claims.parent.mkdir(parents=True)
+    stage.roots.claims.write_text("a file where the directory should be: any error of a small file")
+    problem = await stage.refused(Scan(HCTL, TARGET, PORTAL))
+    assert problem.code is Code.UNAVAILABLE
+
+
+async def test_a_link_that_a_crash_left_half_made_is_nobodys(stage: Stage) -> None:
+    links.put_name(stage.roots, "vm1", WWID)
+    (stage.roots.links / ".vm2.new").symlink_to(f"{DEVICES}/{WWID}")
+    assert links.names_of(stage.roots, WWID) == {"vm1"}
+
+
 async def test_a_stuck_scan_is_uncertain_busy_and_waited_for(stage: Stage, pool: Pool) -> None:
     session = add_session(stage.roots)
     scan = stage.roots.sys / "class/scsi_host/host6/scan"

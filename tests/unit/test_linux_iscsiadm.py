@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.host.iscsiadm import Iscsiadm, Result, refusal
+from agent.host.iscsiadm import Iscsiadm, Result, refusal, unfinished
 from agent.host.roots import Roots
 from agent.workers.pool import Abandoned
+from attachers import checks
 from attachers.problems import Code, Problem
 from tests.unit.linux_tree import roots_in
 
@@ -117,3 +118,12 @@ def test_exit_codes_become_problems(code: int, problem: Code) -> None:
     found = refusal(Result(code, ""), "log in")
     assert found.code is problem
     assert found.step == "log in"
+
+
+def test_the_longest_target_has_a_file_of_its_own(roots: Roots) -> None:
+    target = checks.iqn("iqn.2003-01.org.example." + "a" * 199)
+    assert len(target) == 223
+    mark = unfinished(roots, target, "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535")
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    assert mark.exists() and mark != unfinished(roots, target, "10.0.0.1:3260")
