@@ -1,0 +1,171 @@
+"""The words of the command line as a table: argparse, the quick reader, the completion are all made of it.
+
+Plain classes and no `typing`: each module that is loaded before the answer is there costs a part of the start-up time.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+SOCKET = "/run/cdmi-attach/control.sock"
+
+
+class Word:
+    """An option (it begins with --) or an argument: argparse's keywords for it, and what a shell completes it with.
+
+    `completes` is "attachment", "file", "domain" or empty.
+    """
+
+    __slots__ = ("completes", "keywords", "name")
+
+    def __init__(self, name: str, *, completes: str = "", **keywords: "Any") -> None:
+        self.name = name
+        self.keywords = keywords
+        self.completes = completes
+
+    @property
+    def dest(self) -> str:
+        """The attribute that holds its value."""
+        return self.name.lstrip("-").replace("-", "_")
+
+
+class Verb:
+    """A verb: what it does, and its words."""
+
+    __slots__ = ("about", "words")
+
+    def __init__(self, about: str, *words: Word) -> None:
+        self.about = about
+        self.words = words
+
+
+class Words:
+    """What a command line says: one attribute for each word, and `verb`."""
+
+    verb: str
+    socket: str
+    json: bool
+
+    def __init__(self, **values: "Any") -> None:
+        self.__dict__.update(values)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+COMMON = (
+    Word("--socket", metavar="PATH", default=SOCKET, completes="file", help=f"the daemon's socket ({SOCKET})"),
+    Word("--json", action="store_true", help="print the daemon's answer as it is"),
+)
+
+VERBS = {
+    "attach": Verb(
+        "make an attachment; prints its link",
+        Word("source", metavar="SOURCE", help="cdmi://HOST/cdmi_objectid/ID, or a URL of a configured server"),
+        Word("--name", required=True, metavar="NAME", help="what the attachment is called"),
+        Word("--ro", action="store_true", help="read-only"),
+        Word("--protocol", action="append", metavar="P", help="in order of preference; may be repeated"),
+        Word("--file", action="store_true", help="hand out the file itself, not a block device (NFS)"),
+        Word(
+            "--domain", metavar="D", completes="domain", help="hand it to this running libvirt domain; needs --target"
+        ),
+        Word("--target", metavar="DEV", help="the disk's place in the domain, such as sda"),
+        Word("--timeout", type=float, metavar="S", help="give up after so many seconds"),
+    ),
+    "detach": Verb(
+        "undo an attachment",
+        Word("name", metavar="NAME", completes="attachment"),
+        Word("--force", action="store_true", help="leave behind what cannot be taken away"),
+    ),
+    "status": Verb(
+        "show the attachments, or one with its steps",
+        Word("name", metavar="NAME", nargs="?", completes="attachment"),
+        Word("--watch", action="store_true", help="show them again whenever they change"),
+        Word(
+            "--svg",
+            metavar="FILE",
+            nargs="?",
+            const="-",
+            completes="file",
+            help="write when each step of NAME ran, as a picture, to FILE (or standard output)",
+        ),
+    ),
+    "events": Verb(
+        "show steps as they happen",
+        Word("name", metavar="NAME", nargs="?", completes="attachment"),
+        Word("--since", type=int, default=0, metavar="SEQ", help="only what came after the event of this number"),
+        Word("--no-follow", action="store_true", help="end after those that are there already"),
+    ),
+    "resolve": Verb(
+        "explain what a source is; changes nothing", Word("source", metavar="SOURCE", help="as that of attach")
+    ),
+    "host": Verb("what this host is and can do"),
+    "doctor": Verb(
+        "what an attach would miss on this host, and the command that mends it",
+        Word("check", metavar="CHECK", nargs="*", help="only these checks (all: cdmi-attach doctor --json)"),
+    ),
+    "completion": Verb(
+        "print the completion for a shell: source <(cdmi-attach completion bash)",
+        Word("shell", metavar="SHELL", choices=("bash",), help="bash"),
+    ),
+}
+
+
+def quick(argv: "Sequence[str]") -> Words | None:
+    """The words of a plainly written command line; None where argparse has to look at it: help, mistakes, short cuts.
+
+    A test holds the two together. argparse alone takes as long to load as the interpreter.
+    """
+    at = next((index for index, word in enumerate(argv) if not word.startswith("-")), len(argv))
+    if at > 0 and argv[at - 1] == "--socket":  # its value is no verb
+        at = next((index for index in range(at + 1, len(argv)) if not argv[index].startswith("-")), len(argv))
+    verb = VERBS.get(argv[at]) if at < len(argv) else None
+    if verb is None:
+        return None
+    values = {word.dest: _default(word) for word in (*COMMON, *verb.words)}
+    given = set[str]()
+    if not (_read(argv[:at], COMMON, values, given) and _read(argv[at + 1 :], (*verb.words, *COMMON), values, given)):
+        return None
+    for word in verb.words:
+        needed = word.keywords.get("required", not word.name.startswith("--") and "nargs" not in word.keywords)
+        if needed and word.dest not in given:
+            return None
+    return Words(verb=argv[at], **values)
+
+
+def _default(word: Word) -> "Any":
+    if word.keywords.get("nargs") == "*":
+        return []
+    return word.keywords.get("default", False if word.keywords.get("action") == "store_true" else None)
+
+
+def _read(argv: "Sequence[str]", words: "Sequence[Word]", values: "dict[str, Any]", given: set[str]) -> bool:
+    """Take the words of one half of the line, before or after the verb; False where something is not plain."""
+    rest = [word for word in words if not word.name.startswith("--")]
+    options = {word.name: word for word in words if word.name.startswith("--")}
+    left = iter(argv)
+    for text in left:
+        word = options.get(text) if text.startswith("-") else rest.pop(0) if rest else None
+        if word is None:
+            return False
+        given.add(word.dest)
+        if word.keywords.get("action") == "store_true":
+            values[word.dest] = True
+            continue
+        value = next(left, "-") if word.name.startswith("--") else text
+        if value.startswith("-") or not _take(word, value, values):
+            return False
+    return True
+
+
+def _take(word: Word, text: str, values: "dict[str, Any]") -> bool:
+    if word.keywords.get("nargs") == "*" or text not in word.keywords.get("choices", (text,)):
+        return False
+    try:
+        value = word.keywords.get("type", str)(text)
+    except ValueError:
+        return False
+    values[word.dest] = [*(values[word.dest] or ()), value] if word.keywords.get("action") == "append" else value
+    return True
