@@ -68,9 +68,9 @@ def portal(value: str, *, field: str = "portal") -> str:
     """
     host, port = split_portal(value, field=field)
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address("" if "%" in host else host)  # a zone may be any text: a line of a record, too
     except ValueError:
-        raise refuse(field, value, "an IP address with an optional port") from None
+        raise refuse(field, value, "an IP address (without a zone) with an optional port") from None
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
