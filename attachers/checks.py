@@ -71,6 +71,7 @@ def portal(value: str, *, field: str = "portal") -> str:
         address = ipaddress.ip_address("" if "%" in host else host)  # a zone may be any text: a line of a record, too
     except ValueError:
         raise refuse(field, value, "an IP address (without a zone) with an optional port") from None
+    address = getattr(address, "ipv4_mapped", None) or address
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 

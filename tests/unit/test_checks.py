@@ -41,6 +41,7 @@ def test_a_portal_is_an_address_and_a_port_and_nothing_else(portal: str) -> None
         ("10.0.0.1", "10.0.0.1:3260"),
         ("10.0.0.1:03260,1", "10.0.0.1:3260"),
         ("FD00:0::1", "[fd00::1]:3260"),
+        ("[::ffff:127.0.0.1]:3260", "127.0.0.1:3260"),  # the same place, and as such outside of ::/0
         ("[fd00::1]:860,1", "[fd00::1]:860"),
     ],
 )
