@@ -88,8 +88,9 @@ class Context:
     """What the host cannot tell: the wish itself, and what has been tried for it.
 
     `needed` are the resource keys that other attachments need (see `Attacher.needs`), `done` the steps that this
-    attempt has taken, `failed` the steps that it took in vain, with their problems. `owner` is the configured owner
-    of device nodes, `allow_unverified` whether an export without a logical unit name may be used.
+    attempt has begun, `failed` those that it took in vain, with their problems, `unsure` those of which nobody knows
+    whether they were done. `wwid` is the logical unit that was handed out before, if any. `owner` is the configured
+    owner of device nodes, `allow_unverified` whether an export without a logical unit name may be used.
     """
 
     name: str
@@ -97,6 +98,8 @@ class Context:
     needed: frozenset[str] = frozenset()
     done: tuple[Step, ...] = ()
     failed: Mapping[Step, Problem] = field(default_factory=dict)
+    unsure: frozenset[Step] = frozenset()
+    wwid: str | None = None
     owner: str = ""
     allow_unverified: bool = False
 

@@ -129,15 +129,16 @@ def _scan(plan: Plan, session: Session, context: Context) -> Decision:
 def _verify(plan: Plan, session: Session, path: ScsiPath, sight: IscsiSight, context: Context) -> Decision:
     if path.node is None:
         return _device_wait(plan, path, "the kernel to make its block device")
-    if not path.designators and not (plan.wwid is None and context.allow_unverified):
+    known = plan.wwid or context.wwid
+    if not path.designators and not (known is None and context.allow_unverified):
         return _device_wait(plan, path, f"an answer to INQUIRY ({path.inquiry_error or 'no strong designator'})")
     if plan.wwid is None and not context.allow_unverified:
         return Fail(_unnamed(path))
-    if plan.wwid is not None and scsi.is_wrong(path, plan.wwid):
-        return _wrong(plan, session, path, context)
-    wwid = scsi.identity_of(path, plan.wwid)
+    wwid = scsi.identity_of(path, known)
     if wwid is None:
         return Fail(_unnamed(path))
+    if scsi.is_wrong(path, wwid):
+        return _wrong(plan, session, path, wwid, context)
     if path.size < max(plan.size, 1):
         return _device_wait(plan, path, f"a size of {plan.size} bytes (it is {path.size} now)")
     if path.read_only and not context.read_only and f"wwid:{wwid}" not in context.needed:
@@ -154,12 +155,13 @@ def _verify(plan: Plan, session: Session, path: ScsiPath, sight: IscsiSight, con
 def _publish(plan: Plan, path: ScsiPath, wwid: str, sight: IscsiSight, context: Context) -> Decision:
     published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == path.node
     if not (published and context.owner in ("", sight.owner)):
-        step = Publish(context.name, path.hctl, wwid, context.read_only, context.owner)
+        read_only = context.read_only if path.ours else path.read_only  # a borrowed disk stays as its owner has it
+        step = Publish(context.name, path.hctl, wwid, read_only, context.owner)
         return Fail(context.failed[step]) if step in context.failed else Act(step)
     return Ready(scsi.as_device(path, wwid, read_only=context.read_only), verified=plan.wwid is not None)
 
 
-def _wrong(plan: Plan, session: Session, path: ScsiPath, context: Context) -> Decision:
+def _wrong(plan: Plan, session: Session, path: ScsiPath, wwid: str, context: Context) -> Decision:
     """Another logical unit answers: drop a stale device of ours once, if nobody needs it; then refuse."""
     step = RemoveDevice(path.hctl)
     elsewhere = _lun(plan.target, session.portal, plan.lun) in context.needed
@@ -168,7 +170,7 @@ def _wrong(plan: Plan, session: Session, path: ScsiPath, context: Context) -> De
     return Fail(
         Problem(
             Code.WRONG_DEVICE,
-            f"LUN {plan.lun} of {plan.target} is {scsi.what_it_is(path)}, not {plan.wwid}",
+            f"LUN {plan.lun} of {plan.target} is {scsi.what_it_is(path)}, not {wwid}",
             hint="the server maps another logical unit there: correct the export's logical_unit_number or the mapping",
         )
     )
@@ -212,11 +214,11 @@ def _detach(plan: Plan, sight: IscsiSight, context: Context) -> Decision:
 def _remove(plan: Plan, path: ScsiPath, context: Context) -> Decision:
     if path.holders:
         return Fail(_in_use(path), restore=_put_back(plan, path, context))
-    wwid = scsi.identity_of(path, plan.wwid)
-    if wwid and path.node and scsi.is_right(path, wwid) and Flush(path.hctl, wwid) not in context.done:
+    wwid = scsi.identity_of(path, plan.wwid or context.wwid)
+    if wwid and path.node and scsi.is_right(path, wwid) and not _was_done(Flush(path.hctl, wwid), context):
         return _step(Flush(path.hctl, wwid), context, restore=_put_back(plan, path, context))
     remove = RemoveDevice(path.hctl)
-    if remove in context.done:
+    if _was_done(remove, context):
         text = f"the kernel to forget {path.hctl}"
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}"))
     return _step(remove, context, restore=_put_back(plan, path, context))
@@ -224,7 +226,7 @@ def _remove(plan: Plan, path: ScsiPath, context: Context) -> Decision:
 
 def _put_back(plan: Plan, path: ScsiPath, context: Context) -> Step | None:
     """The step that gives a refused detach its link back, if we had taken it and the disk is still the right one."""
-    wwid = scsi.identity_of(path, plan.wwid)
+    wwid = scsi.identity_of(path, plan.wwid or context.wwid)
     taken = any(isinstance(step, Unpublish) for step in context.done)
     if taken and wwid and path.node and scsi.is_right(path, wwid):
         return Publish(context.name, path.hctl, wwid, context.read_only, context.owner)
@@ -245,8 +247,13 @@ def _step(step: Step, context: Context, *, restore: Step | None = None) -> Decis
     return Act(step)
 
 
+def _was_done(step: Step, context: Context) -> bool:
+    """Whether the step was taken, and has said so: one that may have been lost is no ground for the next."""
+    return step in context.done and step not in context.unsure
+
+
 def _free_wwid(plan: Plan, doomed: list[ScsiPath], context: Context) -> str | None:
-    wwid = plan.wwid or next((scsi.identity_of(p, None) for p in doomed), None)
+    wwid = plan.wwid or context.wwid or next((scsi.identity_of(p, None) for p in doomed), None)
     return None if wwid is None or f"wwid:{wwid}" in context.needed else wwid
 
 

@@ -33,7 +33,7 @@ class Attempt:
     plan: Mapping[str, Any]
     name: str
     deadline: float
-    context: Callable[[tuple[Step, ...], Mapping[Step, Problem]], Context]
+    context: Callable[["Attempt"], Context]
     finish: Callable[[Ready | Gone], Awaitable[None]]
     began: Callable[[Step], float]
     ended: Callable[[Step, float, str], None]
@@ -41,6 +41,7 @@ class Attempt:
     overtaken: Callable[[], bool]
     done: list[Step] = field(default_factory=list)
     failed: dict[Step, Problem] = field(default_factory=dict)
+    unsure: set[Step] = field(default_factory=set)
 
 
 async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
@@ -64,7 +65,7 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
                 case Fail(problem, restore):
                     await _restore(host, attempt, restore)
                     raise problem
-                case Act(step) if step != repeated:
+                case Act(step) if repeated is None or (step != repeated and host.now() < attempt.deadline):
                     await act(host, attempt, step)
                     repeated = step
                     continue
@@ -77,8 +78,7 @@ async def _decide(host: Host, attempt: Attempt) -> Decision:
         sight = await observe(host, attempt.attacher.query(attempt.name, attempt.plan, goal=attempt.goal))
     except Problem as problem:
         return Wait(problem.detail, problem) if problem.code is Code.UNAVAILABLE else Fail(problem)
-    context = attempt.context(tuple(attempt.done), attempt.failed)
-    return attempt.attacher.decide(attempt.goal, attempt.plan, sight, context)
+    return attempt.attacher.decide(attempt.goal, attempt.plan, sight, attempt.context(attempt))
 
 
 async def observe(host: Host, query: Query) -> Sight:
@@ -101,14 +101,18 @@ async def act(host: Host, attempt: Attempt, step: Step) -> None:
     try:
         limit = min(timeouts.of_step(step), max(attempt.deadline - began, 1.0))
         await host.act(step, timeout_s=limit)
+        attempt.unsure.discard(step)
     except Problem as problem:
         outcome = problem.detail
         problem.step = problem.step or step.describe()
-        if problem.code is not Code.UNAVAILABLE:  # the helper is away, and the step was not taken
+        if problem.code is Code.UNAVAILABLE:  # the helper is away: before the step or in its middle, who knows
+            attempt.unsure.add(step)
+        else:
             attempt.failed[step] = problem
         log.warning("%s: %s", step.describe(), problem.detail)
     except Uncertain:
         outcome = UNCERTAIN
+        attempt.unsure.add(step)
         text = step.describe()
         log.warning("%s: time ran out, its outcome is not known yet", text, extra=fields(Message.UNCERTAIN, step=text))
         await attempt.uncertain()
@@ -143,4 +147,4 @@ def _out_of_time(decision: Decision) -> Problem:
     if isinstance(decision, Wait):
         return decision.problem
     text = decision.step.describe() if isinstance(decision, Act) else "nothing"
-    return Problem(Code.DEVICE_TIMEOUT, f"time ran out: {text} was repeated and changed nothing", step=text)
+    return Problem(Code.DEVICE_TIMEOUT, f"time ran out: {text} was still to be done", step=text)

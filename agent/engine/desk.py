@@ -12,7 +12,7 @@ from agent.engine.locks import Locks
 from agent.engine.meter import Meter, NoMeter
 from agent.events import Events
 from agent.model import Access, Cdmi
-from attachers.base import Attacher, Host
+from attachers.base import Attacher, Goal, Host
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
@@ -101,25 +101,36 @@ class Desk:
             self.ended(name, what, kind, began, outcome)
 
 
+def refuse_overtaken(desk: Desk, name: str) -> None:
+    """Raises `Problem` (`conflict`) when the attachment that is being made is no longer wanted."""
+    if desk.ledger.rows[name].goal is not Goal.ATTACHED:
+        raise Problem(Code.CONFLICT, f"{name}: the opposite was asked for meanwhile", hint="ask again")
+
+
+def refuse_stale(desk: Desk, object_key: str, generation: int | None) -> None:
+    """Raises `Problem` (`stale`) when a later request for the object was seen already."""
+    last = desk.ledger.generations.get(object_key)
+    if generation is not None and last is not None and generation < last:
+        raise Problem(
+            Code.STALE,
+            f"generation: {generation} is older than {last}, the last one seen for this object",
+            hint="a later request has overtaken this one; nothing is to be done",
+        )
+
+
 def refuse_second_use(desk: Desk, row: Row) -> None:
     """Design rule 8: one object read-write in one place, and one LUN for one object.
 
     Raises `Problem` (`conflict`, `stale`) naming the other attachment and the remedy.
     """
-    last = desk.ledger.generations.get(row.object_id)
-    if row.request.generation is not None and last is not None and row.request.generation < last:
-        raise Problem(
-            Code.STALE,
-            f"generation: {row.request.generation} is older than {last}, the last one seen for this object",
-            hint="a later request has overtaken this one; nothing is to be done",
-        )
+    refuse_stale(desk, row.object_key, row.request.generation)
     for other in desk.ledger.rows.values():
         if other.name != row.name and other.plan is not None and not other.released:
             _refuse_beside(desk, row, other)
 
 
 def _refuse_beside(desk: Desk, row: Row, other: Row) -> None:
-    if other.object_id == row.object_id:
+    if other.object_key == row.object_key:
         both_read = row.request.access is Access.RO and other.request.access is Access.RO
         if not (both_read or (row.request.share and other.request.share)):
             raise Problem(

@@ -1,10 +1,11 @@
 """The hand-over to libvirt: give the published disk to a running domain, take it back; the same loop, two ends."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from agent import timeouts
 from agent.engine.converge import observe
-from agent.engine.desk import Desk
+from agent.engine.desk import Desk, refuse_overtaken
 from agent.model import Access, DomainRequest
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
@@ -16,35 +17,58 @@ async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: f
     """Give the disk to the domain, unless it has it. Raises `Problem`: not-found, conflict, unavailable, ..."""
     row = desk.ledger.rows[name]
     step = GiveDisk(name, wanted.name, wanted.target, wanted.bus, row.request.access is Access.RO)
-    while True:
-        seen = desk.host.changes
-        async with desk.locks.hold([f"domain:{wanted.name}"]):
-            sight = await _look(desk, wanted)
-            disk = _disk_at(sight, wanted.target)
-            if disk and disk.source == f"{LINKS}/{name}":
-                return
-            if disk:
-                raise _taken(wanted, disk)
-            if not sight.active:
-                raise _not_running(wanted, sight)
-            await desk.ledger.change(name, in_domain=True)  # the intent, before the act
-            await _act(desk, name, step)
-        await _wait(desk, seen, deadline, step)
+
+    async def give() -> bool:
+        refuse_overtaken(desk, name)
+        sight = await _look(desk, wanted)
+        if sight.busy:
+            return False
+        disk = _disk_at(sight, wanted.target)
+        if disk and disk.source == f"{LINKS}/{name}":
+            return True
+        if disk:
+            raise _taken(wanted, disk)
+        if not sight.active:
+            raise _not_running(wanted, sight)
+        await desk.ledger.change(name, in_domain=True)  # the intent, before the act; it goes with the attachment
+        await _act(desk, name, step)
+        return False
+
+    await _until(desk, give, step, deadline=deadline)
 
 
 async def take_back(desk: Desk, name: str, given: DomainRequest, *, deadline: float) -> None:
     """Take the disk from the domain, if it still has it. Raises `Problem`."""
     step = TakeDisk(name, given.name, given.target)
+
+    async def take() -> bool:
+        sight = await _look(desk, given)
+        if sight.busy:
+            return False
+        disk = _disk_at(sight, given.target)
+        if not sight.active or disk is None or disk.source != f"{LINKS}/{name}":
+            return True
+        await _act(desk, name, step)
+        return False
+
+    await _until(desk, take, step, deadline=deadline)
+
+
+async def _until(
+    desk: Desk, once: Callable[[], Awaitable[bool]], step: GiveDisk | TakeDisk, *, deadline: float
+) -> None:
+    """Look and act until `once` says that it is so. A helper that is away is waited for, like a step under way."""
     while True:
-        seen = desk.host.changes
-        async with desk.locks.hold([f"domain:{given.name}"]):
-            sight = await _look(desk, given)
-            disk = _disk_at(sight, given.target)
-            if not sight.active or disk is None or disk.source != f"{LINKS}/{name}":
-                await desk.ledger.change(name, in_domain=False)
-                return
-            await _act(desk, name, step)
-        await _wait(desk, seen, deadline, step)
+        seen, away = desk.host.changes, None
+        async with desk.locks.hold([f"domain:{step.domain}"]):
+            try:
+                if await once():
+                    return
+            except Problem as problem:
+                if problem.code is not Code.UNAVAILABLE:
+                    raise
+                away = problem
+        await _wait(desk, seen, deadline, away or _out_of_time(step))
 
 
 async def _look(desk: Desk, wanted: DomainRequest) -> DomainSight:
@@ -59,12 +83,16 @@ async def _act(desk: Desk, name: str, step: GiveDisk | TakeDisk) -> None:
             await desk.host.act(step, timeout_s=timeouts.of_step(step))
 
 
-async def _wait(desk: Desk, seen: int, deadline: float, step: GiveDisk | TakeDisk) -> None:
+async def _wait(desk: Desk, seen: int, deadline: float, problem: Problem) -> None:
     remaining = deadline - desk.host.now()
     if remaining <= 0:
-        text = step.describe()
-        raise Problem(Code.DEVICE_TIMEOUT, f"time ran out: {text}", hint="see libvirt's log for the domain", step=text)
+        raise problem
     await desk.host.changed(seen, timeout_s=min(timeouts.TICK_S, remaining))
+
+
+def _out_of_time(step: GiveDisk | TakeDisk) -> Problem:
+    text = step.describe()
+    return Problem(Code.DEVICE_TIMEOUT, f"time ran out: {text}", hint="see libvirt's log for the domain", step=text)
 
 
 def _disk_at(sight: DomainSight, target: str) -> DomainDisk | None:

@@ -9,7 +9,7 @@ from typing import Any
 from agent import timeouts
 from agent.cdmi.choose import choose
 from agent.engine import flows
-from agent.engine.desk import Desk
+from agent.engine.desk import Desk, refuse_stale
 from agent.engine.ledger import Row
 from agent.engine.view import explanation_of, view_of
 from agent.events import Events
@@ -29,7 +29,8 @@ class Engine:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, Task] = {}  # the last one of each attachment
+        self._running: set[Task] = set()  # with those that the last ones wait for
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
         self._stopping = asyncio.Event()
         self._tender: Task | None = None
@@ -45,13 +46,13 @@ class Engine:
 
     async def settled(self) -> None:
         """Wait until no attachment is on its way."""
-        while running := [task for task in self._tasks.values() if not task.done()]:
+        while running := [task for task in self._running if not task.done()]:
             await asyncio.wait(running)
 
     async def stop(self) -> None:
         """Stop working. Detaches nothing: what was on its way is taken up again at the next start."""
         self._stopping.set()
-        tasks = [*self._tasks.values(), *([self._tender] if self._tender else [])]
+        tasks = [*self._running, *([self._tender] if self._tender else [])]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -64,14 +65,13 @@ class Engine:
         name = request.name
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
-            if row and row.phase is Phase.ATTACHED and _same(row.request, request):
-                return Outcome.ALREADY, self.view(name)
+            outcome = Outcome.ALREADY if row and row.handed_out else Outcome.CREATED
             task = await self._join(row, request) if row else await self._begin(request, owner_uid)
         limit = request.timeout_s + timeouts.SETTLE_S
         done, _ = await asyncio.wait({task}, timeout=limit if wait_s is None else min(wait_s, limit))
         if done:
             task.result()
-            return Outcome.CREATED, self.view(name)
+            return outcome, self.view(name)
         if wait_s is not None and wait_s < limit:
             return Outcome.PENDING, self.view(name)
         raise self._still_under_way(name)
@@ -87,7 +87,7 @@ class Engine:
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
             if row is None:
-                self._failed.pop(name, None)
+                self._forget(name)
                 return
             task = self._tasks.get(name)
             if task is None or task.done() or row.goal is not Goal.GONE:
@@ -97,7 +97,10 @@ class Engine:
         done, _ = await asyncio.wait({task}, timeout=timeouts.DETACH_S + timeouts.SETTLE_S)
         if not done:
             raise self._still_under_way(name)
-        task.result()
+        if name in self._desk.ledger.rows:
+            task.result()
+        else:  # whatever it was that failed before
+            self._forget(name)
 
     def view(self, name: str) -> dict[str, Any]:
         """See `agent.model.Engine`."""
@@ -158,7 +161,10 @@ class Engine:
         return self._spawn(request.name, self._bring_up(request.name, request.timeout_s))
 
     async def _join(self, row: Row, request: Request) -> Task:
-        """The task that brings this very attachment up. Raises `Problem` where the name stands for something else."""
+        """The task that brings this very attachment up, also one that stands: nothing is handed out without a look.
+
+        Raises `Problem` where the name stands for something else, or a later request has overtaken this one.
+        """
         if not _same(row.request, request):
             raise Problem(
                 Code.CONFLICT,
@@ -171,6 +177,9 @@ class Engine:
                 f"name: {row.name} is on its way out ({row.phase})",
                 hint=f"repeat the detach until it succeeds: cdmi-attach detach {row.name}",
             )
+        refuse_stale(self._desk, row.object_key, request.generation)
+        if request.generation is not None:
+            await self._desk.ledger.change(row.name, request=replace(row.request, generation=request.generation))
         task = self._tasks.get(row.name)
         if task is None or task.done():
             task = self._spawn(row.name, self._bring_up(row.name, request.timeout_s))
@@ -187,9 +196,11 @@ class Engine:
             task = asyncio.create_task(work, name=f"attachment {name}")
         task.add_done_callback(self._ended)
         self._tasks[name] = task
+        self._running.add(task)
         return task
 
     def _ended(self, task: Task) -> None:
+        self._running.discard(task)
         name = task.get_name().removeprefix("attachment ")
         if self._tasks.get(name) is task:
             del self._tasks[name]
@@ -227,10 +238,15 @@ class Engine:
             dirty = Problem(Code.DIRTY, detail, hint=f"detach it: cdmi-attach detach {name}", step=problem.step)
             await self._left_behind(name, dirty)
             raise dirty from problem
-        self._failed[name] = replace(row, phase=Phase.FAILED)
+        self._failed[name] = replace(row, phase=Phase.FAILED, **flows.NOT_HERE)
         self._desk.events.tell(name, "phase", phase=Phase.FAILED, problem=problem.detail)
         while len(self._failed) > FAILED_KEPT:
-            del self._failed[next(iter(self._failed))]
+            self._forget(next(iter(self._failed)))
+
+    def _forget(self, name: str) -> None:
+        """Show nothing more of an attachment that is gone."""
+        self._failed.pop(name, None)
+        self._desk.steps.pop(name, None)
 
     async def _take_down(self, before: Row, *, after: Task | None) -> None:
         name = before.name
@@ -238,17 +254,19 @@ class Engine:
             await asyncio.wait({after})
         if name not in self._desk.ledger.rows:
             return
+        await self._desk.ledger.change(name, phase=Phase.DETACHING)  # the attach may have come to its end meanwhile
         try:
             await flows.detach(self._desk, name, deadline=self._desk.host.now() + timeouts.DETACH_S)
         except Problem as problem:
             log.error("detach failed: %s", problem.detail, extra=self._fields(Message.DETACH_FAILED, name, problem))
             self._count("detach", name, problem.code)
-            if problem.code is Code.IN_USE and before.goal is Goal.ATTACHED and before.handed_out:
-                await self._desk.ledger.change(name, goal=Goal.ATTACHED, phase=before.phase, problem=problem.as_dict())
+            if problem.code is Code.IN_USE and before.handed_out:  # after a crash, its link is to be put back yet
+                phase = before.phase if before.goal is Goal.ATTACHED else Phase.DEGRADED
+                await self._desk.ledger.change(name, goal=Goal.ATTACHED, phase=phase, problem=problem.as_dict())
             else:
                 await self._left_behind(name, problem)
             raise
-        self._desk.steps.pop(name, None)
+        self._forget(name)
         log.info("detached", extra=fields(Message.DETACHED, server=before.server))
         self._desk.meter.operation("detach", before.protocol, "ok")
 
@@ -276,7 +294,7 @@ class Engine:
                     await self._stopping.wait()
             except TimeoutError:
                 for row in list(self._desk.ledger.rows.values()):
-                    if row.name not in self._tasks and row.phase is not Phase.ATTACHED:
+                    if row.name not in self._tasks and (row.phase is not Phase.ATTACHED or row.goal is Goal.GONE):
                         self._resume(row)
 
     def _still_under_way(self, name: str) -> Problem:

@@ -11,16 +11,17 @@ from typing import Any, TypeVar
 
 from agent.cdmi.choose import choose
 from agent.engine.converge import Attempt, converge, observe
-from agent.engine.desk import Desk, refuse_second_use
+from agent.engine.desk import Desk, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.ledger import Grant, Row
-from agent.model import Access, Phase
+from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight
-from attachers.steps import Step
 
 T = TypeVar("T")
+NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "in_domain": False}
+"""What the row of an attachment says once nothing of it is left on the host."""
 
 
 async def attach(desk: Desk, name: str, *, deadline: float) -> None:
@@ -30,9 +31,10 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
         row = await _within(desk, deadline, _resolve(desk, row))
     if not row.handed_out:
         await _within(desk, deadline, _grant(desk, row))
-    await _converge(desk, name, Goal.ATTACHED, deadline=deadline)
+    await _bring_up(desk, row, deadline=deadline)
     if row.request.domain and not row.handed_out:
         await hand_over(desk, name, row.request.domain, deadline=deadline)
+    refuse_overtaken(desk, name)
     await desk.ledger.change(name, phase=Phase.ATTACHED, handed_out=True, problem=None)
 
 
@@ -43,20 +45,29 @@ async def detach(desk: Desk, name: str, *, deadline: float) -> None:
         await take_back(desk, name, row.request.domain, deadline=deadline)
     if row.plan is not None and not row.released:
         await _converge(desk, name, Goal.GONE, deadline=deadline)
-    await _within(desk, deadline, _revoke(desk, row))
-    await desk.ledger.forget(name)
+    await _within(desk, deadline, _revoke_and_forget(desk, row))
+
+
+async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> None:
+    """Converge; where a target refuses what it once let in, another writer has undone our grant: make it again."""
+    try:
+        await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
+    except Problem as problem:
+        if not row.handed_out or problem.code is not Code.TARGET_REFUSED:
+            raise
+        await _within(desk, deadline, _grant(desk, row))
+        await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
 
 
 async def _resolve(desk: Desk, row: Row) -> Row:
     """Find the object, choose an export, and commit the plan together with the intent to grant."""
+    granted = set(desk.ledger.grants)
     async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
         resolved = await desk.cdmi.resolve(row.request.source)
     export = choose(resolved, row.request.protocols)
-    grant = None
+    wanted = None
     if export.permissions is not None:
-        initiator = (await host_sight(desk)).initiator_name
-        if initiator.lower() not in (p.lower() for p in export.permissions):
-            grant = Grant(resolved.uri, export.key, initiator)
+        wanted = Grant(resolved.uri, export.key, (await host_sight(desk)).initiator_name)
     found: dict[str, Any] = {
         "server": resolved.server,
         "uri": resolved.uri,
@@ -65,40 +76,59 @@ async def _resolve(desk: Desk, row: Row) -> Row:
         "protocol": export.protocol,
         "plan": export.plan,
     }
-    async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
-        refuse_second_use(desk, replace(row, **found))
-        return await desk.ledger.change(row.name, grant=grant, **found)
+    async with desk.locks.hold([_permissions(resolved.uri)]):  # so that nobody revokes what we count on
+        grant = wanted if wanted and _is_to_be_made(wanted, export, granted | desk.ledger.grants) else None
+        async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
+            refuse_second_use(desk, replace(row, **found))
+            return await desk.ledger.change(row.name, grant=grant, **found)
+
+
+def _is_to_be_made(wanted: Grant, export: SeenExport, ours: set[Grant]) -> bool:
+    """Whether a permission is not there yet, or only there because of us: then it goes with its last user."""
+    initiator = wanted.initiator.lower()
+    return wanted in ours or initiator not in (name.lower() for name in export.permissions or ())
 
 
 async def _grant(desk: Desk, row: Row) -> None:
     """Make good every grant that the ledger intends for this object; idempotent, like the server's side of it."""
     for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
         what = f"grant {grant.initiator} on {grant.uri}"
-        async with desk.locks.hold([f"permissions:{grant.uri}"]), desk.noted(row.name, what, "Grant"):
+        async with desk.locks.hold([_permissions(grant.uri)]), desk.noted(row.name, what, "Grant"):
             await desk.cdmi.grant(grant.uri, grant.key, grant.initiator)
 
 
-async def _revoke(desk: Desk, row: Row) -> None:
-    """Take back what we granted on this object, unless another attachment here relies on it."""
-    for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
-        async with desk.locks.hold([f"permissions:{grant.uri}"]):
+async def _revoke_and_forget(desk: Desk, row: Row) -> None:
+    """Take back what we granted on this object, unless another attachment here relies on it; then forget this one.
+
+    Under one lock: of two that leave at once, the second has to see that the first is gone.
+    """
+    async with desk.locks.hold([_permissions(row.uri)] if row.uri else []):
+        for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
             if not desk.grant_is_needed(grant, row.name):
                 async with desk.noted(row.name, f"revoke {grant.initiator} on {grant.uri}", "Revoke"):
                     await desk.cdmi.revoke(grant.uri, grant.key, grant.initiator)
                 await desk.ledger.forget_grant(grant)
+        await desk.ledger.forget(row.name)
+
+
+def _permissions(uri: str) -> str:
+    """The lock of an object's permissions."""
+    return f"permissions:{uri}"
 
 
 async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> None:
     row = desk.ledger.rows[name]
     assert row.plan is not None
 
-    def context(done: tuple[Step, ...], failed: Mapping[Step, Problem]) -> Context:
+    def context(attempt: Attempt) -> Context:
         return Context(
             name=name,
             read_only=row.request.access is Access.RO,
             needed=desk.needed_by_others(name),
-            done=done,
-            failed=failed,
+            done=tuple(attempt.done),
+            failed=attempt.failed,
+            unsure=frozenset(attempt.unsure),
+            wwid=row.device.wwid if row.device and row.handed_out else None,
             owner=desk.settings.owner,
             allow_unverified=desk.settings.allow_unverified,
         )
@@ -107,7 +137,7 @@ async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> No
         if isinstance(reached, Ready):
             await desk.ledger.change(name, device=reached.device, verified=reached.verified)
         else:
-            await desk.ledger.change(name, device=None, verified=False, handed_out=False, released=True)
+            await desk.ledger.change(name, **NOT_HERE, released=True)
 
     async def uncertain() -> None:
         await desk.ledger.change(name, phase=Phase.UNCERTAIN)

@@ -8,9 +8,10 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.model import Phase, Request
 from agent.store import Store
@@ -28,6 +29,11 @@ MIGRATIONS = (
     CREATE TABLE generations (object_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT;
     """,
 )
+NEWER = (
+    "INSERT INTO generations VALUES (?, ?)"
+    " ON CONFLICT (object_id) DO UPDATE SET generation = max(generation, excluded.generation)"
+)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,11 @@ class Row:
     released: bool = False
     problem: Mapping[str, Any] | None = None
 
+    @property
+    def object_key(self) -> str:
+        """What the object is known by: its ID, the same on every way to it, else its address; empty: not known yet."""
+        return self.object_id or self.uri
+
 
 class Ledger:
     """All rows in memory, written through to the store.
@@ -99,13 +110,19 @@ class Ledger:
 
     async def forget(self, name: str) -> None:
         """Commit that an attachment is no longer wanted, and gone."""
+        await _to_its_end(self._forget(name))
+        self.on_phase(name, "gone")
+
+    async def _forget(self, name: str) -> None:
         async with self._lock:
             await self._timed(lambda db: _execute(db, "DELETE FROM attachments WHERE name = ?", name))
             self.rows.pop(name, None)
-        self.on_phase(name, "gone")
 
     async def forget_grant(self, grant: Grant) -> None:
         """Commit that a permission of ours was taken back."""
+        await _to_its_end(self._forget_grant(grant))
+
+    async def _forget_grant(self, grant: Grant) -> None:
         where = "DELETE FROM grants WHERE uri = ? AND key = ? AND initiator = ?"
         async with self._lock:
             await self._timed(lambda db: _execute(db, where, grant.uri, grant.key, grant.initiator))
@@ -116,24 +133,43 @@ class Ledger:
         await self._store.run(lambda db: _execute(db, "SELECT name FROM attachments LIMIT 1"))
 
     async def _commit(self, make: Callable[[], Row], grant: Grant | None = None) -> Row:
+        before, row = await _to_its_end(self._make(make, grant))
+        if before is None or before.phase is not row.phase:
+            self.on_phase(row.name, row.phase)
+        return row
+
+    async def _make(self, make: Callable[[], Row], grant: Grant | None) -> tuple[Row | None, Row]:
+        """Commit a row. Returns the one before, and the one that there is now."""
         async with self._lock:  # changes are made to the row as it is now, one after the other
             row = make()
-            generation = row.request.generation if row.object_id else None
-            await self._timed(lambda db: _write(db, row, grant, generation))
             before = self.rows.get(row.name)
+            if row == before and grant is None:
+                return before, row
+            generation = row.request.generation if row.object_key else None
+            await self._timed(lambda db: _write(db, row, grant, generation))
             self.rows[row.name] = row
             if grant:
                 self.grants.add(grant)
             if generation is not None:
-                self.generations[row.object_id] = generation
-        if before is None or before.phase is not row.phase:
-            self.on_phase(row.name, row.phase)
-        return row
+                self.generations[row.object_key] = max(generation, self.generations.get(row.object_key, generation))
+        return before, row
 
     async def _timed(self, work: Callable[[sqlite3.Connection], None]) -> None:
         began = time.monotonic()
         await self._store.run(work)
         self.on_commit(time.monotonic() - began)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await work that a cancellation must not cut off: the disk would know of it, and memory would not."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        raise
 
 
 def _write(db: sqlite3.Connection, row: Row, grant: Grant | None, generation: int | None) -> None:
@@ -142,7 +178,7 @@ def _write(db: sqlite3.Connection, row: Row, grant: Grant | None, generation: in
     if grant:
         _execute(db, "INSERT OR IGNORE INTO grants VALUES (?, ?, ?)", grant.uri, grant.key, grant.initiator)
     if generation is not None:
-        _execute(db, "INSERT OR REPLACE INTO generations VALUES (?, ?)", row.object_id, generation)
+        _execute(db, NEWER, row.object_key, generation)
 
 
 def _execute(db: sqlite3.Connection, statement: str, *values: str | int) -> None:

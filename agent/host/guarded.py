@@ -42,7 +42,7 @@ from attachers.steps import (
 
 log = logging.getLogger(__name__)
 STRAGGLE_S = 20.0
-"""How long after a helper's death a login (by iscsid) or a scan (by a stuck worker) may still come to its end."""
+"""How long after a helper's death what iscsid, iscsiadm or a stuck worker had begun may still come to its end."""
 
 
 class GuardedHost:
@@ -79,7 +79,7 @@ class GuardedHost:
         self._limbo = {
             row.thing: row.since + self._straggle_s
             for row in rows
-            if row.thing.kind in (Kind.SESSION, Kind.DEVICE) and not row.confirmed and row.since <= self.now()
+            if row.thing.kind is not Kind.LINK and not row.confirmed and row.boot_id == host.boot_id
         }
         for thing in list(self._created.rows):
             try:
@@ -276,6 +276,8 @@ class GuardedHost:
         gone = [] if sight.busy else [thing for thing in verdict.gone if thing not in lasting]
         for row in verdict.found:
             self._limbo.pop(row.thing, None)
+        for thing in [t for t in self._limbo if t.kind is Kind.RECORD and stands(t, sight)]:
+            del self._limbo[thing]
         self._removed |= {thing.hctl for thing in gone if thing.hctl}
         self._seen -= self._removed
         await self._created.change(put=verdict.found, drop=gone)
@@ -285,7 +287,7 @@ class GuardedHost:
             raise Problem(Code.UNAVAILABLE, "the record of what was created has not been compared with the host yet")
 
     def _unresolved(self, query: IscsiQuery) -> tuple[str, ...]:
-        """Logins and scans that were begun before a crash and may still come to something."""
+        """Records, logins and scans that were begun before a crash and may still come to something."""
         return tuple(
             f"{step_of(thing).describe()} (begun before the helper restarted)"
             for thing, until in self._limbo.items()

@@ -36,8 +36,10 @@ def thing_of(step: CreateRecord | Login | Scan | Publish | Logout | DeleteRecord
             return Thing(Kind.LINK, name=step.name, wwid=step.wwid)
 
 
-def step_of(thing: Thing) -> Login | Scan:
-    """The step that a session or a device comes of."""
+def step_of(thing: Thing) -> CreateRecord | Login | Scan:
+    """The step that a record, a session or a device comes of."""
+    if thing.kind is Kind.RECORD:
+        return CreateRecord(thing.target, thing.portal)
     if thing.kind is Kind.DEVICE:
         return Scan(thing.hctl, thing.target, thing.portal)
     return Login(thing.target, thing.portal)

@@ -3,8 +3,9 @@
 What outlives a crash is in `World` (the kernel, the disk, the CDMI server); what dies with it is in `Processes`.
 """
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from agent.host.created import Created
 from agent.host.guarded import GuardedHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
+from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import Lun, San
 from agent.model import Outcome, Request, Resolved, SeenExport
 from agent.store import Store, open_store
@@ -94,13 +96,17 @@ class TrippedHost:
 
 
 class TrippedStore(Store):
-    """A ledger whose every commit is a point before and a point after."""
+    """A ledger whose every commit is a point before and a point after, and takes a turn, as one on a disk does."""
 
     def __init__(self, store: Store, trip: Trip, label: str) -> None:
         self._inner, self._trip, self._label = store, trip, label
 
     async def run(self, fn: Callable[[sqlite3.Connection], T]) -> T:
-        return self.run_now(fn)
+        await asyncio.sleep(0)
+        try:
+            return self.run_now(fn)
+        finally:
+            await asyncio.sleep(0)
 
     def run_now(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._trip.pass_(f"before {self._label} commits")
@@ -116,7 +122,8 @@ class TrippedStore(Store):
 class Object:
     """A LUN container of the modelled CDMI server. `permissions` None: the entry has none, and anybody may.
 
-    `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does.
+    `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
+    whether the export says its name.
     """
 
     object_id: str
@@ -128,6 +135,11 @@ class Object:
     size: int = SIZE
     behind: str = ""
     mapped: bool = True
+    named: bool = True
+
+
+CdmiHook = Callable[[Moment, str, str], Awaitable[None]]
+"""Called around every request to the server with what is asked and of which object; what it raises is the answer."""
 
 
 class CdmiModel:
@@ -137,6 +149,8 @@ class CdmiModel:
         self.san = san
         self.objects: dict[str, Object] = {}
         self.down: Problem | None = None
+        self.with_ids = True
+        self.hook: CdmiHook | None = None
 
     def add(self, obj: Object) -> str:
         """Make a LUN of it. Returns its source."""
@@ -161,11 +175,12 @@ class CdmiModel:
 
     def resolve(self, source: str) -> Resolved:
         obj = self._find(source)
-        plan = iscsi.Plan(obj.target, obj.portals, obj.lun, obj.wwid, obj.size).as_json()
+        plan = iscsi.Plan(obj.target, obj.portals, obj.lun, obj.wwid if obj.named else None, obj.size).as_json()
         permissions = None if obj.permissions is None else tuple(obj.permissions)
         seen = SeenExport(KEY, "iscsi", True, "", plan, permissions)
         uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
-        return Resolved("https://server/cdmi/", uri, obj.object_id, obj.object_id, "container", obj.size, (seen,))
+        object_id = obj.object_id if self.with_ids else ""
+        return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, (seen,))
 
     def grant(self, uri: str, initiator: str) -> None:
         obj = self._find(uri)
@@ -187,22 +202,28 @@ class TrippedCdmi:
         self._model, self._trip = model, trip
 
     async def resolve(self, source: str) -> Resolved:
-        return self._call("resolve", lambda: self._model.resolve(source))
+        return await self._call("resolve", source, lambda: self._model.resolve(source))
 
     async def grant(self, uri: str, key: str, initiator: str) -> None:
-        self._call("grant", lambda: self._model.grant(uri, initiator))
+        await self._call("grant", uri, lambda: self._model.grant(uri, initiator))
 
     async def revoke(self, uri: str, key: str, initiator: str) -> None:
-        self._call("revoke", lambda: self._model.revoke(uri, initiator))
+        await self._call("revoke", uri, lambda: self._model.revoke(uri, initiator))
 
     async def close(self) -> None:
         return None
 
-    def _call(self, what: str, work: Callable[[], T]) -> T:
+    async def _call(self, what: str, uri: str, work: Callable[[], T]) -> T:
         self._trip.pass_(f"before the server is asked to {what}")
+        await self._tell(Moment.BEFORE, what, uri)
         result = work()
+        await self._tell(Moment.AFTER, what, uri)
         self._trip.pass_(f"after the server was asked to {what}")
         return result
+
+    async def _tell(self, moment: Moment, what: str, uri: str) -> None:
+        if self._model.hook:
+            await self._model.hook(moment, what, uri)
 
 
 @dataclass(slots=True)
@@ -212,6 +233,7 @@ class World:
     disk: Path
     san: San = field(default_factory=San)
     clock: VirtualClock = field(default_factory=VirtualClock)
+    settings: Settings = field(default_factory=Settings)
     kernel: SimulatedHost = field(init=False)
     cdmi: CdmiModel = field(init=False)
 
@@ -244,6 +266,7 @@ class Processes:
     engine: Engine
     guarded: GuardedHost
     ledger: Ledger
+    desk: Desk
 
     async def attach(self, name: str, source: str, **more: Any) -> dict[str, Any]:
         """PUT, and wait for it. Returns the view."""
@@ -277,11 +300,11 @@ async def running(world: World, trip: Trip | None = None, *, helper_dies: bool =
         await guarded.recover()
         ledger = Ledger(TrippedStore(stores[1], trip, "the daemon"))
         host = TrippedHost(guarded, trip, "the helper")
-        desk = Desk(host, TrippedCdmi(world.cdmi, trip), ledger, {iscsi.protocol: iscsi}, Settings())
+        desk = Desk(host, TrippedCdmi(world.cdmi, trip), ledger, {iscsi.protocol: iscsi}, world.settings)
         engine = Engine(desk)
         try:
             await engine.start()
-            yield Processes(engine, guarded, ledger)
+            yield Processes(engine, guarded, ledger, desk)
         finally:
             trip.dead = True
             await engine.stop()

@@ -1,0 +1,309 @@
+"""What goes wrong between two requests, or between two looks: the first of them is not the last word."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.engine.engine import FAILED_KEPT
+from agent.engine.ledger import MIGRATIONS, Grant, Ledger, Row
+from agent.host.simulated_faults import Faults, Hang, Moment
+from agent.model import Access, DomainRequest, Outcome, Phase, Request
+from agent.store import open_store
+from attachers.base import Goal
+from attachers.problems import Code, Problem
+from attachers.sights import Query
+from attachers.steps import (
+    GiveDisk,
+    Logout,
+    Publish,
+    Step,
+    TakeDisk,
+    Unpublish,
+)
+from tests.engine.faults import Gate, Steps
+from tests.engine.test_attachments import phase, refused
+from tests.engine.world import INITIATOR, PORTAL, Crash, Processes, Trip, World, running, wwid_of
+
+DOMAIN = DomainRequest("one-42", "sda")
+
+
+async def seen(daemon: Processes, name: str, kind: str, **told: str) -> None:
+    """Wait until the engine has told that of an attachment."""
+    events = daemon.engine.events
+    while not any(e["kind"] == kind and told.items() <= e.items() for e in events.since(0, attachment=name)):
+        assert await events.later_than(events.last, timeout_s=10)
+
+
+# The permission on the server.
+
+
+async def test_two_readers_that_leave_at_once_leave_no_permission(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        for name in ("r1", "r2"):
+            await daemon.attach(name, source, access=Access.RO)
+        world.cdmi.down = Problem(Code.CDMI_UNREACHABLE, "the server is away")
+        for name in ("r1", "r2"):
+            await asyncio.gather(daemon.detach(name), return_exceptions=True)
+        world.cdmi.down = None
+        await asyncio.gather(daemon.detach("r1"), daemon.detach("r2"))
+        assert world.object().permissions == [] and not daemon.ledger.grants
+
+
+@pytest.mark.parametrize("moment", list(Moment))
+async def test_a_reader_that_comes_while_the_last_one_leaves_gets_a_permission_that_goes_again(
+    world: World, moment: Moment
+) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("r1", source, access=Access.RO)
+        revoking, resolved = Gate(world, "revoke", moment), Steps(world)
+        leaving = asyncio.create_task(daemon.detach("r1"))
+        await revoking.reached.wait()
+        coming = asyncio.create_task(daemon.attach("r2", source, access=Access.RO))
+        await seen(daemon, "r2", "step-ended")
+        revoking.opened.set()
+        await asyncio.gather(leaving, coming)
+        assert resolved.taken and phase(daemon, "r2") == "attached"
+        assert world.object().permissions == [INITIATOR]
+        await daemon.detach("r2")
+        assert world.object().permissions == [] and not daemon.ledger.grants
+
+
+async def test_a_permission_lost_with_a_reboot_is_given_again(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+    world.kernel.reboot()
+    world.change(permissions=["iqn.2026-01.org.example:another-writer"])
+    async with running(world) as daemon:
+        await daemon.engine.settled()
+        assert phase(daemon, "one") == "attached"
+        await daemon.detach("one")
+    assert world.object().permissions == ["iqn.2026-01.org.example:another-writer"]
+
+
+# What is handed out.
+
+
+async def test_a_swapped_lun_is_not_handed_out_again(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        hctl = (await daemon.attach("one", source))["device"]["paths"][0]["hctl"]
+        world.kernel.open_device(hctl)
+        world.change(behind=wwid_of(9))
+        await refused(daemon.attach("one", source), Code.WRONG_DEVICE)
+        assert phase(daemon, "one") == "degraded"
+        world.change(behind="")
+        assert await daemon.outcome("one", source) is Outcome.ALREADY
+        assert phase(daemon, "one") == "attached"
+
+
+async def test_after_a_reboot_a_repeated_attach_waits_for_its_device(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+    world.kernel.reboot()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        assert any(line.startswith("link one") for line in world.kernel.inventory())
+
+
+@pytest.mark.parametrize("reboot", [True, False])
+async def test_an_unnamed_lun_stays_the_one_that_was_handed_out(world: World, reboot: bool) -> None:
+    world.settings = type(world.settings)(allow_unverified=True)
+    source = world.add_object(named=False)
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+    if reboot:
+        world.kernel.reboot()
+    world.change(behind=wwid_of(9))
+    async with running(world) as daemon:
+        await daemon.engine.settled()
+        assert phase(daemon, "one") == "degraded"
+        assert not any(wwid_of(9) in line for line in world.kernel.inventory() if "link one" in line)
+
+
+async def test_a_failed_attachment_shows_no_device(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await refused(daemon.attach("one", source, domain=DomainRequest("ghost", "sda")), Code.NOT_FOUND)
+        view = daemon.engine.view("one")
+        assert (view["phase"], view["device"], view["link"], view["disk_xml"]) == ("failed", None, None, None)
+
+
+async def test_a_borrowed_disk_stays_writable_for_its_owner(world: World) -> None:
+    source = world.add_object(permissions=[INITIATOR])
+    world.kernel.foreign_session(world.object().target, PORTAL)
+    hctl = world.kernel.foreign_device(world.object().target, PORTAL, 1)
+    async with running(world) as daemon:
+        view = await daemon.attach("one", source, access=Access.RO)
+        assert view["device"]["read_only"]
+        found = world.kernel.kernel.device(hctl)
+        assert found and not found[1].set_read_only
+        await daemon.detach("one")
+
+
+# A DELETE beside a PUT.
+
+
+async def test_a_detach_that_joins_the_undoing_of_an_attach_succeeds(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        faults = Faults()
+        faults.on(Logout, Hang(5))
+        faults.on(Publish, Problem(Code.WRONG_DEVICE, "another one"))
+        steps = Steps(world, faults)
+        attaching = asyncio.create_task(daemon.attach("one", source))
+        await steps.seen(Logout)
+        await daemon.detach("one")
+        await refused(attaching, Code.WRONG_DEVICE)
+        assert daemon.engine.views() == []
+
+
+async def test_a_detach_during_the_hand_over_is_not_answered_with_success_to_an_attach(world: World) -> None:
+    source = world.add_object()
+    world.kernel.add_domain("one-42")
+    empty = world.kernel.inventory()
+    async with running(world) as daemon:
+        faults = Faults()
+        faults.on(GiveDisk, Hang(5))
+        faults.on(TakeDisk, Hang(5))
+        steps = Steps(world, faults)
+        attaching = asyncio.create_task(daemon.attach("one", source, domain=DOMAIN))
+        await steps.seen(GiveDisk)
+        detaching = asyncio.create_task(daemon.detach("one"))
+        await refused(attaching, Code.CONFLICT)
+        await steps.seen(TakeDisk)
+        assert phase(daemon, "one") == "detaching"
+        await refused(daemon.attach("one", source, domain=DOMAIN), Code.BUSY)
+        await detaching
+    assert world.kernel.inventory() == empty
+
+
+async def test_stopping_stops_an_overtaken_attach_as_well(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        gate = Gate(world, "resolve")
+        attaching = asyncio.create_task(daemon.attach("one", source))
+        await gate.reached.wait()
+        detaching = asyncio.create_task(daemon.detach("one"))
+        await seen(daemon, "one", "phase", phase="detaching")
+        await daemon.engine.stop()
+        await asyncio.gather(attaching, detaching, return_exceptions=True)
+        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("attachment ")]
+
+
+# A detach that was refused, and a crash in its middle.
+
+
+async def test_a_detach_of_a_disk_in_use_is_refused_after_a_crash_as_well(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        hctl = (await daemon.attach("one", source))["device"]["paths"][0]["hctl"]
+    world.kernel.open_device(hctl)
+    before = world.kernel.inventory()
+
+    trip = Trip()
+
+    async def dies(moment: Moment, what: Step | Query) -> None:
+        if moment is Moment.AFTER and isinstance(what, Unpublish):
+            trip.dead = True
+
+    with pytest.raises(Crash):
+        async with running(world, trip) as daemon:
+            await daemon.engine.settled()
+            world.kernel.hook = dies
+            await daemon.detach("one")
+    assert world.kernel.inventory() != before, "the link is away"
+    world.kernel.hook = None
+    async with running(world) as daemon:
+        await daemon.engine.settled()
+        await daemon.attach("one", source)
+        assert phase(daemon, "one") == "attached"
+        assert world.kernel.inventory() == before
+
+
+# Requests that come too late, and objects that have no name.
+
+
+async def test_generations_do_not_go_back(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("old", source, access=Access.RO, generation=5)
+        await daemon.attach("new", source, access=Access.RO, generation=9)
+        await daemon.detach("old")
+        await refused(daemon.attach("late", source, access=Access.RO, generation=6), Code.STALE)
+        assert await daemon.outcome("new", source, access=Access.RO, generation=11) is Outcome.ALREADY
+        await daemon.detach("new")
+    async with running(world) as daemon:
+        await refused(daemon.attach("late", source, access=Access.RO, generation=10), Code.STALE)
+
+
+async def test_a_late_repetition_of_what_stands_is_stale(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source, generation=9)
+        await refused(daemon.attach("one", source, generation=8), Code.STALE)
+        assert phase(daemon, "one") == "attached"
+
+
+async def test_objects_without_an_id_are_not_one_object(world: World) -> None:
+    world.cdmi.with_ids = False
+    sources = [world.add_object(number) for number in (1, 2)]
+    async with running(world) as daemon:
+        await daemon.attach("one", sources[0], generation=7)
+        await daemon.attach("two", sources[1], generation=3)
+        await refused(daemon.attach("three", sources[0]), Code.CONFLICT)
+
+
+# What stays in memory, and on the disk.
+
+
+async def test_failed_attachments_do_not_pile_up_in_memory(world: World) -> None:
+    async with running(world) as daemon:
+        for number in range(FAILED_KEPT + 20):
+            await refused(daemon.attach(f"a{number}", "cdmi://server/cdmi_objectid/404"), Code.NOT_FOUND)
+        await daemon.detach(f"a{FAILED_KEPT}")
+        assert len(daemon.desk.steps) == FAILED_KEPT - 1
+
+
+@pytest.mark.parametrize("change", ["add", "change", "forget", "forget_grant"])
+async def test_a_commit_is_not_cut_off_by_a_cancellation(tmp_path: Path, change: str) -> None:
+    store = open_store(tmp_path / "ledger.sqlite", MIGRATIONS)
+    ledger, grant = Ledger(store), Grant("https://server/cdmi/1", "key", INITIATOR)
+    await ledger.add(Row("one", Request("one", "cdmi://server/1"), 0))
+    await ledger.change("one", grant=grant)
+    free = threading.Event()
+    blocked = asyncio.create_task(store.run(lambda _: free.wait()))
+    work: Callable[[], Coroutine[Any, Any, object]] = {
+        "add": lambda: ledger.add(Row("two", Request("two", "cdmi://server/2"), 0)),
+        "change": lambda: ledger.change("one", grant=Grant("https://server/cdmi/2", "key", INITIATOR), goal=Goal.GONE),
+        "forget": lambda: ledger.forget("one"),
+        "forget_grant": lambda: ledger.forget_grant(grant),
+    }[change]
+    task: asyncio.Future[object] = asyncio.ensure_future(work())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    free.set()
+    await asyncio.gather(task, blocked, return_exceptions=True)
+    assert task.cancelled()
+    rows, grants = dict(ledger.rows), set(ledger.grants)
+    await ledger.load()
+    store.close()
+    assert (rows, grants) == (ledger.rows, ledger.grants)
+
+
+async def test_what_is_half_way_out_is_never_taken_for_attached(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        await daemon.ledger.change("one", goal=Goal.GONE, phase=Phase.ATTACHED)
+        await refused(daemon.attach("one", source), Code.BUSY)
+        await daemon.detach("one")

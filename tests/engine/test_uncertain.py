@@ -1,0 +1,125 @@
+"""Steps whose outcome is not known, and helpers that are away in their middle."""
+
+import asyncio
+
+import pytest
+
+from agent.host.simulated_faults import Faults, Hang, Moment
+from agent.model import DomainRequest
+from attachers.base import Uncertain
+from attachers.problems import Code, Problem
+from attachers.sights import DomainQuery, Query
+from attachers.steps import STEPS, CreateRecord, Flush, GiveDisk, Login, RemoveDevice, Step, TakeDisk, Unpublish
+from tests.engine.faults import Steps, away
+from tests.engine.test_attachments import refused
+from tests.engine.world import World, running
+
+DOMAIN = DomainRequest("one-42", "sda")
+
+
+@pytest.mark.parametrize("fault", [away(), Uncertain("flush")], ids=["away", "uncertain"])
+async def test_a_disk_is_not_removed_before_its_flush_is_known_to_be_done(world: World, fault: Exception) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        faults = Faults()
+        faults.on(Flush, fault, times=2)
+        steps = Steps(world, faults)
+        await daemon.detach("one")
+        assert [type(step) for step in steps.taken][:5] == [Unpublish, Flush, Flush, Flush, RemoveDevice]
+
+
+async def test_a_removal_that_the_helper_missed_is_asked_for_again(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        faults = Faults()
+        faults.on(RemoveDevice, away())
+        Steps(world, faults)
+        began = world.clock.now()
+        await daemon.detach("one")
+        assert world.clock.now() - began < 5
+
+
+async def test_a_disk_that_a_domain_gets_too_late_is_taken_back(world: World) -> None:
+    source = world.add_object()
+    world.kernel.add_domain("one-42")
+    empty = world.kernel.inventory()
+    async with running(world) as daemon:
+        faults = Faults()
+        faults.on(GiveDisk, Hang(50))
+        Steps(world, faults)
+        with pytest.raises(Problem):
+            await daemon.attach("one", source, domain=DOMAIN, timeout_s=35)
+        await daemon.detach("one")
+    assert world.kernel.inventory() == empty
+
+
+async def test_a_disk_that_a_domain_gets_after_the_helper_died_is_taken_back(world: World) -> None:
+    source = world.add_object()
+    world.kernel.add_domain("one-42")
+    empty = world.kernel.inventory()
+    faults = Faults()
+    faults.on(GiveDisk, Hang(100))
+    steps = Steps(world, faults)
+    async with running(world) as daemon:
+        attaching = asyncio.create_task(daemon.attach("one", source, domain=DOMAIN))
+        await steps.seen(GiveDisk)
+    await asyncio.gather(attaching, return_exceptions=True)
+    async with running(world) as daemon:
+        await asyncio.gather(daemon.detach("one"), return_exceptions=True)
+        world.clock.advance(200)
+        await daemon.detach("one")
+    assert world.kernel.inventory() == empty
+
+
+async def test_a_hand_over_waits_for_a_helper_that_restarts(world: World) -> None:
+    source = world.add_object()
+    world.kernel.add_domain("one-42")
+    empty = world.kernel.inventory()
+    async with running(world) as daemon:
+        faults = Faults()
+        faults.on(DomainQuery, away(), times=2)
+        faults.on(GiveDisk, away(), times=2)
+        faults.on(TakeDisk, away(), times=2)
+        Steps(world, faults)
+        view = await daemon.attach("one", source, domain=DOMAIN)
+        assert view["domains"] and f"disk sda of one-42: {view['link']}" in world.kernel.inventory()
+        faults.on(DomainQuery, away(), times=2)
+        await daemon.detach("one")
+    assert world.kernel.inventory() == empty
+
+
+async def test_a_record_that_comes_after_the_helper_died_is_still_ours(world: World) -> None:
+    source = world.add_object()
+    empty = world.kernel.inventory()
+    faults = Faults()
+    faults.on(CreateRecord, Hang(10))
+    steps = Steps(world, faults)
+    async with running(world) as daemon:
+        attaching = asyncio.create_task(daemon.attach("one", source))
+        await steps.seen(CreateRecord)
+    await asyncio.gather(attaching, return_exceptions=True)
+    async with running(world) as daemon:
+        await daemon.detach("one")
+    world.clock.advance(60)
+    async with running(world):
+        assert world.kernel.inventory() == empty
+
+
+async def test_a_session_that_comes_and_goes_does_not_hold_a_request_beyond_its_deadline(world: World) -> None:
+    source = world.add_object()
+
+    async def flap(moment: Moment, what: Step | Query) -> None:
+        if moment is Moment.AFTER and isinstance(what, STEPS):
+            world.clock.advance(1)
+            if isinstance(what, Login):
+                for session in list(world.kernel.kernel.sessions):
+                    del world.kernel.kernel.sessions[session]
+            if world.clock.now() > began + 300:
+                raise Problem(Code.INTERNAL, "this goes on for ever")
+
+    async with running(world) as daemon:
+        began, world.kernel.hook = world.clock.now(), flap
+        await refused(daemon.attach("one", source, timeout_s=30), Code.DEVICE_TIMEOUT)
+        assert world.clock.now() < began + 60
