@@ -95,7 +95,7 @@ def _polled(args: "Words") -> "Iterator[dict[str, Any]]":
     """What the attachments' own lists of steps tell, once a second, in the shape of events without a number."""
     seen = set[tuple[object, ...]]()
     reader = select.poll()
-    reader.register(sys.stdout.fileno(), 0)  # wakes when nobody reads any more
+    reader.register(1, 0)  # tells when nobody reads any more
     while True:
         route = "/v1/attachments" if args.name is None else client.attachment(args.name)
         answer = client.call(args.socket, "GET", route, timeout_s=client.GRACE_S)
@@ -105,9 +105,8 @@ def _polled(args: "Words") -> "Iterator[dict[str, Any]]":
                 if (key := (view["name"], step.get("at"), step.get("what"))) not in seen:
                     seen.add(key)
                     yield event
-        if args.no_follow:
+        if args.no_follow or reader.poll(POLL_MS):
             return
-        reader.poll(POLL_MS)
 
 
 def _compact(event: "dict[str, Any]") -> str:
