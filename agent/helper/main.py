@@ -64,6 +64,8 @@ async def _run(options: argparse.Namespace, pool: Pool | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
+        # After the host is closed, since until then what is under way may still begin another.
+        stack.push_async_callback(wait_for_children, "iscsiadm", limit_s=STOP_S)
         host = GuardedHost(_raw(options, pool), open_created(_ledger(options)))
         stack.push_async_callback(host.close)
         await host.recover()
@@ -78,7 +80,6 @@ async def _run(options: argparse.Namespace, pool: Pool | None) -> None:
         notify.notify("STOPPING=1")
         log.info("stopping; everything stays as it is")
         await server.stop(limit_s=STOP_S)
-        await wait_for_children("iscsiadm", limit_s=STOP_S)
 
 
 def _lost(stopped: asyncio.Event) -> None:

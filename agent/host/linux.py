@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from agent.host import blocks, domains, holders, iscsiadm, links, linux_disks, linux_iscsi, scsi_generic, sysfs
 from agent.host.roots import Roots
@@ -54,6 +55,7 @@ from attachers.steps import (
     Unpublish,
 )
 
+ASKED_AT_ONCE = 4  # INQUIRYs on one session: a target that died must not take all workers from the others
 INQUIRY_S = 6.0  # above the kernel's limit of the command (scsi_generic.COMMAND_TIMEOUT_MS)
 HOLDERS_S = 10.0
 LIBVIRT_S = 10.0
@@ -85,6 +87,7 @@ class LinuxHost:
         self._under_way = UnderWay(self._changes)
         self._uevents = Uevents(self._changes)
         self._unanswered: dict[str, asyncio.Future[Any]] = {}
+        self._asking: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
         self._owners: dict[tuple[int, int], str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         pool.on_end = self._changes.grow
@@ -270,9 +273,19 @@ class LinuxHost:
         """What the device itself answers now, or why it does not; asked only where it can, and once at a time."""
         if session.state != LOGGED_IN or disk.state != "running":
             return frozenset(), f"the session is {session.state}, the device {disk.state}"
-        earlier = self._unanswered.get(disk.hctl)
-        if earlier is not None and not earlier.done():
-            return frozenset(), "an earlier INQUIRY is still unanswered"
+        async with self._asking.setdefault(session.host, asyncio.Semaphore(ASKED_AT_ONCE)):
+            unanswered = [hctl for hctl, late in self._unanswered.items() if not late.done()]
+            if disk.hctl in unanswered:
+                return frozenset(), "an earlier INQUIRY is still unanswered"
+            if sum(hctl.startswith(f"{session.host}:") for hctl in unanswered) >= ASKED_AT_ONCE:
+                return frozenset(), "earlier INQUIRYs on this session are still unanswered"
+            answer = await self._ask(disk)
+        now = sysfs.disk(self._roots, disk.hctl)
+        if now is None or now.numbers[:1] != disk.numbers[:1]:  # what was seen is not what was asked
+            return frozenset(), "the device was replaced meanwhile"
+        return answer
+
+    async def _ask(self, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
         nodes = [self._roots.dev / "bsg" / disk.hctl] + ([self._roots.dev / disk.node] if disk.node else [])
         args = {"nodes": [str(node) for node in nodes]}
         try:

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from agent.host import links
+from agent.host import links, linux
 from agent.host.linux import FUNCTIONS, LinuxHost
 from agent.host.roots import Roots
 from agent.host.uevents import Changes
@@ -87,6 +88,37 @@ async def test_no_inquiry_is_sent_where_it_would_only_wait(stage: Stage) -> None
     add_disk(stage.roots, add_session(stage.roots, state="FAILED"), 1)
     (path,) = (await stage.see()).paths
     assert path.inquiry_error == "the session is FAILED, the device running"
+
+
+async def test_a_dead_target_takes_few_of_the_workers(
+    stage: Stage, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disks are asked a few at a time, and none any more once that many have not answered."""
+    monkeypatch.setattr(linux, "INQUIRY_S", 0.5)
+    session = add_session(stage.roots)
+    for lun in range(1, 41):
+        add_disk(stage.roots, session, lun, f"sd{lun}")
+    os.kill(pool.zygote_pid, signal.SIGSTOP)  # no worker answers
+    try:
+        looks = [stage.see(IscsiQuery("vm1", TARGET, (PORTAL,), lun)) for lun in range(1, 41)]
+        errors = [sight.paths[0].inquiry_error for sight in await asyncio.gather(*looks)]
+    finally:
+        os.kill(pool.zygote_pid, signal.SIGCONT)
+    assert errors.count("no answer within 0.5 s") == len(pool.stragglers) == linux.ASKED_AT_ONCE
+    assert errors.count("earlier INQUIRYs on this session are still unanswered") == 40 - linux.ASKED_AT_ONCE
+
+
+async def test_an_answer_of_another_disk_than_the_one_that_was_seen_does_not_count(stage: Stage, pool: Pool) -> None:
+    session = add_session(stage.roots)
+    add_disk(stage.roots, session, 1)
+    os.kill(pool.zygote_pid, signal.SIGSTOP)
+    try:
+        look = asyncio.create_task(stage.see())
+        await stage.host.changed(stage.host.changes, timeout_s=0.05)  # it has asked
+        write(session / f"target6:0:0/{HCTL}/block/sda/dev", "8:32")
+    finally:
+        os.kill(pool.zygote_pid, signal.SIGCONT)
+    assert (await look).paths[0].inquiry_error == "the device was replaced meanwhile"
 
 
 async def test_links_and_owner_are_shown(stage: Stage) -> None:
