@@ -125,10 +125,10 @@ async def test_links_and_owner_are_shown(stage: Stage) -> None:
     add_disk(stage.roots, add_session(stage.roots), 1)
     links.put_device(stage.roots, WWID, HCTL, "sda")
     links.put_name(stage.roots, "vm1", WWID)
-    os.chown(stage.roots.dev / "sda", 101, 102)
-    write(stage.roots.etc / "passwd", "root:x:0:0::/:\nqemu:x:101:1::/:")
+    owner = (stage.roots.dev / "sda").stat()
+    write(stage.roots.etc / "passwd", f"other:x:4294967290:0::/:\nqemu:x:{owner.st_uid}:1::/:")
     sight = await stage.see()
-    assert (sight.link, sight.device_link, sight.owner) == (f"{DEVICES}/{WWID}", "/dev/sda", "qemu:102")
+    assert (sight.link, sight.device_link, sight.owner) == (f"{DEVICES}/{WWID}", "/dev/sda", f"qemu:{owner.st_gid}")
 
 
 async def test_a_scan_claims_the_address_before_it_asks_the_kernel(stage: Stage) -> None:
