@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.host.simulated_faults import Faults
 from agent.model import DomainRequest
 from attachers.problems import Problem
-from tests.engine.world import INITIATOR, PORTAL, Crash, Processes, Trip, World, running
+from attachers.steps import Flush
+from tests.engine.world import INITIATOR, PORTAL, Crash, Processes, Trip, World, running, wwid_of
 
+Scene = Callable[[World], None]
 Script = Callable[[World, Processes], Awaitable[None]]
 TARGET = "iqn.2026-01.org.example:shared"
 
@@ -36,6 +39,28 @@ async def delete_all(world: World, daemon: Processes) -> None:
 
 async def come_and_go(world: World, daemon: Processes) -> None:
     await put_all(world, daemon)
+    await delete_all(world, daemon)
+
+
+async def a_lun_is_swapped(world: World, daemon: Processes) -> None:
+    """Another volume answers behind the disk's back, from the attach on."""
+    await put_all(world, daemon)
+    world.change(behind=wwid_of(9))
+    faults = Faults()
+    faults.on(Flush, AssertionError("something was written to another volume"), times=100)
+    world.kernel.hook = faults
+    with suppress(Problem):
+        await put_all(world, daemon)
+    await delete_all(world, daemon)
+
+
+async def a_disk_is_in_use(world: World, daemon: Processes) -> None:
+    """Somebody has the disk open at the detach, and sees it go away never."""
+    await put_all(world, daemon)
+    world.kernel.open_device("3:0:0:1")
+    with suppress(Problem):
+        await delete_all(world, daemon)
+    world.kernel.close_device("3:0:0:1")
     await delete_all(world, daemon)
 
 
@@ -67,7 +92,7 @@ SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain]
 class Case:
     """One scene, run until a crash at one point, and taken up again."""
 
-    def __init__(self, disk: Path, scene: Callable[[World], None]) -> None:
+    def __init__(self, disk: Path, scene: Scene) -> None:
         disk.mkdir()
         self.world = World(disk)
         scene(self.world)
@@ -77,10 +102,10 @@ class Case:
     def _permissions(self) -> dict[str, list[str] | None]:
         return {oid: obj.permissions and list(obj.permissions) for oid, obj in self.world.cdmi.objects.items()}
 
-    async def run(self, script: Script, trip: Trip, *, helper_dies: bool = True) -> None:
+    async def run(self, script: Script, trip: Trip, *, dies: str = "both") -> None:
         """Run a script until it ends, or until the crash that the trip holds."""
         with suppress(Crash, Problem, asyncio.CancelledError):
-            async with running(self.world, trip, helper_dies=helper_dies) as daemon:
+            async with running(self.world, trip, dies=dies) as daemon:
                 await daemon.engine.settled()
                 await script(self.world, daemon)
 
@@ -102,50 +127,88 @@ class Case:
             self.assert_nothing_left(daemon)
 
     async def undo(self) -> None:
-        """Start again, and ask for the opposite at once."""
+        """Start again, and ask for the opposite at once; whoever has the disk open keeps it until he lets go."""
         async with running(self.world) as daemon:
+            used = [
+                device for _, device in self.world.kernel.kernel.devices() if "somebody (pid 4711)" in device.holders
+            ]
+            for device in used:
+                with pytest.raises(Problem):
+                    await delete_all(self.world, daemon)
+                assert self.world.kernel.kernel.device(device.hctl), "taken away under its user"
+                self.world.kernel.close_device(device.hctl)
             await delete_all(self.world, daemon)
             self.assert_nothing_left(daemon)
+
+    def reboot(self) -> None:
+        """The host starts again, and libvirt its domains."""
+        self.world.kernel.reboot()
+        for domain in self.world.kernel.kernel.domains.values():
+            domain.active = True
 
     def assert_nothing_left(self, daemon: Processes) -> None:
         left, lost = self.world.kernel.inventory() - self.empty, self.empty - self.world.kernel.inventory()
         assert not left and not lost, f"left: {sorted(left)}; lost: {sorted(lost)}"
         assert self._permissions() == self.permissions
         assert not daemon.ledger.rows and not daemon.ledger.grants
-        assert not daemon.guarded._created.rows
+        assert not daemon.helper.guarded.created
 
 
-async def points_of(disk: Path, scene: Callable[[World], None], *, helper_dies: bool) -> list[str]:
+async def points_of(disk: Path, scene: Scene, script: Script, *, dies: str) -> list[str]:
     """Every point that an undisturbed run passes."""
     case, trip = Case(disk, scene), Trip()
-    async with running(case.world, trip, helper_dies=helper_dies) as daemon:
-        await come_and_go(case.world, daemon)
-        case.assert_nothing_left(daemon)
+    with suppress(Problem):
+        async with running(case.world, trip, dies=dies) as daemon:
+            await script(case.world, daemon)
     return trip.points
 
 
-@pytest.mark.parametrize("helper_dies", [True, False], ids=["both-die", "daemon-dies"])
-@pytest.mark.parametrize("follow_up", ["finish", "undo"])
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-async def test_a_crash_at_every_point(
-    fast_disk: Path, scene: Callable[[World], None], follow_up: str, helper_dies: bool
+async def crash_everywhere(
+    disk: Path, scene: Scene, follow_up: str, *, dies: str, script: Script = come_and_go, stride: int = 1, **after: bool
 ) -> None:
-    points = await points_of(fast_disk / "0", scene, helper_dies=helper_dies)
+    """Run the script up to each point in turn, and follow each crash up."""
+    points = await points_of(disk / "0", scene, script, dies=dies)
     assert len(points) > 20, points
-    for at, point in enumerate(points, start=1):
-        case = Case(fast_disk / str(at), scene)
-        trip = Trip(at)
-        await case.run(come_and_go, trip, helper_dies=helper_dies)
+    for at in range(1, len(points) + 1, stride):
+        case, trip = Case(disk / str(at), scene), Trip(at)
+        await case.run(script, trip, dies=dies)
         assert trip.dead, f"point {at} was never reached"
         try:
+            if after.get("reboot"):
+                case.reboot()
             await getattr(case, follow_up)()
         except (AssertionError, Problem) as error:
-            raise AssertionError(f"after a crash at point {at}, {point}: {error}") from error
+            raise AssertionError(f"after a crash at point {at}, {points[at - 1]}: {error}") from error
+
+
+@pytest.mark.parametrize("dies", ["both", "daemon"])
+@pytest.mark.parametrize("follow_up", ["finish", "undo"])
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+async def test_a_crash_at_every_point(fast_disk: Path, scene: Scene, follow_up: str, dies: str) -> None:
+    await crash_everywhere(fast_disk, scene, follow_up, dies=dies)
+
+
+@pytest.mark.parametrize("follow_up", ["finish", "undo"])
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:
+    await crash_everywhere(fast_disk, scene, follow_up, dies="helper", stride=2)
+
+
+@pytest.mark.parametrize("follow_up", ["finish", "undo"])
+@pytest.mark.parametrize("scene", [one_lun, two_luns_of_one_target, a_domain], ids=lambda scene: scene.__name__)
+async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:
+    await crash_everywhere(fast_disk, scene, follow_up, dies="both", stride=2, reboot=True)
+
+
+@pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
+@pytest.mark.parametrize("script", [a_lun_is_swapped, a_disk_is_in_use], ids=lambda script: script.__name__)
+async def test_a_crash_while_something_else_is_wrong(fast_disk: Path, script: Script, dies: str) -> None:
+    await crash_everywhere(fast_disk, one_lun, "undo", script=script, dies=dies)
 
 
 async def test_a_crash_in_the_recovery_from_a_crash(fast_disk: Path) -> None:
     scene = two_luns_of_one_target
-    points = await points_of(fast_disk / "0", scene, helper_dies=True)
+    points = await points_of(fast_disk / "0", scene, come_and_go, dies="both")
     for at in range(1, len(points) + 1, 5):
         for again in range(1, 40, 6):
             case = Case(fast_disk / f"{at}-{again}", scene)

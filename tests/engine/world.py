@@ -6,7 +6,7 @@ What outlives a crash is in `World` (the kernel, the disk, the CDMI server); wha
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from agent.host.simulated_san import Lun, San
 from agent.model import Outcome, Request, Resolved, SeenExport
 from agent.store import Store, open_store
 from attachers import iscsi
-from attachers.base import Host
+from attachers.base import Host, Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
 from attachers.steps import Step
@@ -93,6 +93,51 @@ class TrippedHost:
 
     async def close(self) -> None:
         await self._host.close()
+
+
+class MortalHelper:
+    """The helper as the daemon sees it when only the helper dies: its answer is lost, and the next one is another."""
+
+    def __init__(self, kernel: SimulatedHost, store: Store, trip: Trip) -> None:
+        self._kernel, self._store = kernel, store
+        self.guarded = self._begin(trip)
+
+    def _begin(self, trip: Trip) -> GuardedHost:
+        created = Created(TrippedStore(self._store, trip, "the helper"))
+        return GuardedHost(TrippedHost(self._kernel, trip, "the kernel"), created)
+
+    async def _again(self) -> None:
+        self._kernel.crashed()
+        self.guarded = self._begin(Trip())
+        await self.guarded.recover()
+
+    async def observe(self, query: Query) -> Sight:
+        try:
+            return await self.guarded.observe(query)
+        except Crash:
+            await self._again()
+            raise Problem(Code.UNAVAILABLE, "the helper hung up") from None
+
+    async def act(self, step: Step, *, timeout_s: float) -> None:
+        try:
+            await self.guarded.act(step, timeout_s=timeout_s)
+        except Crash:
+            await self._again()
+            raise Uncertain(step.describe()) from None
+
+    @property
+    def changes(self) -> int:
+        return self._kernel.changes
+
+    async def changed(self, since: int, *, timeout_s: float) -> None:
+        with suppress(Crash):
+            await self.guarded.changed(since, timeout_s=timeout_s)
+
+    def now(self) -> float:
+        return self._kernel.now()
+
+    async def close(self) -> None:
+        """It lives on."""
 
 
 class TrippedStore(Store):
@@ -264,7 +309,7 @@ class Processes:
     """The daemon and the helper, as they run at one time."""
 
     engine: Engine
-    guarded: GuardedHost
+    helper: MortalHelper
     ledger: Ledger
     desk: Desk
 
@@ -284,29 +329,29 @@ class Processes:
 
 
 @asynccontextmanager
-async def running(world: World, trip: Trip | None = None, *, helper_dies: bool = True) -> AsyncIterator[Processes]:
+async def running(world: World, trip: Trip | None = None, *, dies: str = "both") -> AsyncIterator[Processes]:
     """Start the daemon and the helper on this world; a crash inside ends both as a power cut would, without a word.
 
-    With `helper_dies` False only the daemon is tripped: the helper lives on, as another process does.
+    When only the "daemon" dies, the helper lives on, as another process does; when only the "helper" dies, it is
+    started anew, and the daemon has lost an answer.
     """
     trip = trip or Trip()
     stores: list[Store] = []
     try:
         stores.append(open_store(world.disk / "created.sqlite", CREATED_MIGRATIONS, inline=True))
         stores.append(open_store(world.disk / "ledger.sqlite", MIGRATIONS, inline=True))
-        helper_trip = trip if helper_dies else Trip()
-        created = Created(TrippedStore(stores[0], helper_trip, "the helper"))
-        guarded = GuardedHost(TrippedHost(world.kernel, helper_trip, "the kernel"), created)
-        await guarded.recover()
-        ledger = Ledger(TrippedStore(stores[1], trip, "the daemon"))
-        host = TrippedHost(guarded, trip, "the helper")
-        desk = Desk(host, TrippedCdmi(world.cdmi, trip), ledger, {iscsi.protocol: iscsi}, world.settings)
+        helper_trip, daemon_trip = (trip if dies != "daemon" else Trip()), (trip if dies != "helper" else Trip())
+        helper = MortalHelper(world.kernel, stores[0], helper_trip)
+        await helper.guarded.recover()
+        ledger = Ledger(TrippedStore(stores[1], daemon_trip, "the daemon"))
+        host = TrippedHost(helper if dies == "helper" else helper.guarded, daemon_trip, "the helper")
+        desk = Desk(host, TrippedCdmi(world.cdmi, daemon_trip), ledger, {iscsi.protocol: iscsi}, world.settings)
         engine = Engine(desk)
         try:
             await engine.start()
-            yield Processes(engine, guarded, ledger, desk)
+            yield Processes(engine, helper, ledger, desk)
         finally:
-            trip.dead = True
+            daemon_trip.dead = True
             await engine.stop()
     finally:
         world.kernel.crashed()
