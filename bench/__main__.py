@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import packages, rows
+from bench import packages, rows, split
 from bench.inside.lun import Lun
 from bench.scores import GROUPS, Group
 from tests.lab import fleet
@@ -59,7 +59,11 @@ def _measure(stage: Stage, group: Group, runs: int) -> list[rows.Row]:
     samples = _play(stage.guest, group.score(luns, runs))
     _keep(samples)
     kept = [sample for sample in samples if sample.get("case") and sample["run"] >= group.discard]
-    return [_row(act.case, [sample for sample in kept if sample["case"] == act.case]) for act in group.acts]
+    cases = {act.case: [sample for sample in kept if sample["case"] == act.case] for act in group.acts}
+    measured = [_row(case, of_case) for case, of_case in cases.items()]
+    if any(len(act.luns) > 1 for act in group.acts):
+        return measured  # the steps of one do not tell about all
+    return measured + [_row(f"{case}.host", split.on_the_host(of_case)) for case, of_case in cases.items()]
 
 
 def _lun(stage: Stage, name: str, target: str) -> Lun:

@@ -121,7 +121,7 @@ def _steps(verb: str, luns: Sequence[Lun], began: float) -> list[dict[str, Any]]
     words = ("-o", "short-unix", "-q", "--no-hostname", f"--since=@{began:.3f}")
     said = scene.run("journalctl", *(word for unit in SERVICES[:1] for word in ("-u", unit)), *words)
     return [
-        {"at_ms": round((float(line.split(" ", 1)[0]) - began) * 1e3), "what": line.split(": ", 1)[-1]}
+        {"at_ms": round((float(line.split(" ", 1)[0]) - began) * 1e3), "what": line.split(": ", 2)[-1]}
         for line in said.splitlines()
         if line[:1].isdigit()
     ]
