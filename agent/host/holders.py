@@ -46,8 +46,11 @@ def holders(
 
 
 def _some(names: list[str]) -> list[str]:
-    rest = len(names) - MOST_NAMES
-    return names if rest <= 0 else [*names[:MOST_NAMES], f"{rest} more"]
+    """The first of them, those that are known before the others."""
+    names = sorted(names, key=lambda name: name.startswith("unknown:"))
+    first, rest = names[:MOST_NAMES], names[MOST_NAMES:]
+    known = "" if rest and not rest[0].startswith("unknown:") else "unknown: "
+    return [*first, f"{known}{len(rest)} more"] if rest else first
 
 
 def _sought(disk: dict[str, list[str] | str]) -> Sought:

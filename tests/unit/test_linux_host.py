@@ -104,8 +104,9 @@ async def test_a_dead_target_takes_few_of_the_workers(
         errors = [sight.paths[0].inquiry_error for sight in await asyncio.gather(*looks)]
     finally:
         os.kill(pool.zygote_pid, signal.SIGCONT)
-    assert errors.count("no answer within 0.5 s") == len(pool.stragglers) == linux.ASKED_AT_ONCE
-    assert errors.count("earlier INQUIRYs on this session are still unanswered") == 40 - linux.ASKED_AT_ONCE
+    asked = errors.count("no answer within 0.5 s")
+    assert linux.ASKED_AT_ONCE <= asked == len(pool.stragglers) < 2 * linux.ASKED_AT_ONCE
+    assert errors.count("earlier INQUIRYs on this session are still unanswered") == 40 - asked
 
 
 async def test_an_answer_of_another_disk_than_the_one_that_was_seen_does_not_count(stage: Stage, pool: Pool) -> None:

@@ -189,7 +189,7 @@ async def test_the_zygote_outlives_its_limits(pool: Pool) -> None:
         await pool.call("die", {}, timeout_s=SOON_S)  # now the zygote is up, and no worker is
     limits = resource.prlimit(pool.zygote_pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pool.zygote_pid, resource.RLIMIT_NOFILE, (4, limits[1]))
-    with pytest.raises(Problem, match="died|gone"):
+    with pytest.raises(Problem, match=r"died|gone"):
         await pool.call("pid", {}, timeout_s=SOON_S)
     resource.prlimit(pool.zygote_pid, resource.RLIMIT_NOFILE, limits)
     assert await pool.call("add", {"a": 1, "b": 1}, timeout_s=SOON_S) == 2
