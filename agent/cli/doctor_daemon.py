@@ -1,6 +1,5 @@
 """The doctor on cdmi-attachd itself: units, configuration, who may call, credentials, servers."""
 
-import pwd
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -78,11 +77,13 @@ def config(host: Host) -> Finding:
 
 def group(host: Host) -> Finding:
     """The group whose members may call is there, owns the socket, and has the caller in it."""
-    name = str((host.config or {}).get("socket", {}).get("group", "cdmi-attach"))
+    name, control = str((host.config or {}).get("socket", {}).get("group", "cdmi-attach")), host.path(CONTROL)
+    if host.config is None and control.exists():  # not everybody may read the configuration: the socket tells as well
+        name = str(control.stat().st_gid)
     entry = host.run(["getent", "group", name]).out.strip().split(":")
     if len(entry) < 4 or not entry[2].isdigit():
         return failure(f"there is no group {name}", "only root may call", f"groupadd --system {shlex.quote(name)}")
-    control, gid = host.path(CONTROL), int(entry[2])
+    name, gid = entry[0], int(entry[2])
     if control.exists() and control.stat().st_gid != gid:
         folder = "/etc/systemd/system/cdmi-attachd.socket.d"
         mend = (
@@ -116,20 +117,13 @@ def credentials(host: Host) -> Finding:
                 mend = f"install -m 0400 -o cdmi-attach /dev/stdin {shlex.quote(name)}"
                 return failure(f"there is no {name}", "its server refuses us", mend)
             found = path.stat()
-            if found.st_mode & 0o077 or _owner(found.st_uid) not in ("cdmi-attach", host.user):
+            if found.st_mode & 0o077 or host.owner(found.st_uid) not in ("cdmi-attach", host.user):
                 quoted = shlex.quote(name)
                 mend = f"chown cdmi-attach {quoted} && chmod 0400 {quoted}"
                 return failure(f"{name} is not the daemon's alone ({found.st_mode & 0o777:04o})", means, mend)
     except PermissionError:
         return unchecked("only root may look at the credentials")
     return ok("secrets are closed to others")
-
-
-def _owner(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _secret_files(host: Host) -> Iterator[str]:

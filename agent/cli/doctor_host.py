@@ -1,6 +1,7 @@
 """What the doctor looks at: a host as directories and commands, so that a test can put its own in their place."""
 
 import os
+import pwd
 import select
 import time
 import tomllib
@@ -93,7 +94,8 @@ class Host:
     """A host: its files below `root`, its commands by `run`, and what only the kernel or the network can tell.
 
     `dial` connects to a URL (with a file of certificates to trust, or empty) and returns what is wrong, empty when
-    nothing is. `ask` is GET on the daemon's socket; it raises `Failure`. `free` is the number of free bytes at a path.
+    nothing is. `ask` is GET on the daemon's socket; it raises `Failure`. `free` is the number of free bytes at a path, `owner` the name
+    of a user.
     """
 
     root: Path
@@ -101,6 +103,7 @@ class Host:
     dial: Callable[[str, str], str]
     ask: Callable[[str], dict[str, Any]]
     free: Callable[[Path], int]
+    owner: Callable[[int], str]
     now_s: float
     uid: int
     user: str
@@ -114,7 +117,7 @@ class Host:
         """A file's content, None when there is none. Raises PermissionError."""
         try:
             return self.path(name).read_text(errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
             return None
 
     @cached_property
@@ -150,23 +153,18 @@ class Host:
 
 def this_host(socket: str) -> Host:
     """The host that this runs on, and the daemon at `socket`."""
-    import pwd
-
     from agent.cli import client
 
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = str(os.getuid())
     return Host(
         root=Path("/"),
         run=run_command,
         dial=dial,
         ask=lambda route: client.call(socket, "GET", route, timeout_s=client.GRACE_S),
         free=_free,
+        owner=_owner,
         now_s=time.time(),
         uid=os.geteuid(),
-        user=user,
+        user=_owner(os.getuid()),
         groups=frozenset({*os.getgroups(), os.getegid()}),
     )
 
@@ -246,3 +244,10 @@ def dial(url: str, ca_file: str) -> str:
 def _free(path: Path) -> int:
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
+
+
+def _owner(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
