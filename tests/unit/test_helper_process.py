@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pwd
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from attachers.problems import Code, Problem
 from attachers.sights import IscsiQuery, IscsiSight
 from attachers.steps import CreateRecord, Login, Scan
 
+USER = pwd.getpwuid(os.geteuid()).pw_name  # whoever runs the tests is the daemon's user
 T, P, W = "iqn.2024-01.org.example:one", "127.0.0.1:3260", "naa.6001405000000001"
 SAN = {
     "luns": [
@@ -60,7 +62,7 @@ async def systemd(tmp_path: Path) -> AsyncIterator[Systemd]:
 async def start(tmp_path: Path, systemd: Systemd, **environ: str) -> asyncio.subprocess.Process:
     (tmp_path / "san.json").write_text(json.dumps(SAN))
     command = [sys.executable, "-m", "agent.helper.main", "--simulate", str(tmp_path / "san.json")]
-    options = ["--socket", str(tmp_path / "sock"), "--user", "root"]
+    options = ["--socket", str(tmp_path / "sock"), "--user", USER]
     env = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), **environ}
     process = await asyncio.create_subprocess_exec(*command, *options, env=env)
     assert "READY=1" in await systemd.told()
@@ -110,7 +112,7 @@ async def test_a_passed_socket_is_used(tmp_path: Path, systemd: Systemd) -> None
     sock.bind(str(tmp_path / "passed"))
     sock.listen()
     code = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv[1:])"
-    command = [sys.executable, "-m", "agent.helper.main", "--simulate", str(tmp_path / "san.json"), "--user", "root"]
+    command = [sys.executable, "-m", "agent.helper.main", "--simulate", str(tmp_path / "san.json"), "--user", USER]
     env = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), "LISTEN_FDS": "1"}
     shell = f'exec "$@" 3<&{sock.fileno()}'
     process = await asyncio.create_subprocess_exec(
