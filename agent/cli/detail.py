@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-BAR, TEXT = 20, 44
+BAR, TEXT = 20, 43
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 PLAIN = {"├─ ": "|- ", "└─ ": "`- ", "│  ": "|  "}
 

@@ -94,8 +94,8 @@ class Host:
     """A host: its files below `root`, its commands by `run`, and what only the kernel or the network can tell.
 
     `dial` connects to a URL (with a file of certificates to trust, or empty) and returns what is wrong, empty when
-    nothing is. `ask` is GET on the daemon's socket; it raises `Failure`. `free` is the number of free bytes at a path, `owner` the name
-    of a user.
+    nothing is. `ask` is GET on the daemon's socket; it raises `Failure`. `free` is the number of free bytes at a path,
+    `owner` the name of a user.
     """
 
     root: Path

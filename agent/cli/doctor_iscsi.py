@@ -91,7 +91,7 @@ def initiator_file(host: Host) -> Finding:
     """Only root may change the name."""
     path = host.path(INITIATOR)
     if not path.exists():
-        return unchecked(f"there is no {INITIATOR}", NEW_NAME)
+        return unchecked(f"there is no {INITIATOR}", "")
     found = path.stat()
     if found.st_mode & 0o022 or found.st_uid != host.path("/etc").stat().st_uid:
         mode = f"mode {found.st_mode & 0o7777:04o}, user {found.st_uid}"

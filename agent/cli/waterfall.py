@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 920, 20, 900, 62, 30
 TICKS = 8
-LETTER = 6.4
-"""The width of a letter of 12 px, about."""
+LETTER, LETTERS = 7.2, 112
+"""The width of a letter of 12 px, at most about, and how many of them fit."""
 STYLE = """\
-  text { font: 12px ui-sans-serif, system-ui, sans-serif; fill: #1f2328 }
+  text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, "DejaVu Sans", sans-serif; fill: #1f2328 }
   .title { font-size: 15px; font-weight: 600 }
   .faint { fill: #656d76 }
   .paper { fill: #ffffff }
@@ -64,13 +64,14 @@ def _bars(found: "Sequence[timing.Span]", whole_ms: float) -> "Iterator[str]":
         x, end = _x(span.start_ms, whole_ms), _x(span.end_ms, whole_ms)
         y, width = TOP + row * ROW, max(end - x, 2.0)
         kind = "bad" if span.problem else "bar"
-        label = f"{span.what}  {show.duration(span.took_ms)}"
-        told = _quoted(f"{label}: {span.problem}" if span.problem else label)
+        took, what = show.duration(span.took_ms), show.cut(show.visible(span.what), LETTERS)
+        told = _quoted(f"{span.what}, {took}" + (f": {span.problem}" if span.problem else ""))
         yield f"<g><title>{told}</title>"
         yield f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="12" rx="2"/>'
-        text_x, anchor = (x, "start") if x + LETTER * len(label) < RIGHT else (RIGHT, "end")
-        short = show.cut(label, int((RIGHT - LEFT) / LETTER))
-        yield f'<text x="{text_x:.1f}" y="{y + 24}" text-anchor="{anchor}">{_quoted(short)}</text></g>'
+        room = LETTER * (len(what) + len(took) + 1)
+        text_x, anchor = (x, "start") if x + room < RIGHT else (RIGHT, "end")
+        label = f'<tspan class="faint">{took}</tspan> {_quoted(what)}'
+        yield f'<text x="{text_x:.1f}" y="{y + 24}" text-anchor="{anchor}">{label}</text></g>'
 
 
 def _x(ms: float, whole_ms: float) -> float:
