@@ -43,7 +43,10 @@ def lvm(host: Host) -> Finding:
     done = host.run(["lvmconfig", "--type", "full", "devices/use_devicesfile", "devices/global_filter"])
     if done.status != 0 and not done.out:
         return ok("LVM is not installed")
-    if re.search(r"use_devicesfile=1", done.out) and host.path("/etc/lvm/devices/system.devices").exists():
+    if (
+        re.search(r"^\s*use_devicesfile=1", done.out, re.MULTILINE)
+        and host.path("/etc/lvm/devices/system.devices").exists()
+    ):
         return ok("LVM looks at the disks of its devices file only")
     found = re.search(r"^global_filter=\s*(?:\[(.*)\]|(\".*\"))", done.out, re.MULTILINE)
     present = ((found[1] or found[2]) if found else "").strip()
