@@ -248,8 +248,8 @@ def _step(step: Step, context: Context, *, restore: Step | None = None) -> Decis
 
 
 def _was_done(step: Step, context: Context) -> bool:
-    """Whether the step was taken, and has said so: one that may have been lost is no ground for the next."""
-    return step in context.done and step not in context.unsure
+    """Whether the step was taken, and has said so: one that failed or may be lost is no ground for the next."""
+    return step in context.done and step not in context.unsure and step not in context.failed
 
 
 def _free_wwid(plan: Plan, doomed: list[ScsiPath], context: Context) -> str | None:

@@ -133,6 +133,13 @@ class SimulatedHost:
         """The process above died: what it had under way goes on, but nobody shows it as busy any more."""
         self._hidden = set(self._running)
 
+    def kill_hanging(self) -> None:
+        """Somebody ends what would never have come to an end."""
+        for one in [one for one in self._running if one.at == float("inf")]:
+            self._running.remove(one)
+            self._hidden.discard(one)
+        self.touch()
+
     def reboot(self) -> None:
         """Lose what lives in the kernel and in /run, keep iscsid's records; the boot id is a new one."""
         self._running.clear()

@@ -68,6 +68,18 @@ MUTANTS = (
         "        if False:",
     ),
     Mutant(
+        "a failed flush taken for one that was done",
+        "attachers/iscsi.py",
+        "    return step in context.done and step not in context.unsure and step not in context.failed",
+        "    return step in context.done",
+    ),
+    Mutant(
+        "a commit that can be cut off",
+        "agent/engine/ledger.py",
+        "        return await asyncio.shield(task)",
+        "        return await task",
+    ),
+    Mutant(
         "link not put back",
         "agent/engine/converge.py",
         "    if step is None:\n        return",

@@ -191,13 +191,13 @@ async def test_a_crash_at_every_point(fast_disk: Path, scene: Scene, follow_up: 
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:
-    await crash_everywhere(fast_disk, scene, follow_up, dies="helper", stride=2)
+    await crash_everywhere(fast_disk, scene, follow_up, dies="helper", stride=3)
 
 
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 @pytest.mark.parametrize("scene", [one_lun, two_luns_of_one_target, a_domain], ids=lambda scene: scene.__name__)
 async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:
-    await crash_everywhere(fast_disk, scene, follow_up, dies="both", stride=2, reboot=True)
+    await crash_everywhere(fast_disk, scene, follow_up, dies="both", stride=3, reboot=True)
 
 
 @pytest.mark.parametrize("dies", ["both", "daemon", "helper"])

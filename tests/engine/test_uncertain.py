@@ -29,6 +29,20 @@ async def test_a_disk_is_not_removed_before_its_flush_is_known_to_be_done(world:
         assert [type(step) for step in steps.taken][:5] == [Unpublish, Flush, Flush, Flush, RemoveDevice]
 
 
+async def test_a_disk_whose_flush_failed_is_not_removed(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        before = world.kernel.inventory()
+        faults = Faults()
+        faults.on(Flush, Problem(Code.DIRTY, "what was written could not be written out"))
+        steps = Steps(world, faults)
+        await refused(daemon.detach("one"), Code.DIRTY)
+        assert not any(isinstance(step, RemoveDevice) for step in steps.taken)
+        assert world.kernel.inventory() == before, "the link is back"
+        await daemon.detach("one")
+
+
 async def test_a_removal_that_the_helper_missed_is_asked_for_again(world: World) -> None:
     source = world.add_object()
     async with running(world) as daemon:

@@ -1,0 +1,227 @@
+"""The decisions of the iSCSI attacher as tables: what is seen, what was tried, and the one next thing."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from attachers import iscsi, scsi
+from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Ready, Wait, may_free
+from attachers.problems import Code, Problem
+from attachers.sights import IscsiSight, Record, ScsiPath, Session
+from attachers.steps import (
+    DEVICES,
+    CreateRecord,
+    DeleteRecord,
+    Flush,
+    Login,
+    Logout,
+    Publish,
+    RemoveDevice,
+    Scan,
+    Step,
+    Unpublish,
+)
+
+TARGET, PORTAL, OTHER = "iqn.2026-01.org.example:t", "10.0.0.1:3260", "10.0.0.2:3260"
+RIGHT, WRONG = "naa.60014050000000000000000000000001", "naa.60014050000000000000000000000002"
+EUI = "eui.0123456789abcdef"
+HCTL = "3:0:0:1"
+PLAN = iscsi.Plan(TARGET, (PORTAL,), 1, RIGHT, 1 << 20)
+UNNAMED = replace(PLAN, wwid=None)
+TWO = replace(PLAN, portals=(PORTAL, OTHER))
+RECORD = Record(TARGET, PORTAL, ours=True)
+EMPTY = Session(1, 3, TARGET, PORTAL, "LOGGED_IN", ours=True)
+SESSION = replace(EMPTY, devices=(HCTL,))
+PATH = ScsiPath(HCTL, PORTAL, "/dev/sda", "running", 1 << 20, False, RIGHT, frozenset({RIGHT}), ours=True)
+MADE = IscsiSight((RECORD,), (SESSION,), (PATH,))
+LINKED = replace(MADE, link=f"{DEVICES}/{RIGHT}", device_link="/dev/sda")
+
+CREATE, LOGIN, SCAN = CreateRecord(TARGET, PORTAL), Login(TARGET, PORTAL), Scan(HCTL, TARGET, PORTAL)
+PUBLISH, UNPUBLISH = Publish("vm", HCTL, RIGHT, False, ""), Unpublish("vm", RIGHT)
+FLUSH, REMOVE = Flush(HCTL, RIGHT), RemoveDevice(HCTL)
+LOGOUT, FORGET = Logout(TARGET, PORTAL), DeleteRecord(TARGET, PORTAL)
+LUN_KEY, WWID_KEY = f"lun:{TARGET}@{PORTAL}#1", f"wwid:{RIGHT}"
+SESSION_KEY, RECORD_KEY = f"session:{TARGET}@{PORTAL}", f"record:{TARGET}@{PORTAL}"
+BROKEN = Problem(Code.TARGET_REFUSED, "no")
+
+
+def seen(sight: IscsiSight = MADE, **path: Any) -> IscsiSight:
+    """The sight with its path changed."""
+    return replace(sight, paths=tuple(replace(one, **path) for one in sight.paths))
+
+
+def tried(*done: Step, failed: tuple[Step, ...] = (), unsure: tuple[Step, ...] = (), **more: Any) -> Context:
+    """A context in which these steps were taken."""
+    done = (*done, *failed, *unsure)
+    return Context("vm", done=done, failed=dict.fromkeys(failed, BROKEN), unsure=frozenset(unsure), **more)
+
+
+def others(*keys: str, **more: Any) -> Context:
+    """A context in which others need these."""
+    return tried(needed=frozenset(keys), **more)
+
+
+def short(decision: Decision) -> object:
+    """A decision as the tables have it."""
+    match decision:
+        case Act(step):
+            return step
+        case Fail(problem):
+            return problem.code
+        case Wait() | Ready() | Gone():
+            return type(decision)
+
+
+UNVERIFIED = Context("vm", allow_unverified=True)
+BORROWED = seen(sight=replace(MADE, sessions=(replace(SESSION, ours=False),)), ours=False)
+ATTACH: dict[str, tuple[iscsi.Plan, IscsiSight, Context, object]] = {
+    "nothing there": (PLAN, IscsiSight(), tried(), CREATE),
+    "something under way": (PLAN, replace(MADE, busy=("log in",)), tried(), Wait),
+    "a record": (PLAN, IscsiSight((RECORD,)), tried(CREATE), LOGIN),
+    "the login failed": (PLAN, IscsiSight((RECORD,)), tried(CREATE, failed=(LOGIN,)), Code.TARGET_REFUSED),
+    "the login failed, next portal": (TWO, IscsiSight((RECORD,)), tried(failed=(LOGIN,)), CreateRecord(TARGET, OTHER)),
+    "a session recovers": (PLAN, IscsiSight((RECORD,), (replace(EMPTY, state="FAILED"),)), tried(), Wait),
+    "a session": (PLAN, IscsiSight((RECORD,), (EMPTY,)), tried(), SCAN),
+    "a scan found nothing": (PLAN, IscsiSight((RECORD,), (EMPTY,)), tried(SCAN), Wait),
+    "a scan failed": (PLAN, IscsiSight((RECORD,), (EMPTY,)), tried(failed=(SCAN,)), Code.TARGET_REFUSED),
+    "no node yet": (PLAN, seen(node=None), tried(), Wait),
+    "no answer": (PLAN, seen(designators=frozenset()), tried(), Wait),
+    "too small yet": (PLAN, seen(size=1), tried(), Wait),
+    "the right one": (PLAN, MADE, tried(), PUBLISH),
+    "the right one, by its other name": (
+        PLAN,
+        seen(designators=frozenset({RIGHT, EUI}), sysfs_wwid=EUI),
+        tried(),
+        PUBLISH,
+    ),
+    "another one": (PLAN, seen(designators=frozenset({WRONG}), sysfs_wwid=WRONG), tried(), REMOVE),
+    "another one behind the kernel's back": (PLAN, seen(designators=frozenset({WRONG})), tried(), REMOVE),
+    "the right one, but the kernel remembers another": (PLAN, seen(sysfs_wwid=WRONG), tried(), REMOVE),
+    "another one, dropped once": (PLAN, seen(designators=frozenset({WRONG})), tried(REMOVE), Code.WRONG_DEVICE),
+    "another one, in use": (PLAN, seen(designators=frozenset({WRONG})), tried(failed=(REMOVE,)), Code.WRONG_DEVICE),
+    "another one, needed": (PLAN, seen(designators=frozenset({WRONG})), others(LUN_KEY), Code.WRONG_DEVICE),
+    "another one, borrowed": (PLAN, seen(BORROWED, designators=frozenset({WRONG})), tried(), Code.WRONG_DEVICE),
+    "read-only": (PLAN, seen(read_only=True), tried(), Code.TARGET_REFUSED),
+    "read-only, as wanted": (PLAN, seen(read_only=True), tried(read_only=True), replace(PUBLISH, read_only=True)),
+    "borrowed, to be read": (PLAN, BORROWED, tried(read_only=True), PUBLISH),
+    "published": (PLAN, LINKED, tried(), Ready),
+    "published, another owner": (PLAN, LINKED, tried(owner="a:b"), replace(PUBLISH, owner="a:b")),
+    "published, but swapped": (PLAN, seen(LINKED, designators=frozenset({WRONG})), tried(REMOVE), Code.WRONG_DEVICE),
+    "published, but silent": (PLAN, seen(LINKED, designators=frozenset()), tried(), Wait),
+    "published, the link leads elsewhere": (PLAN, replace(LINKED, device_link="/dev/sdb"), tried(), PUBLISH),
+    "publishing failed": (PLAN, MADE, tried(failed=(PUBLISH,)), Code.TARGET_REFUSED),
+    "unnamed": (UNNAMED, MADE, tried(), Code.WRONG_DEVICE),
+    "unnamed, allowed": (UNNAMED, MADE, UNVERIFIED, PUBLISH),
+    "unnamed and silent": (UNNAMED, seen(designators=frozenset()), UNVERIFIED, Code.WRONG_DEVICE),
+    "unnamed, the kernel remembers another": (UNNAMED, seen(sysfs_wwid=WRONG), UNVERIFIED, REMOVE),
+    "unnamed, handed out before": (UNNAMED, LINKED, replace(UNVERIFIED, wwid=RIGHT), Ready),
+    "unnamed, another than before": (UNNAMED, LINKED, replace(UNVERIFIED, wwid=WRONG), REMOVE),
+    "unnamed, silent since": (UNNAMED, seen(LINKED, designators=frozenset()), replace(UNVERIFIED, wwid=RIGHT), Wait),
+}
+USED = seen(holders=("qemu",))
+SILENT = seen(designators=frozenset())
+LOGGED_IN = IscsiSight((RECORD,), (EMPTY,))
+DETACH: dict[str, tuple[iscsi.Plan, IscsiSight, Context, object]] = {
+    "nothing there": (PLAN, IscsiSight(), tried(), Gone),
+    "something under way": (PLAN, replace(LINKED, busy=("flush",)), tried(), Wait),
+    "published": (PLAN, LINKED, tried(), UNPUBLISH),
+    "published, in use": (PLAN, seen(LINKED, holders=("qemu",)), tried(), UNPUBLISH),
+    "published, needed": (PLAN, LINKED, others(WWID_KEY, LUN_KEY), Unpublish("vm", None)),
+    "published, that failed": (PLAN, LINKED, tried(failed=(UNPUBLISH,)), Code.TARGET_REFUSED),
+    "in use": (PLAN, USED, tried(UNPUBLISH), Code.IN_USE),
+    "in use and silent": (PLAN, seen(USED, designators=frozenset()), tried(UNPUBLISH), Code.IN_USE),
+    "in use, borrowed": (PLAN, seen(BORROWED, holders=("mount",)), tried(UNPUBLISH), Gone),
+    "a disk": (PLAN, MADE, tried(), FLUSH),
+    "flushed": (PLAN, MADE, tried(FLUSH), REMOVE),
+    "perhaps flushed": (PLAN, MADE, tried(unsure=(FLUSH,)), FLUSH),
+    "not to be flushed": (PLAN, MADE, tried(failed=(FLUSH,)), Code.TARGET_REFUSED),
+    "another volume": (PLAN, seen(designators=frozenset({WRONG})), tried(), REMOVE),
+    "the kernel remembers another volume": (PLAN, seen(sysfs_wwid=WRONG), tried(), REMOVE),
+    "silent": (PLAN, SILENT, tried(), REMOVE),
+    "removed, not gone": (PLAN, MADE, tried(FLUSH, REMOVE), Wait),
+    "perhaps removed": (PLAN, MADE, tried(FLUSH, unsure=(REMOVE,)), REMOVE),
+    "not to be removed": (PLAN, MADE, tried(FLUSH, failed=(REMOVE,)), Code.TARGET_REFUSED),
+    "needed": (PLAN, MADE, others(WWID_KEY, LUN_KEY, SESSION_KEY, RECORD_KEY), Gone),
+    "the session is needed": (PLAN, LOGGED_IN, others(SESSION_KEY, RECORD_KEY), Gone),
+    "a session": (PLAN, LOGGED_IN, tried(), LOGOUT),
+    "a session with another's disk": (
+        PLAN,
+        IscsiSight((RECORD,), (replace(EMPTY, devices=("3:0:0:9",)),)),
+        tried(),
+        Gone,
+    ),
+    "somebody's session": (PLAN, IscsiSight((), (replace(EMPTY, ours=False),)), tried(), Gone),
+    "somebody's record": (PLAN, IscsiSight((replace(RECORD, ours=False),)), tried(), Gone),
+    "a record": (PLAN, IscsiSight((RECORD,)), tried(), FORGET),
+    "a record of which somebody's session is": (
+        PLAN,
+        IscsiSight((RECORD,), (replace(EMPTY, ours=False),)),
+        tried(),
+        Gone,
+    ),
+    "unnamed": (UNNAMED, MADE, tried(), FLUSH),
+    "unnamed, another than was handed out": (UNNAMED, MADE, tried(wwid=WRONG), REMOVE),
+}
+
+
+@pytest.mark.parametrize("case", ATTACH)
+def test_attach(case: str) -> None:
+    plan, sight, context, next_ = ATTACH[case]
+    assert short(iscsi.decide(Goal.ATTACHED, plan.as_json(), sight, context)) == next_
+
+
+@pytest.mark.parametrize("case", DETACH)
+def test_detach(case: str) -> None:
+    plan, sight, context, next_ = DETACH[case]
+    assert short(iscsi.decide(Goal.GONE, plan.as_json(), sight, context)) == next_
+
+
+@pytest.mark.parametrize(
+    ("sight", "context", "restore"),
+    [
+        (USED, tried(UNPUBLISH), PUBLISH),
+        (USED, tried(unsure=(UNPUBLISH,)), PUBLISH),
+        (USED, tried(), None),
+        (seen(USED, designators=frozenset({WRONG})), tried(UNPUBLISH), None),
+        (seen(USED, designators=frozenset()), tried(UNPUBLISH), None),
+        (MADE, tried(UNPUBLISH, failed=(FLUSH,)), PUBLISH),
+        (MADE, tried(UNPUBLISH, FLUSH, failed=(REMOVE,)), PUBLISH),
+    ],
+)
+def test_a_refused_detach_puts_the_link_back_where_it_was_taken(
+    sight: IscsiSight, context: Context, restore: Step | None
+) -> None:
+    decision = iscsi.decide(Goal.GONE, PLAN.as_json(), sight, context)
+    assert isinstance(decision, Fail) and decision.restore == restore
+
+
+@pytest.mark.parametrize(
+    ("answers", "remembered", "right", "wrong"),
+    [
+        (set(), None, False, False),
+        (set(), RIGHT, False, False),
+        (set(), WRONG, False, False),
+        ({RIGHT}, None, True, False),
+        ({RIGHT}, RIGHT, True, False),
+        ({RIGHT}, WRONG, False, True),
+        ({RIGHT, EUI}, EUI, True, False),
+        ({RIGHT, EUI}, WRONG, False, True),
+        ({WRONG}, None, False, True),
+        ({WRONG}, RIGHT, False, True),
+        ({WRONG}, WRONG, False, True),
+        ({WRONG, EUI}, EUI, False, True),
+    ],
+)
+def test_right_and_wrong(answers: set[str], remembered: str | None, right: bool, wrong: bool) -> None:
+    path = replace(PATH, designators=frozenset(answers), sysfs_wwid=remembered)
+    assert (scsi.is_right(path, RIGHT), scsi.is_wrong(path, RIGHT)) == (right, wrong)
+
+
+@pytest.mark.parametrize("mine", [True, False])
+@pytest.mark.parametrize("created", [True, False])
+@pytest.mark.parametrize("needed", [True, False])
+def test_only_what_is_mine_and_made_and_needed_by_nobody_is_freed(mine: bool, created: bool, needed: bool) -> None:
+    sets = [frozenset({"it", "x"} if there else {"x"}) for there in (mine, created)]
+    freed = may_free(sets[0], sets[1], frozenset({"x", "it"} if needed else {"x"}))
+    assert freed == (frozenset({"it"}) if mine and created and not needed else frozenset())
