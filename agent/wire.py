@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from agent import strictjson
 from agent.values import bad, build, decode, object_of, same_names, to_json
 from attachers.problems import Code, Problem
 from attachers.sights import QUERIES, SIGHTS, Query, Sight
@@ -84,23 +85,11 @@ async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any] | None:
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object in a frame. Raises `Problem` (`bad-request`): twice the same name and NaN are refused as well."""
+    """The JSON object in a frame. Raises `Problem` (`bad-request`)."""
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise Problem(Code.BAD_REQUEST, f"not a JSON message: {ascii(str(error))[:200]}") from None
-    return object_of(value, "message")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name is given twice")
-    return members
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON number")
+        return strictjson.loads(body)
+    except ValueError as error:
+        raise Problem(Code.BAD_REQUEST, f"not a JSON message: {ascii(str(error))[1:-1][:200]}") from None
 
 
 def _tagged(value: object, kinds: tuple[type, ...], path: str) -> Any:

@@ -4,8 +4,9 @@ import difflib
 import json
 import math
 from collections.abc import Collection, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
+from agent import strictjson
 from attachers import checks
 from attachers.problems import Code, Problem
 
@@ -14,67 +15,17 @@ MAX_DEPTH = 16
 
 def load_object(body: bytes) -> dict[str, Any]:
     """The JSON object of a request's body. Raises `Problem` (`bad-request`): no JSON, a name twice, NaN, too deep."""
+    hint = "send one JSON object, as GET /v1/openapi.json describes it"
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError:
-        raise _bad("the body is nested too deeply") from None
+        return strictjson.loads(body, depth=MAX_DEPTH)
     except ValueError as error:
-        raise _bad(f"the body is not JSON: {_reason(error)}") from None
-    if not isinstance(value, dict):
-        raise _bad(f"the body is {kind(value)}, not a JSON object")
-    if _depth(value) > MAX_DEPTH:
-        raise _bad("the body is nested too deeply")
-    return value
-
-
-def _bad(detail: str) -> Problem:
-    return Problem(Code.BAD_REQUEST, detail, hint="send one JSON object, as GET /v1/openapi.json describes it")
+        raise Problem(Code.BAD_REQUEST, f"the body is not JSON: {_reason(error)}", hint=hint) from None
 
 
 def _reason(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
-    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else ascii(str(error))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in values:
-            raise _bad(f"the name {ascii(key)[:120]} comes twice in one object")
-        values[key] = value
-    return values
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise _bad(f"{text} is not a JSON value")
-
-
-def _depth(value: object) -> int:
-    deepest, todo = 0, [(value, 1)]
-    while todo:
-        item, depth = todo.pop()
-        deepest = max(deepest, depth)
-        inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-        todo.extend((child, depth + 1) for child in inner)
-    return deepest
-
-
-def kind(value: object) -> str:
-    """What a JSON value is, in words."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 class Fields:
@@ -164,7 +115,9 @@ class Fields:
         return self._values[key]
 
     def _wrong(self, key: str, value: object, wanted: str) -> Problem:
-        return Problem(Code.INVALID_REQUEST, f"{self.path(key)}: {kind(value)} is not {wanted}", hint=f"give {wanted}")
+        return Problem(
+            Code.INVALID_REQUEST, f"{self.path(key)}: {strictjson.kind(value)} is not {wanted}", hint=f"give {wanted}"
+        )
 
 
 def number(text: str, *, field: str, high: float) -> float:

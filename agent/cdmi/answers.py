@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agent.cdmi import strictjson
+from agent import strictjson
 from agent.cdmi.server import Server
 from agent.cdmi.text import redacted, shown
 from attachers.problems import Code, Problem

@@ -11,8 +11,8 @@ from agent.cdmi import networks
 from agent.cdmi.choose import choose
 from agent.cdmi.exports import read_exports
 from agent.cdmi.server import Server
-from agent.cdmi.strictjson import loads
 from agent.model import Resolved, SeenExport
+from agent.strictjson import loads
 from attachers import iscsi
 from attachers.problems import Code, Problem
 
