@@ -42,14 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         guest.push(packages.FOLDER, "/opt/os-brick")
         stage = Stage(guest).set()
         _tell("the scene is set")
-        measured = [entry for group in options.only or GROUPS for entry in _measure(stage, GROUPS[group], options.runs)]
+        measured: list[rows.Row] = []
+        for group in options.only or GROUPS:
+            measured += _measure(stage, GROUPS[group], options.runs)
+            rows.save(measured)
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     finally:
         if not options.keep:
             fleet.down(cache, NAME)
-    rows.save(measured)
     print(rows.table(measured))
     return 0
 

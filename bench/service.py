@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 READY_S = 60.0
+IDLE_CPU_S = 0.02
 SIZE = 1 << 20
 CONFIG = """\
 [socket]
@@ -66,6 +67,14 @@ class House:
         end(self.daemon)
         self.daemon, took_ms = self._start()
         return took_ms
+
+    def rest(self) -> float:
+        """Wait until the daemon has nothing more to do. Returns the processor time that it had used by then, in s."""
+        used, before = cpu_s(self.daemon.pid), -1.0
+        while used - before > IDLE_CPU_S:
+            time.sleep(0.5)
+            used, before = cpu_s(self.daemon.pid), used
+        return used
 
     def make_luns(self, names: Iterable[str]) -> dict[str, str]:
         """Make LUN containers on the server; their sources."""
@@ -121,6 +130,12 @@ def resident_mb(pid: int) -> float:
     """Resident memory of a process in MiB."""
     words = Path(f"/proc/{pid}/statm").read_text().split()
     return int(words[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far (proc(5), fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class _Connection(http.client.HTTPConnection):

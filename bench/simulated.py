@@ -71,6 +71,7 @@ def measure(house: House, sources: dict[str, str], count: int, runs: int) -> lis
     """All figures at one number of attachments; the one that is put again and again is beside them."""
     starts = max(runs // 20, 3)
     measured = starting(house, count, starts)
+    measured.append(rows.row(f"start.cpu.{count}", "s", ours=house.rest(), runs=1))
     measured += resident(house, count)
     measured += requests(f"api.list.{{}}.{count}", runs, lambda: call(house.socket, "GET", "/v1/attachments"))
     measured += command(house, count, starts)
@@ -120,7 +121,6 @@ def starting(house: House, count: int, runs: int) -> list[rows.Row]:
 
 def resident(house: House, count: int) -> list[rows.Row]:
     """Idle resident memory of the daemon and of the helper, in MiB."""
-    time.sleep(2.0)  # until the daemon has looked at everything that it adopted
     found = {"daemon": resident_mb(house.daemon.pid), "helper": resident_mb(house.helper.pid)}
     return [rows.row(f"rss.{which}.{count}", "MiB", ours=size, runs=1) for which, size in found.items()]
 

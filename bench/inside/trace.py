@@ -14,9 +14,12 @@ SLICE = Path("/sys/fs/cgroup/system.slice")
 
 
 def set_up() -> None:
-    """Make the instance, with a buffer that a run does not fill."""
+    """Make the instance, with a buffer that a run does not fill, and its events ready; it records only when told."""
     INSTANCE.mkdir(exist_ok=True)
+    (INSTANCE / "tracing_on").write_text("0")
     (INSTANCE / "buffer_size_kb").write_text("2048")
+    for event in EVENTS:
+        (INSTANCE / "events/sched" / event / "enable").write_text("1")
 
 
 def threads_below(pid: int) -> set[int]:
@@ -39,11 +42,11 @@ def traced(family: set[int]) -> Iterator[list[str]]:
     """Yield a list that holds, after the block, what these threads and all that come from them executed."""
     executed: list[str] = []
     (INSTANCE / "trace").write_text("")
-    _switch("1")
+    (INSTANCE / "tracing_on").write_text("1")
     try:
         yield executed
     finally:
-        _switch("0")
+        (INSTANCE / "tracing_on").write_text("0")
     family = set(family)
     for line in (INSTANCE / "trace").read_text().splitlines():
         if fork := FORK.search(line):
@@ -51,8 +54,3 @@ def traced(family: set[int]) -> Iterator[list[str]]:
                 family.add(int(fork[2]))
         elif (found := EXEC.search(line)) and int(found[2]) in family:
             executed.append(found[1].rpartition("/")[2])
-
-
-def _switch(state: str) -> None:
-    for event in EVENTS:
-        (INSTANCE / "events/sched" / event / "enable").write_text(state)
