@@ -11,6 +11,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from agent.listening import credentials
 from attachers.problems import Code, Problem
 
 SO_PEERGROUPS = 0x3B
@@ -39,7 +40,7 @@ PeerOf = Callable[[web.Request], Peer | None]
 
 def peer_of_socket(sock: _Socket) -> Peer:
     """The peer of an accepted Unix socket (socket(7), SO_PEERCRED and SO_PEERGROUPS)."""
-    pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")))
+    pid, uid, gid = credentials(sock)
     return Peer(pid, uid, gid, _groups(sock))
 
 

@@ -1,9 +1,7 @@
 """Listen: on the socket that systemd opened for us, or on a path of our own."""
 
-import errno
 import inspect
 import os
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,52 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from agent.api.door import Limits, Site
+from agent.listening import activated, listen
 
-FIRST_FD = 3
 KEEPALIVE_S = 15.0
 SHUTDOWN_S = 2.0
 """What is asked of the engine goes on without its caller, so nobody has to be waited for."""
-
-
-def activated(name: str, environ: Mapping[str, str]) -> socket.socket | None:
-    """The listening socket that systemd passed under this name (sd_listen_fds(3)), None when there is none."""
-    if environ.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    names = environ.get("LISTEN_FDNAMES", "").split(":")
-    for index in range(int(environ.get("LISTEN_FDS", "0"))):
-        if index < len(names) and names[index] == name:
-            os.set_inheritable(FIRST_FD + index, False)
-            return socket.socket(fileno=FIRST_FD + index)
-    return None
-
-
-def listen(path: Path, *, group_gid: int | None) -> socket.socket:
-    """A new socket at this path, 0660 from its first moment. Raises `OSError` when somebody listens there."""
-    _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o117)
-    try:
-        sock.bind(str(path))
-    except OSError:
-        sock.close()
-        raise
-    finally:
-        os.umask(before)
-    if group_gid is not None:
-        os.chown(path, -1, group_gid)
-    return sock
-
-
-def _remove_stale(path: Path) -> None:
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-        else:
-            raise OSError(errno.EADDRINUSE, "another daemon listens here", str(path))
 
 
 async def serve(
@@ -73,7 +30,7 @@ async def serve(
     """
     sock = activated("api", environ)
     if sock is None:
-        sock = listen(path, group_gid=group_gid)
+        sock = listen(path, mode=0o660, gid=group_gid)
         app.on_cleanup.append(_unlink(path))
     sock.setblocking(False)
     # Without auto_decompress: 60 KiB would become 60 MiB, on the event loop, before anybody could refuse them.

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -10,13 +11,13 @@ from pathlib import Path
 
 from agent import notify
 from agent.helper.children import wait_for_children
-from agent.helper.listen import listening, uid_of
 from agent.helper.server import HelperServer
 from agent.host.created import open_created
 from agent.host.guarded import GuardedHost
 from agent.host.linux import FUNCTIONS, LinuxHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_san import San
+from agent.listening import activated, listen, uid_of
 from agent.log import setup_logging
 from agent.store import MEMORY
 from agent.workers.pool import Pool
@@ -71,7 +72,7 @@ async def _run(options: argparse.Namespace, pool: Pool | None) -> None:
         await host.recover()
         uid = uid_of(options.user)
         server = HelperServer(host, uids=frozenset({0} if uid is None else {0, uid}))
-        await server.start(listening(options.socket, uid=uid))
+        await server.start(activated("helper", os.environ) or listen(options.socket, mode=0o600, uid=uid))
         if pool is not None:
             pool.watch(lambda: _lost(stopped))
         notify.notify("READY=1", f"STATUS={len(host.created)} things made here")

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from agent import wire
-from agent.helper.listen import peer_of
 from agent.helper.verbs import Asked, answer, asked
+from agent.listening import credentials
 from attachers.base import Host
 from attachers.problems import Code, Problem
 
@@ -61,7 +61,7 @@ class HelperServer:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pid, uid = peer_of(writer)
+        pid, uid, _ = credentials(writer.get_extra_info("socket"))
         if uid not in self._uids:
             log.warning("refused process %d of user %d", pid, uid)
             await _send(writer, _refusal(None, Problem(Code.FORBIDDEN, "this socket is for cdmi-attachd only")))

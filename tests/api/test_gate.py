@@ -117,7 +117,7 @@ async def test_the_socket_is_closed_to_others_from_its_first_moment(tmp_path: Pa
     path = tmp_path / "control.sock"
     runner = await serve(create_app(FakeEngine(), group_gid=None), path, group_gid=os.getgid(), environ={})
     assert path.stat().st_mode & 0o777 == 0o660
-    with pytest.raises(OSError, match="another daemon listens here"):
+    with pytest.raises(OSError, match="another process listens here"):
         await serve(create_app(FakeEngine(), group_gid=None), path, group_gid=None, environ={})
     await runner.cleanup()
     assert not path.exists()

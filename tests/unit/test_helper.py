@@ -11,11 +11,11 @@ import pytest
 
 from agent import wire
 from agent.helper.children import wait_for_children
-from agent.helper.listen import listening, uid_of
 from agent.helper.server import MOST_REQUESTS, HelperServer
 from agent.host.remote import RemoteHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_faults import Faults, Moment
+from agent.listening import listen, uid_of
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight, IscsiQuery, Query
@@ -36,7 +36,7 @@ class Helper:
 
     async def start(self, *, uids: frozenset[int] = frozenset({os.getuid()})) -> None:
         self.server = HelperServer(self.raw, uids=uids)
-        await self.server.start(listening(self.path, uid=None, environ={}))
+        await self.server.start(listen(self.path, mode=0o600, uid=None))
 
     async def stop(self, *, limit_s: float = 0.1) -> None:
         if self.server:
@@ -276,11 +276,11 @@ async def test_stopping_waits_for_what_is_under_way(helper: Helper, host: Remote
 
 
 async def test_two_helpers_cannot_share_a_path(helper: Helper, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="another helper"):
-        listening(helper.path, uid=None, environ={})
+    with pytest.raises(OSError, match="another process"):
+        listen(helper.path, mode=0o600, uid=None)
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "stale"))
-    sock = listening(tmp_path / "stale", uid=None, environ={})
+    sock = listen(tmp_path / "stale", mode=0o600, uid=None)
     assert os.stat(tmp_path / "stale").st_mode & 0o777 == 0o600  # noqa: PTH116
     sock.close()
 

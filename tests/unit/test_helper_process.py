@@ -113,7 +113,7 @@ async def test_a_passed_socket_is_used(tmp_path: Path, systemd: Systemd) -> None
     sock.listen()
     code = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv[1:])"
     command = [sys.executable, "-m", "agent.helper.main", "--simulate", str(tmp_path / "san.json"), "--user", USER]
-    env = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), "LISTEN_FDS": "1"}
+    env = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "helper"}
     shell = f'exec "$@" 3<&{sock.fileno()}'
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", shell, "bash", sys.executable, "-c", code, *command, env=env, pass_fds=[sock.fileno()]
