@@ -1,10 +1,11 @@
 """What goes wrong between two requests, or between two looks: the first of them is not the last word."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,7 +13,7 @@ from agent.engine.engine import FAILED_KEPT
 from agent.engine.ledger import MIGRATIONS, Grant, Ledger, Row
 from agent.host.simulated_faults import Faults, Hang, Moment
 from agent.model import Access, DomainRequest, Outcome, Phase, Request
-from agent.store import open_store
+from agent.store import Store, open_store
 from attachers.base import Goal
 from attachers.problems import Code, Problem
 from attachers.sights import Query
@@ -28,6 +29,7 @@ from tests.engine.faults import Gate, Steps
 from tests.engine.test_attachments import phase, refused
 from tests.engine.world import INITIATOR, PORTAL, Crash, Processes, Trip, World, running, wwid_of
 
+T = TypeVar("T")
 DOMAIN = DomainRequest("one-42", "sda")
 
 
@@ -272,31 +274,50 @@ async def test_failed_attachments_do_not_pile_up_in_memory(world: World) -> None
         assert len(daemon.desk.steps) == FAILED_KEPT - 1
 
 
+class HeldStore(Store):
+    """A ledger whose next transaction is held on its thread, as by a slow disk, once `hold` is set."""
+
+    def __init__(self, store: Store) -> None:
+        self._inner = store
+        self.hold, self.reached, self.free = False, asyncio.Event(), threading.Event()
+
+    async def run(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+
+        def held() -> T:
+            if self.hold:
+                loop.call_soon_threadsafe(self.reached.set)
+                self.free.wait()
+            return self._inner.run_now(fn)
+
+        return await loop.run_in_executor(None, held)
+
+
 @pytest.mark.parametrize("change", ["add", "change", "forget", "forget_grant"])
 async def test_a_commit_is_not_cut_off_by_a_cancellation(tmp_path: Path, change: str) -> None:
-    store = open_store(tmp_path / "ledger.sqlite", MIGRATIONS)
+    inner = open_store(tmp_path / "ledger.sqlite", MIGRATIONS, inline=True)
+    store = HeldStore(inner)
     ledger, grant = Ledger(store), Grant("https://server/cdmi/1", "key", INITIATOR)
     await ledger.add(Row("one", Request("one", "cdmi://server/1"), 0))
     await ledger.change("one", grant=grant)
-    free = threading.Event()
-    blocked = asyncio.create_task(store.run(lambda _: free.wait()))
-    work: Callable[[], Coroutine[Any, Any, object]] = {
+    work: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "add": lambda: ledger.add(Row("two", Request("two", "cdmi://server/2"), 0)),
         "change": lambda: ledger.change("one", grant=Grant("https://server/cdmi/2", "key", INITIATOR), goal=Goal.GONE),
         "forget": lambda: ledger.forget("one"),
         "forget_grant": lambda: ledger.forget_grant(grant),
-    }[change]
-    task: asyncio.Future[object] = asyncio.ensure_future(work())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    }
+    store.hold = True
+    task = asyncio.create_task(work[change]())
+    await store.reached.wait()
     task.cancel()
     await asyncio.sleep(0)
-    free.set()
-    await asyncio.gather(task, blocked, return_exceptions=True)
+    store.free.set()
+    await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
     rows, grants = dict(ledger.rows), set(ledger.grants)
+    store.hold = False
     await ledger.load()
-    store.close()
+    inner.close()
     assert (rows, grants) == (ledger.rows, ledger.grants)
 
 
