@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,16 +44,20 @@ async def seen(daemon: Processes, name: str, kind: str, **told: str) -> None:
 # The permission on the server.
 
 
-async def test_two_readers_that_leave_at_once_leave_no_permission(world: World) -> None:
+async def test_two_readers_that_a_crash_left_on_their_way_out_leave_no_permission(world: World) -> None:
     source = world.add_object()
     async with running(world) as daemon:
+        row = daemon.ledger.rows.get((await daemon.attach("r1", source, access=Access.RO))["name"])
+        await daemon.detach("r1")
+        assert row
+        gone = replace(row, goal=Goal.GONE, phase=Phase.DETACHING, released=True, device=None, handed_out=False)
         for name in ("r1", "r2"):
-            await daemon.attach(name, source, access=Access.RO)
-        world.cdmi.down = Problem(Code.CDMI_UNREACHABLE, "the server is away")
-        for name in ("r1", "r2"):
-            await asyncio.gather(daemon.detach(name), return_exceptions=True)
-        world.cdmi.down = None
-        await asyncio.gather(daemon.detach("r1"), daemon.detach("r2"))
+            await daemon.ledger.add(replace(gone, name=name))
+        await daemon.ledger.change("r1", grant=Grant(row.uri, row.key, INITIATOR))
+        world.change(permissions=[INITIATOR])
+    async with running(world) as daemon:
+        await daemon.engine.settled()
+        assert not daemon.ledger.rows
         assert world.object().permissions == [] and not daemon.ledger.grants
 
 

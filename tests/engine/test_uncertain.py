@@ -9,7 +9,7 @@ from agent.model import DomainRequest
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainQuery, Query
-from attachers.steps import STEPS, CreateRecord, Flush, GiveDisk, Login, RemoveDevice, Step, TakeDisk, Unpublish
+from attachers.steps import STEPS, CreateRecord, Flush, GiveDisk, RemoveDevice, Scan, Step, TakeDisk, Unpublish
 from tests.engine.faults import Steps, away
 from tests.engine.test_attachments import refused
 from tests.engine.world import World, running
@@ -127,7 +127,7 @@ async def test_a_session_that_comes_and_goes_does_not_hold_a_request_beyond_its_
     async def flap(moment: Moment, what: Step | Query) -> None:
         if moment is Moment.AFTER and isinstance(what, STEPS):
             world.clock.advance(1)
-            if isinstance(what, Login):
+            if isinstance(what, Scan):
                 for session in list(world.kernel.kernel.sessions):
                     del world.kernel.kernel.sessions[session]
             if world.clock.now() > began + 300:
