@@ -136,6 +136,14 @@ class Engine(Protocol):
         """Make it gone; an unknown name is success."""
         ...
 
+    async def give(self, name: str, wanted: DomainRequest) -> dict[str, Any]:
+        """Hand an attachment's disk to a running domain, unless it has it. Returns the view."""
+        ...
+
+    async def take(self, name: str, domain: str) -> None:
+        """Take an attachment's disk from a domain; that it has none is success."""
+        ...
+
     def view(self, name: str) -> dict[str, Any]:
         """One attachment. Raises `Problem` not-found."""
         ...

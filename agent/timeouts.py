@@ -34,6 +34,7 @@ LONG_STEPS_S: dict[type[Step], float] = {
 }
 DETACH_S = 90.0
 UNDO_S = 60.0
+HAND_OVER_S = 60.0
 RECOVER_S = 60.0
 SETTLE_S = 5.0  # how long a caller is kept after its deadline, while a failed attach is undone
 TICK_S = 1.0  # the safety net below all events

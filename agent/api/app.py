@@ -98,6 +98,8 @@ class Handlers:
             Op.DETACH: self.detach,
             Op.RESOLVE: self.resolve,
             Op.HOST: self.host,
+            Op.DOMAIN_ATTACH: self.give,
+            Op.DOMAIN_DETACH: self.take,
             Op.EVENTS: self.events,
             Op.ATTACHMENT_EVENTS: self.events,
             Op.METRICS: self.metrics,
@@ -132,6 +134,19 @@ class Handlers:
         if parse.force(request.query):
             raise parse.not_yet("force=1", "detach without force; the answer names who holds the device")
         await self._engine.detach(name, force=False)
+        return web.Response(status=204)
+
+    async def give(self, request: web.Request) -> web.Response:
+        """PUT of a domain: the disk becomes its."""
+        parse.known_query(request.query)
+        wanted = parse.domain_body(request.match_info["domain"], await _body(request))
+        return web.json_response(await self._engine.give(checks.name(request.match_info["name"]), wanted))
+
+    async def take(self, request: web.Request) -> web.Response:
+        """DELETE of a domain: the disk is its no more."""
+        parse.known_query(request.query)
+        name, domain = checks.name(request.match_info["name"]), checks.domain(request.match_info["domain"])
+        await self._engine.take(name, domain)
         return web.Response(status=204)
 
     async def resolve(self, request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from attachers.problems import STATUS
 VERSION = "1.0.0"
 """Of the contract, not of the program."""
 
-BODIES = {Op.ATTACH: "AttachRequest", Op.RESOLVE: "ResolveRequest"}
+BODIES = {Op.ATTACH: "AttachRequest", Op.RESOLVE: "ResolveRequest", Op.DOMAIN_ATTACH: "DomainBody"}
 
 ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.LIST: {200: ("all attachments, by name", "Attachments")},
@@ -22,6 +22,8 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     },
     Op.VIEW: {200: ("the attachment", "Attachment")},
     Op.DETACH: {204: ("it is gone, or never was", None)},
+    Op.DOMAIN_ATTACH: {200: ("the domain has the disk", "Attachment")},
+    Op.DOMAIN_DETACH: {204: ("the domain has it no more, or never had it", None)},
     Op.RESOLVE: {200: ("what it is", "Resolved")},
     Op.HOST: {200: ("this host", "Host")},
     Op.EVENTS: {200: ("events, one JSON object a line (application/x-ndjson)", None)},

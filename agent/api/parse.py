@@ -71,6 +71,22 @@ def domain_request(fields: Fields | None) -> DomainRequest | None:
     return request
 
 
+def domain_body(domain: str, body: dict[str, Any]) -> DomainRequest:
+    """The body of PUT .../domains/{domain}: {"target", "bus"}; `persistent` and `serial` come with a later version."""
+    fields = Fields(body)
+    request = DomainRequest(
+        name=checks.domain(domain),
+        target=checks.disk_target(fields.text("target"), field="target"),
+        bus=fields.choice("bus", BUSES, "scsi"),
+    )
+    if fields.flag("persistent", default=False):
+        raise not_yet("persistent", "leave it out: the disk is given to the running domain")
+    if "serial" in body:
+        raise not_yet("serial", "leave it out")
+    fields.finish()
+    return request
+
+
 def _refuse_later_features(request: Request) -> None:
     later = {
         "present=file": (request.present is Present.FILE, "ask for block"),

@@ -85,7 +85,7 @@ ROUTES = (
 NOW = frozenset(
     {
         *(Op.LIST, Op.ATTACH, Op.VIEW, Op.DETACH, Op.RESOLVE, Op.HOST, Op.HEALTH, Op.OPENAPI),
-        *(Op.EVENTS, Op.ATTACHMENT_EVENTS, Op.METRICS),
+        *(Op.DOMAIN_ATTACH, Op.DOMAIN_DETACH, Op.EVENTS, Op.ATTACHMENT_EVENTS, Op.METRICS),
     },
 )
 """The operations that this version has; all others answer 501."""

@@ -56,6 +56,17 @@ DOMAIN_REQUEST = _object(
     closed=True,
 )
 
+DOMAIN_BODY = _object(
+    {
+        "target": _text(pattern=f"^(?:{DISK_TARGET.pattern})$"),
+        "bus": _text(enum=list(parse.BUSES), default="scsi"),
+        "persistent": FLAG | {"default": False, "description": "not in this version"},
+        "serial": _text(description="not in this version"),
+    },
+    required=("target",),
+    closed=True,
+)
+
 ATTACH_REQUEST = _object(
     {
         "source": SOURCE,
@@ -188,6 +199,7 @@ HOST = _object(
 SCHEMAS: dict[str, Schema] = {
     "AttachRequest": ATTACH_REQUEST,
     "DomainRequest": DOMAIN_REQUEST,
+    "DomainBody": DOMAIN_BODY,
     "ResolveRequest": RESOLVE_REQUEST,
     "Attachment": ATTACHMENT,
     "Attachments": _object({"attachments": _list(_ref("Attachment"))}, required=("attachments",)),

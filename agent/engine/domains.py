@@ -30,7 +30,9 @@ async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: f
             raise _taken(wanted, disk)
         if not sight.active:
             raise _not_running(wanted, sight)
-        await desk.ledger.change(name, in_domain=True)  # the intent, before the act; it goes with the attachment
+        given = desk.ledger.rows[name].domains
+        if wanted not in given:  # the intent, before the act
+            await desk.ledger.change(name, domains=(*given, wanted))
         await _act(desk, name, step)
         return False
 
@@ -38,7 +40,10 @@ async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: f
 
 
 async def take_back(desk: Desk, name: str, given: DomainRequest, *, deadline: float) -> None:
-    """Take the disk from the domain, if it still has it. Raises `Problem`."""
+    """Take the disk from the domain, if it still has it. Raises `Problem`.
+
+    The row keeps the domain until the attachment is gone, so that a disk that comes late is found and taken as well.
+    """
     step = TakeDisk(name, given.name, given.target)
 
     async def take() -> bool:
@@ -52,6 +57,13 @@ async def take_back(desk: Desk, name: str, given: DomainRequest, *, deadline: fl
         return False
 
     await _until(desk, take, step, deadline=deadline)
+
+
+async def give_up(desk: Desk, name: str, given: DomainRequest, *, deadline: float) -> None:
+    """Take the disk from the domain and forget that it ever had it; the attachment stays. Raises `Problem`."""
+    await take_back(desk, name, given, deadline=deadline)
+    left = tuple(one for one in desk.ledger.rows[name].domains if one != given)
+    await desk.ledger.change(name, domains=left)
 
 
 async def _until(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,12 +10,13 @@ from agent import timeouts
 from agent.cdmi.choose import choose
 from agent.engine import flows
 from agent.engine.desk import Desk, refuse_stale
+from agent.engine.domains import give_up, hand_over
 from agent.engine.ledger import Row
 from agent.engine.view import explanation_of, view_of
 from agent.events import Events
 from agent.log import bound
 from agent.messages import Message, fields
-from agent.model import Outcome, Phase, Request
+from agent.model import DomainRequest, Outcome, Phase, Request
 from attachers.base import Goal
 from attachers.problems import Code, Problem
 
@@ -102,6 +103,30 @@ class Engine:
         else:  # whatever it was that failed before
             self._forget(name)
 
+    async def give(self, name: str, wanted: DomainRequest) -> dict[str, Any]:
+        """See `agent.model.Engine`."""
+
+        async def give(deadline: float) -> None:
+            try:
+                await hand_over(self._desk, name, wanted, deadline=deadline)
+            except Problem:
+                if wanted in self._desk.ledger.rows[name].domains:
+                    await give_up(self._desk, name, wanted, deadline=deadline)
+                raise
+
+        await self._after_hand_out(name, give)
+        return self.view(name)
+
+    async def take(self, name: str, domain: str) -> None:
+        """See `agent.model.Engine`."""
+
+        async def take(deadline: float) -> None:
+            for given in [d for d in self._desk.ledger.rows[name].domains if d.name == domain]:
+                await give_up(self._desk, name, given, deadline=deadline)
+
+        if name in self._desk.ledger.rows:
+            await self._after_hand_out(name, take)
+
     def view(self, name: str) -> dict[str, Any]:
         """See `agent.model.Engine`."""
         row = self._desk.ledger.rows.get(name) or self._failed.get(name)
@@ -185,6 +210,26 @@ class Engine:
             task = self._spawn(row.name, self._bring_up(row.name, request.timeout_s))
         return task
 
+    async def _after_hand_out(self, name: str, work: Callable[[float], Coroutine[Any, Any, None]]) -> None:
+        """Work on an attachment that was handed out, as its next task. Raises `Problem`."""
+
+        async def run() -> None:
+            if earlier is not None:
+                await asyncio.wait({earlier})
+            if not self._desk.ledger.rows[name].handed_out:
+                hint = f"attach it first: cdmi-attach attach SOURCE --name {name}"
+                raise Problem(Code.BUSY, f"name: {name} is not attached", hint=hint)
+            await work(self._desk.host.now() + timeouts.HAND_OVER_S)
+
+        async with self._desk.locks.hold([f"name:{name}"]):
+            self.view(name)  # or not-found
+            earlier = self._tasks.get(name)
+            task = self._spawn(name, run())
+        done, _ = await asyncio.wait({task}, timeout=timeouts.HAND_OVER_S + timeouts.SETTLE_S)
+        if not done:
+            raise self._still_under_way(name)
+        task.result()
+
     def _resume(self, row: Row) -> None:
         if row.goal is Goal.GONE:
             self._spawn(row.name, self._take_down(row, after=None))
@@ -209,17 +254,18 @@ class Engine:
             log.error("internal error", exc_info=error)
 
     async def _bring_up(self, name: str, timeout_s: float) -> None:
-        host = self._desk.host
+        stood = self._desk.ledger.rows[name].handed_out
         try:
-            await flows.attach(self._desk, name, deadline=host.now() + timeout_s)
+            await flows.attach(self._desk, name, deadline=self._desk.host.now() + timeout_s)
         except Problem as problem:
             said = Message.WRONG_DEVICE if problem.code is Code.WRONG_DEVICE else Message.ATTACH_FAILED
             log.error("attach failed: %s", problem.detail, extra=self._fields(said, name, problem))
             self._count("attach", name, problem.code)
             await self._give_up(name, problem)
             raise
-        log.info("attached", extra=self._fields(Message.ATTACHED, name))
-        self._count("attach", name, "ok")
+        if not stood:
+            log.info("attached", extra=self._fields(Message.ATTACHED, name))
+            self._count("attach", name, "ok")
 
     async def _give_up(self, name: str, problem: Problem) -> None:
         """After a failed attach: keep what was handed out before, undo anything else."""

@@ -20,7 +20,7 @@ from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight
 
 T = TypeVar("T")
-NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "in_domain": False}
+NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
 """What the row of an attachment says once nothing of it is left on the host."""
 
 
@@ -41,8 +41,8 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
 async def detach(desk: Desk, name: str, *, deadline: float) -> None:
     """Take one attachment of the ledger down, and forget it. Raises `Problem`; what was refused is as it was."""
     row = desk.ledger.rows[name]
-    if row.request.domain and row.in_domain:
-        await take_back(desk, name, row.request.domain, deadline=deadline)
+    for given in row.domains:
+        await take_back(desk, name, given, deadline=deadline)
     if row.plan is not None and not row.released:
         await _converge(desk, name, Goal.GONE, deadline=deadline)
     await _within(desk, deadline, _revoke_and_forget(desk, row))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from agent.model import Phase, Request
+from agent.model import DomainRequest, Phase, Request
 from agent.store import Store
 from agent.values import from_json, to_json
 from attachers.base import Device, Goal
@@ -50,7 +50,7 @@ class Row:
     """One attachment that is wanted, or that is on its way out.
 
     `server`, `uri`, `key`, `object_id`, `protocol` and `plan` are known once the source was resolved. `handed_out`
-    says that a caller was told of the device, `in_domain` that it was (about to be) given to the request's domain,
+    says that a caller was told of the device, `domains` whom it was (or is about to be) given to,
     and `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON.
     """
 
@@ -67,7 +67,7 @@ class Row:
     plan: Mapping[str, Any] | None = None
     device: Device | None = None
     verified: bool = False
-    in_domain: bool = False
+    domains: tuple[DomainRequest, ...] = ()
     handed_out: bool = False
     released: bool = False
     problem: Mapping[str, Any] | None = None

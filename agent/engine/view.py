@@ -13,7 +13,6 @@ from attachers.steps import LINKS
 def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
     """One attachment. `device`, `link` and `disk_xml` are there only while the device may be used."""
     usable = row.device is not None
-    domain = row.request.domain
     return {
         "name": row.name,
         "source": row.request.source,
@@ -25,7 +24,7 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "link": f"{LINKS}/{row.name}" if usable else None,
         "device": asdict(row.device) | {"paths": [asdict(p) for p in row.device.paths]} if row.device else None,
         "disk_xml": _disk_xml(row) if usable else None,
-        "domains": [{"name": domain.name, "target": domain.target}] if domain and row.in_domain else [],
+        "domains": [{"name": given.name, "target": given.target} for given in row.domains],
         "tainted": [],
         "steps": steps,
         "problem": dict(row.problem) if row.problem else None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.events import Events
-from agent.model import Access, Outcome, Phase, Request
+from agent.model import Access, DomainRequest, Outcome, Phase, Request
 from attachers.problems import Code, Problem
 
 SIZE = 100 * 1024 * 1024
@@ -40,6 +40,7 @@ class FakeEngine:
     reasons: list[str] = field(default_factory=list)
     callers: list[int] = field(default_factory=list)
     crash: str = ""
+    given: dict[str, dict[str, str]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
     _done: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,6 +82,16 @@ class FakeEngine:
         self.requests.pop(name, None)
         self._done.pop(name, None)
 
+    async def give(self, name: str, wanted: DomainRequest) -> dict[str, Any]:
+        """As the contract says."""
+        self.view(name)
+        self.given.setdefault(name, {})[wanted.name] = wanted.target
+        return self.view(name)
+
+    async def take(self, name: str, domain: str) -> None:
+        """As the contract says."""
+        self.given.get(name, {}).pop(domain, None)
+
     def view(self, name: str) -> dict[str, Any]:
         """As the contract says."""
         if name not in self.requests:
@@ -95,7 +106,7 @@ class FakeEngine:
             "link": link(name) if done else None,
             "device": device(request) if done else None,
             "disk_xml": None,
-            "domains": [],
+            "domains": [{"name": one, "target": target} for one, target in self.given.get(name, {}).items()],
             "steps": [{"at": "2026-01-01T00:00:00.000Z", "took_ms": 41, "what": "log in to iqn... at 10.0.0.1:3260"}],
             "problem": None,
         }

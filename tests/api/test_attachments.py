@@ -103,3 +103,16 @@ async def test_resolve_host_and_health(caller: Caller, engine: FakeEngine) -> No
     engine.reasons.append("the helper does not answer")
     sick = await caller.call("GET", "/healthz")
     assert (sick.status, sick.json["reasons"]) == (503, ["the helper does not answer"])
+
+
+async def test_a_domain_gets_the_disk_and_gives_it_back(caller: Caller) -> None:
+    path = "/v1/attachments/one-42-0/domains/one-42"
+    assert (await caller.call("PUT", path, {"target": "sda"})).code == "not-found"
+    await caller.attach()
+    given = await caller.call("PUT", path, {"target": "sda", "bus": "virtio"})
+    assert given.status == 200 and given.json["domains"] == [{"name": "one-42", "target": "sda"}]
+    for wrong, code in (({}, 422), ({"target": "nvme0"}, 422), ({"target": "sda", "x": 1}, 422)):
+        assert (await caller.call("PUT", path, wrong)).status == code
+    assert (await caller.call("PUT", path, {"target": "sda", "persistent": True})).status == 501
+    assert [(await caller.call("DELETE", path)).status for _ in range(2)] == [204, 204]
+    assert (await caller.call("GET", "/v1/attachments/one-42-0")).json["domains"] == []

@@ -319,3 +319,28 @@ async def test_every_step_and_phase_is_told_as_it_happens(world: World) -> None:
         assert [e["phase"] for e in events if e["kind"] == "phase"] == ["attaching", "attached", "detaching", "gone"]
         began = [event["what"] for event in events if event["kind"] == "step-began"]
         assert began == [event["what"] for event in events if event["kind"] == "step-ended"]
+
+
+async def test_a_disk_is_handed_to_one_domain_after_the_other(world: World) -> None:
+    source = world.add_object()
+    for domain in ("one-42", "one-43"):
+        world.kernel.add_domain(domain)
+    before = world.kernel.inventory()
+    async with running(world) as daemon:
+        await refused(daemon.engine.give("one", DomainRequest("one-42", "sda")), Code.NOT_FOUND)
+        await daemon.attach("one", source)
+        view = await daemon.engine.give("one", DomainRequest("one-42", "sda"))
+        assert view["domains"] == [{"name": "one-42", "target": "sda"}]
+        steps = Steps(world)
+        await daemon.engine.give("one", DomainRequest("one-42", "sda"))
+        assert steps.taken == [], "it has the disk already"
+        await daemon.engine.take("one", "one-42")
+        await daemon.engine.take("one", "one-42")
+        assert daemon.engine.view("one")["domains"] == []
+        await refused(daemon.engine.give("one", DomainRequest("ghost", "sda")), Code.NOT_FOUND)
+        assert daemon.engine.view("one")["domains"] == [], "what was not given is not shown"
+        await daemon.engine.give("one", DomainRequest("one-43", "vdb"))
+        assert f"disk vdb of one-43: {LINKS}/one" in world.kernel.inventory()
+        await daemon.detach("one")
+        await daemon.engine.take("one", "one-43")
+    assert world.kernel.inventory() == before

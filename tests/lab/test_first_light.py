@@ -172,12 +172,18 @@ def test_hot_attach_and_hot_detach(stage: Stage) -> None:
     stage.start_domain("hot")
     before = stage.inventory()
     lun = stage.make_lun("hot", content=boot_sector("hot and booted"))
-    stage.attach("hot", lun.source, "--domain", "hot", "--target", "sda")
+    stage.attach("hot", lun.source)
+    status, view = stage.api("PUT", "/v1/attachments/hot/domains/hot", {"target": "sda"})
+    assert status == 200 and view["domains"] == [{"name": "hot", "target": "sda"}], view
     assert "/run/cdmi-attach/disk/hot" in stage.guest.run("virsh -q domblklist hot").stdout
     stage.guest.run("virsh -q resume hot")
     assert "hot and booted" in stage.boot_line("hot", "hot and booted")
-    stage.detach("hot")
+    assert stage.api("DELETE", "/v1/attachments/hot/domains/hot")[0] == 204
     assert stage.guest.run("virsh -q domblklist hot").stdout.strip() == ""
+    assert stage.status("hot")["phase"] == "attached", "the disk stays on the host"
+    assert stage.api("PUT", "/v1/attachments/hot/domains/hot", {"target": "sdb"})[0] == 200
+    stage.detach("hot")
+    assert stage.guest.run("virsh -q domblklist hot").stdout.strip() == "", "a detach takes it from the domain as well"
     assert stage.guest.run("virsh -q domstate hot").stdout.strip() == "running"
     assert stage.inventory() == before
     stage.guest.run("virsh -q destroy hot")
