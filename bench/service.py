@@ -5,6 +5,7 @@ import grp
 import http.client
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -70,11 +71,14 @@ class House:
 
     def rest(self) -> float:
         """Wait until the daemon has nothing more to do. Returns the processor time that it had used by then, in s."""
-        used, before = cpu_s(self.daemon.pid), -1.0
-        while used - before > IDLE_CPU_S:
-            time.sleep(0.5)
-            used, before = cpu_s(self.daemon.pid), used
-        return used
+        alive = os.pidfd_open(self.daemon.pid)
+        try:
+            used, before = cpu_s(self.daemon.pid), -1.0
+            while used - before > IDLE_CPU_S and not select.select([alive], [], [], 0.5)[0]:
+                used, before = cpu_s(self.daemon.pid), used
+            return used
+        finally:
+            os.close(alive)
 
     def make_luns(self, names: Iterable[str]) -> dict[str, str]:
         """Make LUN containers on the server; their sources."""

@@ -5,7 +5,6 @@ import http.client
 import json
 import ssl
 import subprocess
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,9 +43,8 @@ def permit(luns: Iterable[Lun], names: Sequence[str]) -> None:
 
 
 def quiet() -> None:
-    """Let udev come to its end, and the processors to rest."""
+    """Let udev come to its end."""
     run("udevadm", "settle", "--timeout=60")
-    time.sleep(0.3)
 
 
 def forget(luns: Iterable[Lun]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,8 @@ def serve(make: Callable[[Mapping[str, Any]], Contender]) -> None:
     os.dup2(2, 1)
     contender = make(json.loads(sys.stdin.readline()))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda _: time.sleep(0.05), range(AT_ONCE)))  # all threads are there before the first request
+        together = threading.Barrier(AT_ONCE)
+        list(pool.map(lambda _: together.wait(), range(AT_ONCE)))  # all threads are there before the first request
         answers.write(json.dumps({"ready": os.getpid()}) + "\n")
         for line in sys.stdin:
             answers.write(json.dumps(_answer(contender, pool, json.loads(line))) + "\n")
