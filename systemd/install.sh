@@ -70,6 +70,9 @@ for page in "$HERE"/../docs/*.[158]; do
     if [ -f "$page" ]; then install -D -m 0644 "$page" "/usr/share/man/man${page##*.}/${page##*/}"; fi
 done
 
+mkdir -p /usr/share/bash-completion/completions
+/usr/bin/cdmi-attach completion bash >/usr/share/bash-completion/completions/cdmi-attach
+
 systemd-sysusers cdmi-attach.conf
 systemd-tmpfiles --create cdmi-attach.conf
 if [ ! -e /etc/cdmi-attach/config.toml ]; then

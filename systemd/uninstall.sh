@@ -35,6 +35,7 @@ rm -f /usr/lib/sysusers.d/cdmi-attach.conf /usr/lib/tmpfiles.d/cdmi-attach.conf
 rm -f /usr/bin/cdmi-attach /usr/sbin/cdmi-attachd /usr/sbin/cdmi-attach-helperd
 rm -f /usr/lib/udev/rules.d/*-cdmi-attach*.rules /usr/lib/systemd/catalog/cdmi-attach.catalog
 rm -f /usr/share/man/man1/cdmi-attach.1 /usr/share/man/man8/cdmi-attachd.8 /usr/share/man/man5/cdmi-attachd.conf.5
+rm -f /usr/share/bash-completion/completions/cdmi-attach
 rm -rf /usr/lib/cdmi-attach
 if [ "${1:-}" = --purge ]; then rm -rf /etc/cdmi-attach /var/lib/cdmi-attach /var/lib/cdmi-attach-helper; fi
 if [ -d /run/systemd/system ]; then

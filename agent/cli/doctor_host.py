@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import select
 import time
 import tomllib
 from collections.abc import Callable, Sequence
@@ -170,53 +169,20 @@ def this_host(socket: str) -> Host:
 
 
 def run_command(argv: Sequence[str]) -> Done:
-    """Run a command of the system with nothing on its stdin; one that does not end in time is left behind."""
+    """Run a command of the system with nothing on its stdin; one that does not end in time is ended."""
+    import subprocess
+
     environ = {"PATH": PATH, "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"}
-    program = next((found for place in PATH.split(":") if os.access(found := f"{place}/{argv[0]}", os.X_OK)), None)
-    if program is None:
-        return Done(NOT_FOUND, "", f"{argv[0]}: not found")
-    (out, out_there), (err, err_there) = os.pipe(), os.pipe()
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, out_there, 1),
-        (os.POSIX_SPAWN_DUP2, err_there, 2),
-    ]
     try:
-        pid = os.posix_spawn(program, list(argv), environ, file_actions=actions)
-    except OSError as error:
-        return Done(NOT_FOUND, "", str(error))
-    finally:
-        os.close(out_there)
-        os.close(err_there)
-    said = _read_all((out, err), time.monotonic() + COMMAND_S)
-    if said is None:
+        done = subprocess.run(
+            list(argv), env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=COMMAND_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
         return Done(TOO_LATE, "", f"{argv[0]} did not end within {COMMAND_S:.0f} s")
-    _, status = os.waitpid(pid, 0)
-    return Done(os.waitstatus_to_exitcode(status), *(data.decode(errors="replace") for data in said))
-
-
-def _read_all(ends: tuple[int, int], deadline: float) -> list[bytes] | None:
-    """What comes out of pipes until all are closed, None at the deadline."""
-    said = dict.fromkeys(ends, b"")
-    waiting = select.poll()
-    for end in ends:
-        waiting.register(end, select.POLLIN)
-    left = set(ends)
-    try:
-        while left:
-            ready = waiting.poll(max(deadline - time.monotonic(), 0) * 1000)
-            if not ready:
-                return None
-            for end, _ in ready:
-                data = os.read(end, 65536)
-                said[end] += data
-                if not data:
-                    waiting.unregister(end)
-                    left.discard(end)
-        return list(said.values())
-    finally:
-        for end in ends:
-            os.close(end)
+    except OSError as error:
+        return Done(NOT_FOUND, "", f"{argv[0]}: {error.strerror}")
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def dial(url: str, ca_file: str) -> str:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.helper.listen import listening
 from agent.helper.server import HelperServer
 from agent.host.created import open_created
 from agent.host.guarded import GuardedHost
@@ -14,6 +13,7 @@ from agent.host.remote import RemoteHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_kernel import INITIATOR
 from agent.host.simulated_san import Lun
+from agent.listening import listen
 from attachers.base import Host
 from tests.host.world import World
 
@@ -85,7 +85,7 @@ async def remote_world(tmp_path: Path) -> World:
     """The same, behind a socket."""
     guarded = await _guarded(raw := _raw(), tmp_path)
     server = HelperServer(guarded, uids=frozenset({os.getuid()}))
-    await server.start(listening(tmp_path / "helper.sock", uid=None, environ={}))
+    await server.start(listen(tmp_path / "helper.sock", mode=0o600))
     return SimulatedWorld(raw, guarded, RemoteHost(tmp_path / "helper.sock"), server)
 
 
