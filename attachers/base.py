@@ -48,6 +48,13 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """The sight does not tell enough: look once more, with this (dearer) query, before anything changes."""
+
+    query: Query
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do until the host changes: `reason` says what is awaited, `problem` what it is when time runs out.
 
@@ -80,7 +87,7 @@ class Fail:
     restore: Step | None = None
 
 
-Decision = Act | Wait | Ready | Gone | Fail
+Decision = Act | Look | Wait | Ready | Gone | Fail
 
 
 @dataclass(frozen=True, slots=True)

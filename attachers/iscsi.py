@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from attachers import checks, scsi
-from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Ready, Wait, may_free
+from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import IscsiQuery, IscsiSight, Query, ScsiPath, Session, Sight
 from attachers.steps import (
@@ -63,9 +63,12 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
 
 
 def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
-    """Look at the LUN of this plan; who has it open matters only on the way out."""
-    p = plan_of(plan)
-    return IscsiQuery(name, p.target, p.portals, p.lun, p.wwid, holders=goal is Goal.GONE)
+    """Look at the LUN of this plan, whatever the goal."""
+    return _query(name, plan_of(plan))
+
+
+def _query(name: str, plan: Plan, *, holders: bool = False) -> IscsiQuery:
+    return IscsiQuery(name, plan.target, plan.portals, plan.lun, plan.wwid, holders=holders)
 
 
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:
@@ -212,12 +215,16 @@ def _detach(plan: Plan, sight: IscsiSight, context: Context) -> Decision:
 
 
 def _remove(plan: Plan, path: ScsiPath, context: Context) -> Decision:
+    """In use? Flush, then remove; the last step looks for users once more by itself, right before it deletes."""
+    wwid = scsi.identity_of(path, plan.wwid or context.wwid)
+    remove, flush = RemoveDevice(path.hctl), Flush(path.hctl, wwid) if wwid else None
+    flushed = flush is not None and _was_done(flush, context)
+    if path.holders is None and not (flushed or _was_done(remove, context)):
+        return Look(_query(context.name, plan, holders=True))
     if path.holders:
         return Fail(_in_use(path), restore=_put_back(plan, path, context))
-    wwid = scsi.identity_of(path, plan.wwid or context.wwid)
-    if wwid and path.node and scsi.is_right(path, wwid) and not _was_done(Flush(path.hctl, wwid), context):
-        return _step(Flush(path.hctl, wwid), context, restore=_put_back(plan, path, context))
-    remove = RemoveDevice(path.hctl)
+    if flush and wwid and path.node and scsi.is_right(path, wwid) and not flushed:
+        return _step(flush, context, restore=_put_back(plan, path, context))
     if _was_done(remove, context):
         text = f"the kernel to forget {path.hctl}"
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}"))
@@ -236,7 +243,7 @@ def _put_back(plan: Plan, path: ScsiPath, context: Context) -> Step | None:
 def _in_use(path: ScsiPath) -> Problem:
     return Problem(
         Code.IN_USE,
-        f"{path.node or path.hctl} is in use by {', '.join(path.holders)}",
+        f"{path.node or path.hctl} is in use by {', '.join(path.holders or ())}",
         hint="stop or detach the user of the disk, then try again",
     )
 

@@ -63,7 +63,7 @@ class ScsiPath:
     `node` is the kernel's name (/dev/sda), None until the block device exists; `size` is in bytes.
     `designators` are the strong names of VPD page 0x83 (naa., eui.) that the device itself answered to an INQUIRY
     sent just now; `inquiry_error` says why there is no answer. `sysfs_wwid` is what the kernel remembers, which may
-    be old. `holders` names who has it open (only when asked for). `ours` when we made it.
+    be old. `holders` names who has it open; None when that was not asked for. `ours` when we made it.
     """
 
     hctl: str
@@ -75,7 +75,7 @@ class ScsiPath:
     sysfs_wwid: str | None
     designators: frozenset[str] = field(default_factory=frozenset)
     inquiry_error: str = ""
-    holders: tuple[str, ...] = ()
+    holders: tuple[str, ...] | None = None
     ours: bool = False
 
 

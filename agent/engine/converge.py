@@ -10,7 +10,7 @@ from agent import timeouts
 from agent.engine.desk import UNCERTAIN
 from agent.engine.locks import Locks
 from agent.messages import Message, fields
-from attachers.base import Act, Attacher, Context, Decision, Fail, Goal, Gone, Host, Ready, Uncertain, Wait
+from attachers.base import Act, Attacher, Context, Decision, Fail, Goal, Gone, Host, Look, Ready, Uncertain, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
 from attachers.steps import Step
@@ -74,11 +74,16 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
 
 
 async def _decide(host: Host, attempt: Attempt) -> Decision:
-    try:
-        sight = await observe(host, attempt.attacher.query(attempt.name, attempt.plan, goal=attempt.goal))
-    except Problem as problem:
-        return Wait(problem.detail, problem) if problem.code is Code.UNAVAILABLE else Fail(problem)
-    return attempt.attacher.decide(attempt.goal, attempt.plan, sight, attempt.context(attempt))
+    query = attempt.attacher.query(attempt.name, attempt.plan, goal=attempt.goal)
+    while True:
+        try:
+            sight = await observe(host, query)
+        except Problem as problem:
+            return Wait(problem.detail, problem) if problem.code is Code.UNAVAILABLE else Fail(problem)
+        decision = attempt.attacher.decide(attempt.goal, attempt.plan, sight, attempt.context(attempt))
+        if not isinstance(decision, Look) or decision.query == query:
+            return decision
+        query = decision.query
 
 
 async def observe(host: Host, query: Query) -> Sight:

@@ -254,7 +254,7 @@ class LinuxHost:
             self._holders([disk for _, disk in found] if query.holders else []),
         )
         paths = tuple(
-            _path(session, disk, answer, users.get(disk.hctl, ()))
+            _path(session, disk, answer, users.get(disk.hctl))
             for (session, disk), answer in zip(found, answers, strict=True)
         )
         named = query.wwid or next((name for path in paths if (name := scsi.identity_of(path, None))), None)
@@ -325,7 +325,9 @@ def _at_lun(session: Session, lun: int) -> list[str]:
     return [hctl for hctl in session.devices if hctl.rpartition(":")[2] == str(lun)]
 
 
-def _path(session: Session, disk: sysfs.Disk, answer: tuple[frozenset[str], str], users: tuple[str, ...]) -> ScsiPath:
+def _path(
+    session: Session, disk: sysfs.Disk, answer: tuple[frozenset[str], str], users: tuple[str, ...] | None
+) -> ScsiPath:
     return ScsiPath(
         hctl=disk.hctl,
         via=session.portal,

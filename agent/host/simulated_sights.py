@@ -45,7 +45,7 @@ def _path(kernel: Kernel, session: Session, device: Device, query: IscsiQuery) -
         sysfs_wwid=device.wwid,
         designators=frozenset({identity} if identity else ()),
         inquiry_error="" if identity else "no answer",
-        holders=tuple(device.holders) if query.holders else (),
+        holders=tuple(device.holders) if query.holders else None,
     )
 
 

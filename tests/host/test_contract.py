@@ -134,7 +134,7 @@ async def test_only_the_wanted_lun_is_scanned(world: World) -> None:
     await world.make_lun(2)
     path, wwid = await attach(world, lun=1)
     assert path.ours and path.via == world.portal and path.size == 16 << 20 and not path.read_only
-    assert wwid in path.designators and path.sysfs_wwid == wwid and path.holders == ()
+    assert wwid in path.designators and path.sysfs_wwid == wwid and path.holders is None
     assert (await look(world)).sessions[0].devices == (path.hctl,)
     assert not (await look(world, lun=2)).paths
     await give_back(world, path.hctl)
@@ -193,7 +193,7 @@ async def test_a_device_in_use_stays(world: World) -> None:
     path, _ = await attach(world)
     async with world.holding(path.hctl):
         assert len((await look(world, holders=True)).paths[0].holders) == 1
-        assert (await look(world)).paths[0].holders == ()
+        assert (await look(world)).paths[0].holders is None
         assert await refused(world, RemoveDevice(path.hctl)) is Code.IN_USE
         assert (await look(world)).paths[0].ours
     assert (await look(world, holders=True)).paths[0].holders == ()

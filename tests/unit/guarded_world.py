@@ -11,7 +11,7 @@ from agent.host.simulated_kernel import INITIATOR
 from agent.host.simulated_san import Lun, San
 from agent.store import MEMORY
 from attachers import iscsi
-from attachers.base import Act, Context, Decision, Goal, Host, Wait
+from attachers.base import Act, Context, Decision, Goal, Host, Look, Wait
 from attachers.problems import Problem
 from attachers.sights import IscsiQuery, IscsiSight
 from attachers.steps import (
@@ -52,7 +52,10 @@ async def converge(host: Host, goal: Goal) -> Decision:
     for _ in range(40):
         since = host.changes
         sight = await host.observe(iscsi.query("vm", PLAN, goal=goal))
-        decision = iscsi.decide(goal, PLAN, sight, Context("vm", done=tuple(done), failed=failed))
+        context = Context("vm", done=tuple(done), failed=failed)
+        decision = iscsi.decide(goal, PLAN, sight, context)
+        if isinstance(decision, Look):
+            decision = iscsi.decide(goal, PLAN, await host.observe(decision.query), context)
         if isinstance(decision, Act):
             try:
                 await host.act(decision.step, timeout_s=30)

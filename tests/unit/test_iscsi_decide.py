@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attachers import iscsi, scsi
-from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Ready, Wait, may_free
+from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import IscsiSight, Record, ScsiPath, Session
 from attachers.steps import (
@@ -33,7 +33,7 @@ TWO = replace(PLAN, portals=(PORTAL, OTHER))
 RECORD = Record(TARGET, PORTAL, ours=True)
 EMPTY = Session(1, 3, TARGET, PORTAL, "LOGGED_IN", ours=True)
 SESSION = replace(EMPTY, devices=(HCTL,))
-PATH = ScsiPath(HCTL, PORTAL, "/dev/sda", "running", 1 << 20, False, RIGHT, frozenset({RIGHT}), ours=True)
+PATH = ScsiPath(HCTL, PORTAL, "/dev/sda", "running", 1 << 20, False, RIGHT, frozenset({RIGHT}), holders=(), ours=True)
 MADE = IscsiSight((RECORD,), (SESSION,), (PATH,))
 LINKED = replace(MADE, link=f"{DEVICES}/{RIGHT}", device_link="/dev/sda")
 
@@ -69,7 +69,7 @@ def short(decision: Decision) -> object:
             return step
         case Fail(problem):
             return problem.code
-        case Wait() | Ready() | Gone():
+        case Look() | Wait() | Ready() | Gone():
             return type(decision)
 
 
@@ -133,7 +133,11 @@ DETACH: dict[str, tuple[iscsi.Plan, IscsiSight, Context, object]] = {
     "in use and silent": (PLAN, seen(USED, designators=frozenset()), tried(UNPUBLISH), Code.IN_USE),
     "in use, borrowed": (PLAN, seen(BORROWED, holders=("mount",)), tried(UNPUBLISH), Gone),
     "a disk": (PLAN, MADE, tried(), FLUSH),
+    "a disk, and nobody asked who uses it": (PLAN, seen(holders=None), tried(), Look),
+    "silent, and nobody asked who uses it": (PLAN, seen(SILENT, holders=None), tried(), Look),
+    "perhaps flushed, and nobody asked": (PLAN, seen(holders=None), tried(unsure=(FLUSH,)), Look),
     "flushed": (PLAN, MADE, tried(FLUSH), REMOVE),
+    "flushed: removing asks by itself": (PLAN, seen(holders=None), tried(FLUSH), REMOVE),
     "perhaps flushed": (PLAN, MADE, tried(unsure=(FLUSH,)), FLUSH),
     "not to be flushed": (PLAN, MADE, tried(failed=(FLUSH,)), Code.TARGET_REFUSED),
     "another volume": (PLAN, seen(designators=frozenset({WRONG})), tried(), REMOVE),
