@@ -15,6 +15,7 @@ from pathlib import Path
 AT_FDCWD = -100
 AT_STATX_DONT_SYNC = 0x4000  # what is remembered will do: a file of a dead NFS server must not stop the search
 STATX_NOTHING = 0  # the type is told all the same; FUSE refuses more of a user's files even to root (fuse_getattr)
+PF_KTHREAD = 0x00200000  # include/linux/sched.h
 MOST_NAMES = 50  # a sentence is made of them, and an answer of a worker has its limit
 _GUEST = re.compile(r"(?:^|,)guest=((?:[^,]|,,)+)")
 _UDEV = ("(udev-worker)", "systemd-udevd")
@@ -61,7 +62,7 @@ def _sought(disk: dict[str, list[str] | str]) -> Sought:
 def _open_files(sought: list[Sought], proc: Path, ours: tuple[int, int]) -> Iterator[tuple[int, str]]:
     for pid in _pids(proc):
         try:
-            used, unknown = _devices_of(proc / str(pid)), ""
+            used, unknown = _devices_of(f"{proc}/{pid}"), ""
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended meanwhile
         except OSError as error:
@@ -72,33 +73,43 @@ def _open_files(sought: list[Sought], proc: Path, ours: tuple[int, int]) -> Iter
 
 
 def _pids(proc: Path) -> list[int]:
-    return sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
+    return sorted(int(name) for name in os.listdir(proc) if name.isdigit())
 
 
-def _devices_of(process: Path) -> set[str]:
-    """The devices that a process has open, as `b` or `c` and major:minor.
+def _devices_of(process: str) -> set[str]:
+    """The devices that a process has open, as `b` or `c` and major:minor. Text, not Path: it is asked of thousands.
 
     A first thread that has ended shows no descriptors, though its process goes on: then the other threads are asked.
     """
-    links = list((process / "fd").iterdir())
-    if not links and (process / "task").exists():
-        links = [link for thread in (process / "task").iterdir() for link in _descriptors(thread)]
+    links = [f"{process}/fd/{name}" for name in os.listdir(f"{process}/fd")]
+    if not links and not _is_kernel_thread(process):
+        links = [link for name in _listed(f"{process}/task") for link in _descriptors(f"{process}/task/{name}")]
     return {device for link in links if not _is_anonymous(link) and (device := _device(link))}
 
 
-def _descriptors(thread: Path) -> list[Path]:
+def _is_kernel_thread(process: str) -> bool:
+    """It has no files. The ninth field of stat (proc(5)) are its flags; the second is a name, with anything in it."""
+    fields = _text(Path(process, "stat")).rpartition(")")[2].split()
+    return len(fields) > 6 and bool(int(fields[6]) & PF_KTHREAD)
+
+
+def _descriptors(thread: str) -> list[str]:
+    return [f"{thread}/fd/{name}" for name in _listed(f"{thread}/fd")]
+
+
+def _listed(folder: str) -> list[str]:
     try:
-        return list((thread / "fd").iterdir())
+        return os.listdir(folder)
     except (FileNotFoundError, ProcessLookupError):
         return []  # it has ended meanwhile
 
 
-def _is_anonymous(link: Path) -> bool:
+def _is_anonymous(link: str) -> bool:
     """Whether a descriptor is surely no device, or closed meanwhile. Its name says no more than that: QEMU has a /dev
     of its own, and a name may be too long to be told.
     """
     try:
-        return str(link.readlink()).startswith(("socket:", "pipe:", "anon_inode:"))
+        return os.readlink(link).startswith(("socket:", "pipe:", "anon_inode:"))
     except (FileNotFoundError, ProcessLookupError):
         return True
     except OSError as error:
@@ -107,7 +118,7 @@ def _is_anonymous(link: Path) -> bool:
         return False
 
 
-def _device(link: Path) -> str | None:
+def _device(link: str) -> str | None:
     """What a descriptor's link leads to, asked without going to a server. None: no device, or closed meanwhile."""
     answer = ctypes.create_string_buffer(256)  # struct statx (include/uapi/linux/stat.h)
     if _libc.statx(AT_FDCWD, os.fsencode(link), AT_STATX_DONT_SYNC, STATX_NOTHING, answer) != 0:
@@ -190,10 +201,10 @@ def _mounts(sought: list[Sought], proc: Path) -> Iterator[tuple[int, str]]:
     seen = set()
     for pid in _pids(proc):
         try:
-            namespace = (proc / str(pid) / "ns/mnt").readlink()
+            namespace = os.readlink(f"{proc}/{pid}/ns/mnt")
             if namespace in seen:
                 continue
-            content = (proc / str(pid) / "mountinfo").read_bytes().decode(errors="replace")
+            content = Path(proc, str(pid), "mountinfo").read_bytes().decode(errors="replace")
         except OSError:
             continue  # ended meanwhile; or refused: then its files were refused as well
         seen.add(namespace)
