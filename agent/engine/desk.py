@@ -41,6 +41,7 @@ class Desk:
     locks: Locks = field(default_factory=Locks)
     steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
+    _needs: dict[str, tuple[Mapping[str, Any] | None, frozenset[str]]] = field(default_factory=dict)
     meter: Meter = field(default_factory=NoMeter)
 
     def __post_init__(self) -> None:
@@ -61,8 +62,21 @@ class Desk:
         keys: set[str] = set()
         for row in self.ledger.rows.values():
             if row.name != name and row.plan is not None and not row.released:
-                keys |= self.attacher(row.protocol).needs(row.plan)
+                keys |= self._needs_of(row)
         return frozenset(keys)
+
+    def _needs_of(self, row: Row) -> frozenset[str]:
+        """What a row's plan needs; remembered for as long as it has that very plan."""
+        plan, needs = self._needs.get(row.name, (None, frozenset[str]()))
+        if plan is not row.plan:
+            needs = self.attacher(row.protocol).needs(row.plan or {})
+            self._needs[row.name] = (row.plan, needs)
+        return needs
+
+    def forget(self, name: str) -> None:
+        """Keep nothing of an attachment that is gone and no longer shown."""
+        self.steps.pop(name, None)
+        self._needs.pop(name, None)
 
     def grant_is_needed(self, grant: Grant, name: str) -> bool:
         """Whether another attachment on this host still relies on that permission."""

@@ -292,7 +292,7 @@ class Engine:
     def _forget(self, name: str) -> None:
         """Show nothing more of an attachment that is gone."""
         self._failed.pop(name, None)
-        self._desk.steps.pop(name, None)
+        self._desk.forget(name)
 
     async def _take_down(self, before: Row, *, after: Task | None) -> None:
         name = before.name

@@ -14,6 +14,7 @@ from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.ledger import Grant, Row
+from agent.engine.portals import reachable_first
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
@@ -68,13 +69,16 @@ async def _resolve(desk: Desk, row: Row) -> Row:
     wanted = None
     if export.permissions is not None:
         wanted = Grant(resolved.uri, export.key, (await host_sight(desk)).initiator_name)
+    plan = dict(export.plan or {})
+    if "portals" in plan:
+        plan["portals"] = await reachable_first(plan["portals"])
     found: dict[str, Any] = {
         "server": resolved.server,
         "uri": resolved.uri,
         "object_id": resolved.object_id,
         "key": export.key,
         "protocol": export.protocol,
-        "plan": export.plan,
+        "plan": plan,
     }
     async with desk.locks.hold([_permissions(resolved.uri)]):  # so that nobody revokes what we count on
         grant = wanted if wanted and _is_to_be_made(wanted, export, granted | desk.ledger.grants) else None
