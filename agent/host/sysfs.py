@@ -1,5 +1,6 @@
 """What sysfs shows of iSCSI sessions and SCSI disks: plain reading, about 0.02 ms an attribute, without a process."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from attachers import checks
 from attachers.problems import Problem
 from attachers.sights import Session
 
+PAGE = 4096  # no attribute of sysfs is longer
 SECTOR_BYTES = 512  # the unit of block/*/size, whatever the disk's own is (block/genhd.c part_size_show)
 
 
@@ -32,15 +34,20 @@ class Disk:
 def text(path: Path) -> str | None:
     """A file's content without the blanks around it; None where it is not there, not readable, or no text."""
     try:
-        return path.read_text(errors="replace").strip()
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            content = b"".join(iter(lambda: os.read(file, PAGE), b""))
+        finally:
+            os.close(file)
     except OSError:  # a device that is going away answers ENODEV, ENXIO, EINVAL, ...
         return None
+    return content.decode(errors="replace").strip()
 
 
 def entries(path: Path) -> list[str]:
     """The names in a directory in order; none where it is not there."""
     try:
-        return sorted(entry.name for entry in path.iterdir())
+        return sorted(os.listdir(path))
     except OSError:
         return []
 
