@@ -7,7 +7,7 @@ import importlib.metadata
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from attachers.base import Attacher, Host
 from attachers.problems import Problem
 
 if TYPE_CHECKING:
+    from agent.lag import LoopLag
     from agent.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -107,24 +108,18 @@ async def _run(options: Options, config: Config) -> None:
         stack.push_async_callback(lambda: desk.cdmi.close())
         engine = Engine(desk)
         await engine.start()
+        current, retired = [config], _Retired(engine)
+        stack.push_async_callback(retired.close)
         stack.push_async_callback(engine.stop)
-        current = [config]
-
-        async def scrape() -> bytes:
-            with suppress(Problem):  # without the helper, its figure stays as it was
-                metrics.stuck((await host_sight(desk)).stragglers)
-            metrics.late(lag.take())
-            return metrics.text()
-
-        gid = _gid(config.socket.group)
-        app = create_app(engine, group_gid=gid, settings=lambda: current[0].attach, scrape=scrape)
+        gid, settings = _gid(config.socket.group), lambda: current[0].attach
+        app = create_app(engine, group_gid=gid, settings=settings, scrape=_scraper(desk, metrics, lag))
         runner = await serve(app, options.socket, group_gid=gid)
         stack.push_async_callback(runner.cleanup)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
-        loop.add_signal_handler(signal.SIGHUP, _reloader(options, current, desk, metrics))
+        loop.add_signal_handler(signal.SIGHUP, _reloader(options, current, desk, metrics, retired))
         notify.notify("READY=1", f"STATUS={len(desk.ledger.rows)} attachments")
         log.info("serving %d attachments", len(desk.ledger.rows))
         await notify.watch(stopped, check=desk.ledger.check)
@@ -161,9 +156,44 @@ def _settings(config: Config) -> Settings:
     return Settings(attach.protocols, attach.device_owner, attach.allow_unverified)
 
 
-def _reloader(options: Options, current: list[Config], desk: Desk, metrics: "Metrics") -> Callable[[], None]:
+class _Retired:
+    """CDMI clients that a reload has replaced: what was under way ends with the one that it began with."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def take(self, client: Cdmi) -> None:
+        """Close this one as soon as no attachment is on its way."""
+        task = asyncio.create_task(self._close(client))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Wait until all are closed; to be called once the engine has stopped."""
+        await asyncio.gather(*self._closing)
+
+    async def _close(self, client: Cdmi) -> None:
+        await self._engine.settled()
+        await client.close()
+
+
+def _scraper(desk: Desk, metrics: "Metrics", lag: "LoopLag") -> Callable[[], Awaitable[bytes]]:
+    """What GET /metrics does."""
+
+    async def scrape() -> bytes:
+        with suppress(Problem):  # without the helper, its figure stays as it was
+            metrics.stuck((await host_sight(desk)).stragglers)
+        metrics.late(lag.take())
+        return metrics.text()
+
+    return scrape
+
+
+def _reloader(
+    options: Options, current: list[Config], desk: Desk, metrics: "Metrics", retired: _Retired
+) -> Callable[[], None]:
     """What SIGHUP does: read the files again; a mistake in them changes nothing, and is said."""
-    retired: list[Cdmi] = []
 
     def reload() -> None:
         try:
@@ -171,7 +201,7 @@ def _reloader(options: Options, current: list[Config], desk: Desk, metrics: "Met
         except ConfigError as error:
             log.error("the configuration was not reloaded: %s", error, extra=fields(Message.CONFIG_REFUSED))
             return
-        retired.append(desk.cdmi)  # what is under way ends with the client that it began with
+        retired.take(desk.cdmi)
         desk.cdmi, desk.settings, current[0] = _client(config, metrics), _settings(config), config
         log.info("the configuration was reloaded")
 
