@@ -138,6 +138,10 @@ class Stage:
         entry: Mapping[str, Any] = answer["exports"]["Network/iSCSI"]
         return entry
 
+    def read_export(self, name: str) -> list[str]:
+        """The command that reads the exports of a LUN, for whoever runs it in the guest."""
+        return [*self._curl("GET", f"/{name}/?exports"), "-H", "X-CDMI-Specification-Version: 1.1.1"]
+
     def swap(self, one: str, other: str) -> None:
         """Exchange what answers at two LUNs' numbers, behind everybody's back."""
         words = [*self._curl("POST", "/.admin/swap", root=False), "-H", "Content-Type: application/json", "-d", "@-"]

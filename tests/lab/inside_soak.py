@@ -1,0 +1,141 @@
+"""Runs in the guest: attach and detach for as many cycles as wanted, and kill -9 the services at random moments.
+
+    python3 -m tests.lab.inside_soak CYCLES SEED < '[{"source": ..., "stamp": ..., "export": ...}, ...]'
+
+After each cycle nothing may be left: no session, record, disk, link, claim, row in either ledger, or permission.
+"""
+
+import http.client
+import json
+import os
+import random
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+SOCKET = "/run/cdmi-attach/control.sock"
+NAME = "soak"
+UNITS = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
+LEDGERS = {
+    "/var/lib/cdmi-attach/ledger.sqlite": ("attachments", "grants"),
+    "/var/lib/cdmi-attach-helper/created.sqlite": ("created",),
+}
+SETTLE_S = 180.0
+Lun = dict[str, str]
+
+
+class Unix(http.client.HTTPConnection):
+    """HTTP to the daemon's socket."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(SETTLE_S)
+        self.sock.connect(SOCKET)
+
+
+def call(method: str, body: Any = None) -> int:
+    """One request for the attachment. Returns the status, 0 when the connection was lost."""
+    connection = Unix("localhost", timeout=SETTLE_S)
+    try:
+        connection.request(method, f"/v1/attachments/{NAME}", None if body is None else json.dumps(body))
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def until(method: str, wanted: tuple[int, ...], body: Any = None) -> None:
+    """Ask again until the answer is a wanted one. A PUT that meets an attachment on its way out waits for that."""
+    deadline = time.monotonic() + SETTLE_S
+    while (status := call(method, body)) not in wanted:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{method} still answers {status}")
+        if method == "PUT" and status == 409:
+            until("DELETE", (204,))
+
+
+def kill_amid(rng: random.Random, method: str, body: Any = None) -> str:
+    """Make a request, and kill one or both services at a random moment of it. Returns who was killed when."""
+    ended = threading.Event()
+
+    def ask() -> None:
+        call(method, body)
+        ended.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    victims, moment = rng.choice([UNITS[:1], UNITS[1:], UNITS]), rng.uniform(0, 1.2)
+    ended.wait(moment)
+    subprocess.run(["systemctl", "kill", "--signal=KILL", *victims], check=True)
+    thread.join()
+    return f"{method} {moment:.2f} s {'+'.join(victim.split('.')[0] for victim in victims)}"
+
+
+def read_stamp() -> str:
+    """The first bytes of what the link leads to, past every cache."""
+    command = ["dd", f"if=/run/cdmi-attach/disk/{NAME}", "bs=512", "count=1", "iflag=direct", "status=none"]
+    return subprocess.run(command, check=True, capture_output=True).stdout.rstrip(b"\0").decode()
+
+
+def left(luns: list[Lun]) -> list[str]:
+    """Everything that should not be there any more."""
+    found = []
+    for command in ("iscsiadm -m session", "iscsiadm -m node", "lsblk -S -n -o NAME"):
+        done = subprocess.run(command.split(), capture_output=True, text=True)
+        found += [f"{command}: {line}" for line in done.stdout.splitlines()]
+    for folder in ("/dev/cdmi-attach", "/run/cdmi-attach/disk", "/run/cdmi-attach/claim"):
+        found += [str(path) for path in Path(folder).rglob("*") if not path.is_dir() or path.is_symlink()]
+    for path, tables in LEDGERS.items():
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            for table in tables:
+                found += [f"{table}: {row}" for row in db.execute(f"SELECT * FROM {table}")]
+    for lun in luns:
+        shown = subprocess.run(lun["export"].split("\t"), check=True, capture_output=True, text=True).stdout
+        found += json.loads(shown)["exports"]["Network/iSCSI"]["permissions"]
+    return found
+
+
+def cycle(rng: random.Random, luns: list[Lun]) -> str:
+    """One cycle. Returns what was done."""
+    lun = rng.choice(luns)
+    body = {"source": lun["source"]}
+    story = []
+    if rng.random() < 0.6:
+        story.append(kill_amid(rng, "PUT", body))
+        if rng.random() < 0.5:
+            until("PUT", (200, 201), body)
+            assert read_stamp() == lun["stamp"], "the wrong disk"
+            story.append("finished")
+    else:
+        until("PUT", (200, 201), body)
+        assert read_stamp() == lun["stamp"], "the wrong disk"
+        story.append(kill_amid(rng, "DELETE"))
+    until("DELETE", (204,))
+    return ", ".join(story)
+
+
+def main() -> int:
+    """Run the cycles. Returns 0 when nothing was ever left."""
+    cycles, seed = int(sys.argv[1]), int(sys.argv[2])
+    luns: list[Lun] = json.load(sys.stdin)
+    rng = random.Random(seed)
+    for number in range(1, cycles + 1):
+        story = cycle(rng, luns)
+        remains = left(luns)
+        print(f"{number}: {story}{': LEFT: ' + '; '.join(remains) if remains else ''}", flush=True)
+        if remains:
+            return 1
+    print(f"{cycles} cycles, seed {seed}: nothing left, no wrong disk, {os.getloadavg()[0]:.1f} load", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
