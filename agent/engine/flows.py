@@ -18,7 +18,7 @@ from agent.engine.portals import reachable_first
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight
+from attachers.sights import HostQuery, HostSight, IscsiQuery, IscsiSight
 
 T = TypeVar("T")
 NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
@@ -42,11 +42,37 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
 async def detach(desk: Desk, name: str, *, deadline: float) -> None:
     """Take one attachment of the ledger down, and forget it. Raises `Problem`; what was refused is as it was."""
     row = desk.ledger.rows[name]
+    if row.domains and row.plan is not None:
+        await _refuse_other_users(desk, row)
     for given in row.domains:
         await take_back(desk, name, given, deadline=deadline)
     if row.plan is not None and not row.released:
         await _converge(desk, name, Goal.GONE, deadline=deadline)
     await _within(desk, deadline, _revoke_and_forget(desk, row))
+
+
+async def _refuse_other_users(desk: Desk, row: Row) -> None:
+    """Before a domain loses the disk: somebody else has it open, so that the detach would be refused in the end.
+
+    Not asked for a LUN that other attachments need: its users may be theirs, and it stays. Raises `Problem` (`in-use`).
+    """
+    attacher, plan = desk.attacher(row.protocol), row.plan or {}
+    query = attacher.query(row.name, plan, goal=Goal.GONE)
+    shared = attacher.needs(plan) & desk.needed_by_others(row.name)
+    if not isinstance(query, IscsiQuery) or any(key.startswith("lun:") for key in shared):
+        return
+    try:
+        sight = await observe(desk.host, replace(query, holders=True))
+    except Problem as problem:
+        if problem.code is Code.UNAVAILABLE:
+            return  # taking the disk back waits for the helper, and removing it asks once more
+        raise
+    assert isinstance(sight, IscsiSight)
+    domains = {f"domain {given.name}" for given in row.domains}
+    users = [user for path in sight.paths for user in path.holders or () if user.partition(" (")[0] not in domains]
+    if users:
+        detail = f"the disk is in use by {', '.join(users)}"
+        raise Problem(Code.IN_USE, detail, hint="stop or detach the user of the disk, then try again")
 
 
 async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> None:

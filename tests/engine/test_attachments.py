@@ -344,3 +344,19 @@ async def test_a_disk_is_handed_to_one_domain_after_the_other(world: World) -> N
         await daemon.detach("one")
         await daemon.engine.take("one", "one-43")
     assert world.kernel.inventory() == before
+
+
+async def test_a_domain_keeps_its_disk_when_the_detach_is_refused_for_somebody_else(world: World) -> None:
+    source = world.add_object()
+    world.kernel.add_domain("one-42")
+    async with running(world) as daemon:
+        view = await daemon.attach("one", source, domain=DomainRequest("one-42", "sda"))
+        hctl = view["device"]["paths"][0]["hctl"]
+        world.kernel.open_device(hctl, holder="a backup (pid 7)")
+        before = world.kernel.inventory()
+        problem = await refused(daemon.detach("one"), Code.IN_USE)
+        assert "a backup" in problem.detail and "one-42" not in problem.detail
+        assert world.kernel.inventory() == before, "the domain still has its disk"
+        assert phase(daemon, "one") == "attached"
+        world.kernel.close_device(hctl, holder="a backup (pid 7)")
+        await daemon.detach("one")
