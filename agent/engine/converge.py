@@ -25,7 +25,7 @@ class Attempt:
     `deadline` is on the host's clock. `context` gives what the host cannot tell (asked anew each time, since other
     attachments come and go); `finish` is called while the locks are still held, as soon as the goal is reached.
     `began` and `ended` are told of every step (when it began, and its outcome), `uncertain` of every one whose outcome
-    is not known; `overtaken` says that the opposite is wanted by now.
+    is not known, `unready` as long as the goal is not reached; `overtaken` says that the opposite is wanted by now.
     """
 
     goal: Goal
@@ -38,6 +38,7 @@ class Attempt:
     began: Callable[[Step], float]
     ended: Callable[[Step, float, str], None]
     uncertain: Callable[[], Awaitable[None]]
+    unready: Callable[[], Awaitable[None]]
     overtaken: Callable[[], bool]
     done: list[Step] = field(default_factory=list)
     failed: dict[Step, Problem] = field(default_factory=dict)
@@ -65,6 +66,8 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
                 case Fail(problem, restore):
                     await _restore(host, attempt, restore)
                     raise problem
+            await attempt.unready()
+            match decision:
                 case Act(step) if repeated is None or (step != repeated and host.now() < attempt.deadline):
                     await act(host, attempt, step)
                     repeated = step

@@ -172,6 +172,12 @@ async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> No
     async def uncertain() -> None:
         await desk.ledger.change(name, phase=Phase.UNCERTAIN)
 
+    async def unready() -> None:
+        """What was handed out and does not stand, as after a reboot, is not said to be attached."""
+        now = desk.ledger.rows[name]
+        if goal is Goal.ATTACHED and now.handed_out and now.phase is Phase.ATTACHED:
+            await desk.ledger.change(name, phase=Phase.DEGRADED)
+
     await converge(
         desk.host,
         desk.locks,
@@ -186,6 +192,7 @@ async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> No
             began=lambda step: desk.began(name, step.describe()),
             ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
             uncertain=uncertain,
+            unready=unready,
             overtaken=lambda: desk.ledger.rows[name].goal is not goal,
         ),
     )

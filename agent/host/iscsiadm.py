@@ -180,6 +180,26 @@ def _portal(name: str) -> str | None:
         return None
 
 
+def drop_broken(roots: Roots, target: str, portal: str, *, only_empty: bool = False) -> None:
+    """Remove what an iscsiadm that was killed left of a record, and iscsiadm itself takes for none (attach.md, 27).
+
+    It empties the file (or makes it) before it writes, and removes the file before its directory. `only_empty` leaves
+    alone what has anything in it.
+    """
+    folder = _nodes(roots) / target
+    for entry in [folder / name for name in sysfs.entries(folder) if _portal(name) == portal]:
+        files = list(entry.iterdir()) if entry.is_dir() else [entry]
+        if only_empty and any(file.stat().st_size for file in files):
+            continue
+        for file in files:
+            file.unlink(missing_ok=True)
+        if entry.is_dir():
+            entry.rmdir()
+        log.warning("removed a broken record of %s at %s: an iscsiadm had been killed", target, portal)
+    if folder.is_dir() and not sysfs.entries(folder):
+        folder.rmdir()
+
+
 def clear_stale_lock(roots: Roots) -> bool:
     """Remove the lock that a killed iscsiadm left behind, when no iscsiadm runs; whether there was one."""
     lock = roots.run / "lock/iscsi/lock.write"

@@ -13,6 +13,7 @@ async def create_record(tools: Tools, step: CreateRecord, deadline: float) -> No
     mark = iscsiadm.unfinished(tools.roots, step.target, step.portal)
     mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mark.touch()
+    iscsiadm.drop_broken(tools.roots, step.target, step.portal, only_empty=True)
     await _node(tools, step, ["-o", "new"], deadline, writes=True)
     await _configure(tools, step, deadline)
 
@@ -65,6 +66,8 @@ async def delete_record(tools: Tools, step: DeleteRecord, deadline: float) -> No
     if step.portal not in iscsiadm.portals(tools.roots, step.target):
         return
     result = await _run(tools, step, ["-o", "delete"], deadline, writes=True)
+    if result.code == iscsiadm.NOTHING_FOUND:
+        iscsiadm.drop_broken(tools.roots, step.target, step.portal)
     if step.portal in iscsiadm.portals(tools.roots, step.target):
         raise iscsiadm.refusal(result, step.describe())
     iscsiadm.unfinished(tools.roots, step.target, step.portal).unlink(missing_ok=True)

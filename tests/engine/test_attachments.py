@@ -245,6 +245,8 @@ async def test_a_reboot_brings_the_attachments_back(world: World) -> None:
         await daemon.attach("one", source)
     world.kernel.reboot()
     async with running(world) as daemon:
+        await Steps(world).seen(Login)
+        assert phase(daemon, "one") == "degraded", "what does not stand yet is not said to"
         await daemon.engine.settled()
         assert phase(daemon, "one") == "attached"
         assert any(line.startswith("link one") for line in world.kernel.inventory())

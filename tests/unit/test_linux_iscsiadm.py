@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.host.iscsiadm import Iscsiadm, Result, refusal, unfinished
+from agent.host.iscsiadm import Iscsiadm, Result, drop_broken, portals, refusal, unfinished
 from agent.host.roots import Roots
 from agent.workers.pool import Abandoned
 from attachers import checks
@@ -127,3 +127,34 @@ def test_the_longest_target_has_a_file_of_its_own(roots: Roots) -> None:
     mark.parent.mkdir(parents=True)
     mark.touch()
     assert mark.exists() and mark != unfinished(roots, target, "10.0.0.1:3260")
+
+
+TARGET, PORTAL = "iqn.2026-01.org.example:t", "10.0.0.1:3260"
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.1,3260", "10.0.0.1,3260,1/default", "10.0.0.1,3260,-1/"])
+def test_what_a_killed_iscsiadm_left_of_a_record_is_removed(roots: Roots, entry: str) -> None:
+    nodes = roots.etc / "iscsi/nodes" / TARGET
+    path = nodes / entry
+    if entry.endswith("/"):
+        path.mkdir(parents=True)
+    else:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (nodes / "10.0.0.2,3260").write_text("node.name = somebody's\n")
+    assert PORTAL in portals(roots, TARGET)
+    drop_broken(roots, TARGET, PORTAL, only_empty=True)
+    assert portals(roots, TARGET) == ("10.0.0.2:3260",), "the other record stays"
+    (nodes / "10.0.0.2,3260").unlink()
+    drop_broken(roots, TARGET, PORTAL)
+    assert not nodes.exists(), "nor is the target's empty directory left"
+
+
+def test_a_record_with_anything_in_it_is_dropped_only_when_iscsiadm_has_refused_it(roots: Roots) -> None:
+    record = roots.etc / "iscsi/nodes" / TARGET / "10.0.0.1,3260"
+    record.parent.mkdir(parents=True)
+    record.write_text("node.na")
+    drop_broken(roots, TARGET, PORTAL, only_empty=True)
+    assert record.exists()
+    drop_broken(roots, TARGET, PORTAL)
+    assert not record.exists()
