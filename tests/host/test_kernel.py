@@ -37,6 +37,7 @@ async def test_a_file_system_that_was_unmounted_lazily_keeps_its_disk(
     try:
         await _run("umount", "-l", str(mount))
         (seen,) = (await look(world, holders=True)).paths
+        assert seen.holders is not None
         assert [name.rpartition("/")[0] for name in seen.holders] == [""] and "file system ext4" in seen.holders[0]
         assert await refused(world, RemoveDevice(path.hctl)) is Code.IN_USE
     finally:
