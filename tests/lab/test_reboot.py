@@ -14,7 +14,6 @@ def test_attachments_come_back_after_a_reboot(guest: Guest) -> None:
         stage.attach(lun.name, lun.source)
     guest.reboot()
     assert guest.run("iscsiadm -m session", check=False).stdout == "", "nobody else logs in at boot"
-    assert stage.status("again0")["phase"] != "attached", "what is not there is not said to be"
     stage.start_server()
     for number, lun in enumerate(luns):
         status, view = stage.api("PUT", f"/v1/attachments/{lun.name}", {"source": lun.source})
