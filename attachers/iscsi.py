@@ -7,7 +7,7 @@ from typing import Any
 from attachers import checks, scsi
 from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait, may_free
 from attachers.problems import Code, Problem
-from attachers.sights import IscsiQuery, IscsiSight, Query, ScsiPath, Session, Sight
+from attachers.sights import IscsiQuery, Query, ScsiPath, ScsiSight, Session, Sight
 from attachers.steps import (
     DEVICES,
     CreateRecord,
@@ -82,7 +82,7 @@ def needs(plan: Mapping[str, Any]) -> frozenset[str]:
 
 def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) -> Decision:
     """The one next thing on the way to the goal."""
-    assert isinstance(sight, IscsiSight)
+    assert isinstance(sight, ScsiSight)
     p = plan_of(plan)
     return _attach(p, sight, context) if goal is Goal.ATTACHED else _detach(p, sight, context)
 
@@ -90,7 +90,7 @@ def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) 
 # On the way in: record, session, LUN, identity, link.
 
 
-def _attach(plan: Plan, sight: IscsiSight, context: Context) -> Decision:
+def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     if sight.busy:
         return Wait(sight.busy[0], Problem(Code.TARGET_TIMEOUT, f"still under way: {sight.busy[0]}"))
     session = next((s for s in sight.sessions if s.portal in plan.portals and s.state == LOGGED_IN), None)
@@ -102,7 +102,7 @@ def _attach(plan: Plan, sight: IscsiSight, context: Context) -> Decision:
     return _verify(plan, session, path, sight, context)
 
 
-def _log_in(plan: Plan, sight: IscsiSight, context: Context) -> Decision:
+def _log_in(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     recovering = next((s for s in sight.sessions if s.portal in plan.portals), None)
     if recovering:
         text = f"the session to {plan.target} at {recovering.portal} is {recovering.state}, not {LOGGED_IN}"
@@ -129,7 +129,7 @@ def _scan(plan: Plan, session: Session, context: Context) -> Decision:
     return Act(scan)
 
 
-def _verify(plan: Plan, session: Session, path: ScsiPath, sight: IscsiSight, context: Context) -> Decision:
+def _verify(plan: Plan, session: Session, path: ScsiPath, sight: ScsiSight, context: Context) -> Decision:
     if path.node is None:
         return _device_wait(plan, path, "the kernel to make its block device")
     known = plan.wwid or context.wwid
@@ -155,7 +155,7 @@ def _verify(plan: Plan, session: Session, path: ScsiPath, sight: IscsiSight, con
     return _publish(plan, path, wwid, sight, context)
 
 
-def _publish(plan: Plan, path: ScsiPath, wwid: str, sight: IscsiSight, context: Context) -> Decision:
+def _publish(plan: Plan, path: ScsiPath, wwid: str, sight: ScsiSight, context: Context) -> Decision:
     published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == path.node
     if not (published and context.owner in ("", sight.owner)):
         read_only = context.read_only if path.ours else path.read_only  # a borrowed disk stays as its owner has it
@@ -195,7 +195,7 @@ def _unnamed(path: ScsiPath) -> Problem:
 # On the way out: link, use, cache, device, session, record; each only if we made it and nobody else needs it.
 
 
-def _detach(plan: Plan, sight: IscsiSight, context: Context) -> Decision:
+def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     if sight.busy:
         return Wait(sight.busy[0], Problem(Code.TARGET_TIMEOUT, f"still under way: {sight.busy[0]}"))
     free = may_free(needs(plan.as_json()), _created(sight), context.needed)
@@ -264,7 +264,7 @@ def _free_wwid(plan: Plan, doomed: list[ScsiPath], context: Context) -> str | No
     return None if wwid is None or f"wwid:{wwid}" in context.needed else wwid
 
 
-def _created(sight: IscsiSight) -> frozenset[str]:
+def _created(sight: ScsiSight) -> frozenset[str]:
     keys = {_record(r.target, r.portal) for r in sight.records if r.ours}
     keys |= {_session(s.target, s.portal) for s in sight.sessions if s.ours}
     for path in sight.paths:
@@ -275,7 +275,7 @@ def _created(sight: IscsiSight) -> frozenset[str]:
     return frozenset(keys)
 
 
-def _path_on(session: Session, plan: Plan, sight: IscsiSight) -> ScsiPath | None:
+def _path_on(session: Session, plan: Plan, sight: ScsiSight) -> ScsiPath | None:
     hctl = f"{session.host}:0:0:{plan.lun}"
     return next((path for path in sight.paths if path.hctl == hctl), None)
 

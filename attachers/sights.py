@@ -41,10 +41,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An iSCSI session, as sysfs shows it. `portal` is the one it was made for (persistent address and port).
+    """A way to a target (an I_T nexus of SAM): an iSCSI session, as sysfs shows it.
 
-    `host` is the SCSI host number, `state` as in iscsi_session/state (LOGGED_IN, FAILED, FREE) and `devices` are
-    the SCSI addresses of all devices on it, whosever they are.
+    `portal` is the one it was made for (persistent address and port), `host` the SCSI host number, `state` as in
+    iscsi_session/state (LOGGED_IN, FAILED, FREE), and `devices` are the SCSI addresses of all devices on it, whosever
+    they are.
     """
 
     sid: int
@@ -80,8 +81,8 @@ class ScsiPath:
 
 
 @dataclass(frozen=True, slots=True)
-class IscsiSight:
-    """What a host shows of one LUN of one target.
+class ScsiSight:
+    """What a host shows of one LUN, whatever the transport that leads to it.
 
     `link` is what the attachment's link points at (None: no link); `device_link` the node that
     /dev/cdmi-attach/WWID resolves to; `owner` of that node as `user:group`. `busy` describes operations on these
@@ -153,6 +154,6 @@ class HostSight:
 
 
 Query = IscsiQuery | DomainQuery | HostQuery
-Sight = IscsiSight | DomainSight | HostSight
+Sight = ScsiSight | DomainSight | HostSight
 QUERIES: tuple[type[Query], ...] = (IscsiQuery, DomainQuery, HostQuery)
-SIGHTS: tuple[type[Sight], ...] = (IscsiSight, DomainSight, HostSight)
+SIGHTS: tuple[type[Sight], ...] = (ScsiSight, DomainSight, HostSight)

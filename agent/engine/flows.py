@@ -18,7 +18,7 @@ from agent.engine.portals import reachable_first
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, IscsiQuery, IscsiSight
+from attachers.sights import HostQuery, HostSight, IscsiQuery, ScsiSight
 
 T = TypeVar("T")
 NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
@@ -67,7 +67,7 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
         if problem.code is Code.UNAVAILABLE:
             return  # taking the disk back waits for the helper, and removing it asks once more
         raise
-    assert isinstance(sight, IscsiSight)
+    assert isinstance(sight, ScsiSight)
     domains = {f"domain {given.name}" for given in row.domains}
     users = [user for path in sight.paths for user in path.holders or () if user.partition(" (")[0] not in domains]
     if users:

@@ -26,7 +26,7 @@ from agent.host.guarded_judge import (
 )
 from attachers.base import Host
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, IscsiQuery, IscsiSight, Query, Sight
+from attachers.sights import HostQuery, HostSight, IscsiQuery, Query, ScsiSight, Sight
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
@@ -97,7 +97,7 @@ class GuardedHost:
             sight = await self._raw.observe(query)
         finally:
             del self._looking[look]
-        assert isinstance(sight, IscsiSight)
+        assert isinstance(sight, ScsiSight)
         covered = [row for row in self._created.rows.values() if covers(query, row.thing)]
         await self._settle([row for row in covered if lock_of(row.thing) not in touched | self._held], sight)
         self._seen |= {path.hctl for path in sight.paths}
@@ -194,7 +194,7 @@ class GuardedHost:
         elif not row.confirmed:
             await self._created.put(replace(row, confirmed=True))
 
-    def _sid(self, step: Step, sight: IscsiSight) -> int | None:
+    def _sid(self, step: Step, sight: ScsiSight) -> int | None:
         """The session that a new device is on. Raises `Problem` when no session has that SCSI host."""
         if not isinstance(step, Scan):
             return None
@@ -211,7 +211,7 @@ class GuardedHost:
                 Code.UNAVAILABLE, f"{hctl} has not been looked at yet", hint="look again", step=step.describe()
             )
 
-    def _insist_on_own_link(self, step: Publish, sight: IscsiSight) -> None:
+    def _insist_on_own_link(self, step: Publish, sight: ScsiSight) -> None:
         """A link that somebody else made is never pointed elsewhere."""
         if sight.link is not None and not self._links(step.name) and not stands(thing_of(step), sight):
             raise foreign(step, f"the link {step.name} to {sight.link}")
@@ -260,16 +260,16 @@ class GuardedHost:
 
     # Looking.
 
-    async def _look(self, thing: Thing, *, keep: Thing | None = None) -> IscsiSight:
+    async def _look(self, thing: Thing, *, keep: Thing | None = None) -> ScsiSight:
         """Look at one thing whose lock is held, and settle its rows; `keep` stays even when it does not show yet."""
         query = look_for(thing)
         sight = await self._raw.observe(query)
-        assert isinstance(sight, IscsiSight)
+        assert isinstance(sight, ScsiSight)
         rows = [r for r in self._created.rows.values() if covers(query, r.thing) and lock_of(r.thing) == lock_of(thing)]
         await self._settle(rows, sight, keep=keep)
         return sight
 
-    async def _settle(self, rows: Iterable[Row], sight: IscsiSight, *, keep: Thing | None = None) -> None:
+    async def _settle(self, rows: Iterable[Row], sight: ScsiSight, *, keep: Thing | None = None) -> None:
         """Drop the rows of what is gone, unless something under way may still bring it; confirm what is found."""
         verdict = judge(rows, sight)
         lasting = {keep} | {thing for thing, until in self._limbo.items() if until > self.now()}

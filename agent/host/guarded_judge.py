@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from agent.host.created import Kind, Row, Thing
 from attachers import checks
 from attachers.problems import Code, Problem
-from attachers.sights import IscsiQuery, IscsiSight, Session
+from attachers.sights import IscsiQuery, ScsiSight, Session
 from attachers.steps import DEVICES, CreateRecord, DeleteRecord, Login, Logout, Publish, Scan, Step
 
 NOWHERE = "iqn.2000-01.invalid.cdmi-attach:nothing"
@@ -64,7 +64,7 @@ def covers(query: IscsiQuery, thing: Thing) -> bool:
     return thing.target == query.target and thing.portal in query.portals
 
 
-def stands(thing: Thing, sight: IscsiSight, *, sid: int | None = None) -> bool:
+def stands(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> bool:
     """Whether the thing is there; with a `sid`, whether it is the one of (or on) that very session."""
     match thing.kind:
         case Kind.RECORD:
@@ -77,13 +77,13 @@ def stands(thing: Thing, sight: IscsiSight, *, sid: int | None = None) -> bool:
             return sight.link == f"{DEVICES}/{thing.wwid}"
 
 
-def sessions_of(thing: Thing, sight: IscsiSight, *, sid: int | None = None) -> list[Session]:
+def sessions_of(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> list[Session]:
     """The sessions to the thing's target at its portal."""
     same = [s for s in sight.sessions if (s.target, s.portal) == (thing.target, thing.portal)]
     return [s for s in same if sid in (None, s.sid)]
 
 
-def judge(rows: Iterable[Row], sight: IscsiSight) -> Verdict:
+def judge(rows: Iterable[Row], sight: ScsiSight) -> Verdict:
     """Compare rows, all of which the sight covers, with what is there."""
     gone, found = [], []
     for row in rows:
@@ -98,7 +98,7 @@ def judge(rows: Iterable[Row], sight: IscsiSight) -> Verdict:
     return Verdict(tuple(gone), tuple(found))
 
 
-def mark(sight: IscsiSight, rows: Rows) -> IscsiSight:
+def mark(sight: ScsiSight, rows: Rows) -> ScsiSight:
     """The sight, with `ours` where the rows say so."""
     return replace(
         sight,
@@ -108,7 +108,7 @@ def mark(sight: IscsiSight, rows: Rows) -> IscsiSight:
     )
 
 
-def is_ours(session: Session, sight: IscsiSight, rows: Rows) -> bool:
+def is_ours(session: Session, sight: ScsiSight, rows: Rows) -> bool:
     """Whether a session is the one that was made here, not merely one to the same portal."""
     row = rows.get(Thing(Kind.SESSION, session.target, session.portal))
     if row is None:
@@ -116,13 +116,13 @@ def is_ours(session: Session, sight: IscsiSight, rows: Rows) -> bool:
     return row.sid == session.sid or (row.sid is None and len(sessions_of(row.thing, sight)) == 1)
 
 
-def _made(hctl: str, via: str, sight: IscsiSight, rows: Rows) -> bool:
+def _made(hctl: str, via: str, sight: ScsiSight, rows: Rows) -> bool:
     session = next((s for s in sight.sessions if hctl in s.devices), None)
     row = rows.get(Thing(Kind.DEVICE, session.target, via, hctl)) if session else None
     return session is not None and row is not None and row.sid == session.sid
 
 
-def host_session(step: Scan, sight: IscsiSight) -> Session | None:
+def host_session(step: Scan, sight: ScsiSight) -> Session | None:
     """The session that really has the SCSI host of the step's address."""
     host, channel, target, _ = step.hctl.split(":")
     same = sessions_of(thing_of(step), sight)

@@ -33,10 +33,10 @@ from attachers.sights import (
     HostQuery,
     HostSight,
     IscsiQuery,
-    IscsiSight,
     Query,
     Record,
     ScsiPath,
+    ScsiSight,
     Session,
     Sight,
 )
@@ -246,7 +246,7 @@ class LinuxHost:
 
     # iSCSI
 
-    async def _iscsi(self, query: IscsiQuery) -> IscsiSight:
+    async def _iscsi(self, query: IscsiQuery) -> ScsiSight:
         sessions = sysfs.sessions(self._roots, query.target)
         found = [(s, d) for s in sessions for hctl in _at_lun(s, query.lun) if (d := sysfs.disk(self._roots, hctl))]
         answers, users = await asyncio.gather(
@@ -259,7 +259,7 @@ class LinuxHost:
         )
         named = query.wwid or next((name for path in paths if (name := scsi.identity_of(path, None))), None)
         device_link = links.of_device(self._roots, named) if named else None
-        return IscsiSight(
+        return ScsiSight(
             records=tuple(Record(query.target, portal) for portal in iscsiadm.portals(self._roots, query.target)),
             sessions=sessions,
             paths=paths,

@@ -2,7 +2,7 @@
 
 from agent.host.simulated_kernel import Device, Kernel, Session
 from attachers import sights
-from attachers.sights import DomainQuery, DomainSight, HostQuery, HostSight, IscsiQuery, IscsiSight, Query, Sight
+from attachers.sights import DomainQuery, DomainSight, HostQuery, HostSight, IscsiQuery, Query, ScsiSight, Sight
 from attachers.steps import DEVICES, Step
 
 
@@ -17,12 +17,12 @@ def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
             return _host(kernel, len(running))
 
 
-def _iscsi(kernel: Kernel, query: IscsiQuery, running: tuple[Step, ...]) -> IscsiSight:
+def _iscsi(kernel: Kernel, query: IscsiQuery, running: tuple[Step, ...]) -> ScsiSight:
     sessions = [s for s in kernel.sessions.values() if s.target == query.target and s.portal in query.portals]
     link = kernel.links.get(query.name)
     wwid = query.wwid or (link or "").removeprefix(f"{DEVICES}/")
     linked = kernel.device(kernel.device_links.get(wwid, ""))
-    return IscsiSight(
+    return ScsiSight(
         records=tuple(sights.Record(t, p) for t, p in kernel.records if t == query.target and p in query.portals),
         sessions=tuple(sights.Session(s.sid, s.host, s.target, s.portal, s.state, tuple(s.devices)) for s in sessions),
         paths=tuple(_path(kernel, s, d, query) for s in sessions for d in s.devices.values() if d.lun == query.lun),

@@ -7,7 +7,7 @@ import pytest
 
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, IscsiQuery, IscsiSight, ScsiPath
+from attachers.sights import HostQuery, HostSight, IscsiQuery, ScsiPath, ScsiSight
 from attachers.steps import (
     DEVICES,
     CreateRecord,
@@ -43,10 +43,10 @@ async def refused(world: World, step: Step) -> Code:
 
 async def look(
     world: World, *, lun: int = 1, wwid: str | None = None, holders: bool = False, portals: Sequence[str] = ()
-) -> IscsiSight:
+) -> ScsiSight:
     portals = tuple(portals or (world.portal,))
     sight = await world.host.observe(IscsiQuery(NAME, world.target, portals, lun, wwid, holders=holders))
-    assert isinstance(sight, IscsiSight)
+    assert isinstance(sight, ScsiSight)
     return sight
 
 
@@ -90,7 +90,7 @@ async def test_it_says_what_it_is(world: World) -> None:
 
 
 async def test_where_nothing_is_it_sees_nothing(world: World) -> None:
-    assert await look(world, wwid="naa.6001405fffffffffffffffffffffffff", holders=True) == IscsiSight()
+    assert await look(world, wwid="naa.6001405fffffffffffffffffffffffff", holders=True) == ScsiSight()
 
 
 async def test_attach_and_detach_leave_the_host_as_it_was(world: World) -> None:
@@ -114,7 +114,7 @@ async def test_each_step_done_twice_is_as_done_once(world: World) -> None:
     await act(world, Publish(NAME, hctl, wwid, False, ""), Flush(hctl, wwid), Unpublish(NAME, wwid), times=2)
     await act(world, RemoveDevice(hctl), Logout(world.target, world.portal), times=2)
     await act(world, DeleteRecord(world.target, world.portal), times=2)
-    assert await look(world) == IscsiSight()
+    assert await look(world) == ScsiSight()
 
 
 async def test_records_and_sessions_are_seen_and_ours(world: World) -> None:

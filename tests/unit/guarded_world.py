@@ -13,7 +13,7 @@ from agent.store import MEMORY
 from attachers import iscsi
 from attachers.base import Act, Context, Decision, Goal, Host, Look, Wait
 from attachers.problems import Problem
-from attachers.sights import IscsiQuery, IscsiSight
+from attachers.sights import IscsiQuery, ScsiSight
 from attachers.steps import (
     Step,
 )
@@ -34,9 +34,9 @@ async def guard(raw: SimulatedHost, path: Path | str = MEMORY) -> GuardedHost:
     return guarded
 
 
-async def look(host: Host, *, portal: str = P, name: str = "vm", holders: bool = False, lun: int = 1) -> IscsiSight:
+async def look(host: Host, *, portal: str = P, name: str = "vm", holders: bool = False, lun: int = 1) -> ScsiSight:
     sight = await host.observe(IscsiQuery(name, T, (portal,), lun, WWID, holders=holders))
-    assert isinstance(sight, IscsiSight)
+    assert isinstance(sight, ScsiSight)
     return sight
 
 

@@ -12,7 +12,7 @@ from agent.host.simulated_faults import Hang, Moment
 from agent.store import MEMORY
 from attachers.base import Goal, Gone, Ready, Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import IscsiQuery, IscsiSight
+from attachers.sights import IscsiQuery, ScsiSight
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
@@ -197,12 +197,12 @@ async def test_a_look_that_began_before_a_step_does_not_undo_its_intent(raw: Sim
     late, begun = asyncio.Event(), asyncio.Event()
     observe = raw.observe
 
-    async def slow(query: IscsiQuery) -> IscsiSight:
+    async def slow(query: IscsiQuery) -> ScsiSight:
         sight = await observe(query)
         if query.lun == 1:
             begun.set()
             await late.wait()
-        assert isinstance(sight, IscsiSight)
+        assert isinstance(sight, ScsiSight)
         return sight
 
     raw.observe = slow  # type: ignore[assignment,method-assign]

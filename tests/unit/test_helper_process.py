@@ -15,7 +15,7 @@ import pytest
 from agent.host.remote import RemoteHost
 from agent.notify import notify, watch, watchdog_s
 from attachers.problems import Code, Problem
-from attachers.sights import IscsiQuery, IscsiSight
+from attachers.sights import IscsiQuery, ScsiSight
 from attachers.steps import CreateRecord, Login, Scan
 
 USER = pwd.getpwuid(os.geteuid()).pw_name  # whoever runs the tests is the daemon's user
@@ -75,7 +75,7 @@ async def test_it_serves_and_stops_when_told(tmp_path: Path, systemd: Systemd) -
     for step in (CreateRecord(T, P), Login(T, P), Scan("3:0:0:1", T, P)):
         await host.act(step, timeout_s=5)
     sight = await host.observe(IscsiQuery("vm", T, (P,), 1))
-    assert isinstance(sight, IscsiSight)
+    assert isinstance(sight, ScsiSight)
     assert sight.records[0].ours and sight.sessions[0].ours and sight.paths[0].ours
     assert [await systemd.told() for _ in range(3)] == ["WATCHDOG=1"] * 3
     process.terminate()
@@ -99,7 +99,7 @@ async def test_after_its_death_another_takes_its_place(tmp_path: Path, systemd: 
     process = await start(tmp_path, systemd)
     await host.changed(since, timeout_s=10)
     sight = await host.observe(IscsiQuery("vm", T, (P,), 1))
-    assert sight == IscsiSight()  # a simulated kernel dies with its process
+    assert sight == ScsiSight()  # a simulated kernel dies with its process
     await host.close()
     process.terminate()
     assert await asyncio.wait_for(process.wait(), 10) == 0

@@ -8,7 +8,7 @@ import pytest
 from attachers import iscsi, scsi
 from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait, may_free
 from attachers.problems import Code, Problem
-from attachers.sights import IscsiSight, Record, ScsiPath, Session
+from attachers.sights import Record, ScsiPath, ScsiSight, Session
 from attachers.steps import (
     DEVICES,
     CreateRecord,
@@ -34,7 +34,7 @@ RECORD = Record(TARGET, PORTAL, ours=True)
 EMPTY = Session(1, 3, TARGET, PORTAL, "LOGGED_IN", ours=True)
 SESSION = replace(EMPTY, devices=(HCTL,))
 PATH = ScsiPath(HCTL, PORTAL, "/dev/sda", "running", 1 << 20, False, RIGHT, frozenset({RIGHT}), holders=(), ours=True)
-MADE = IscsiSight((RECORD,), (SESSION,), (PATH,))
+MADE = ScsiSight((RECORD,), (SESSION,), (PATH,))
 LINKED = replace(MADE, link=f"{DEVICES}/{RIGHT}", device_link="/dev/sda")
 
 CREATE, LOGIN, SCAN = CreateRecord(TARGET, PORTAL), Login(TARGET, PORTAL), Scan(HCTL, TARGET, PORTAL)
@@ -46,7 +46,7 @@ SESSION_KEY, RECORD_KEY = f"session:{TARGET}@{PORTAL}", f"record:{TARGET}@{PORTA
 BROKEN = Problem(Code.TARGET_REFUSED, "no")
 
 
-def seen(sight: IscsiSight = MADE, **path: Any) -> IscsiSight:
+def seen(sight: ScsiSight = MADE, **path: Any) -> ScsiSight:
     """The sight with its path changed."""
     return replace(sight, paths=tuple(replace(one, **path) for one in sight.paths))
 
@@ -75,16 +75,16 @@ def short(decision: Decision) -> object:
 
 UNVERIFIED = Context("vm", allow_unverified=True)
 BORROWED = seen(sight=replace(MADE, sessions=(replace(SESSION, ours=False),)), ours=False)
-ATTACH: dict[str, tuple[iscsi.Plan, IscsiSight, Context, object]] = {
-    "nothing there": (PLAN, IscsiSight(), tried(), CREATE),
+ATTACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
+    "nothing there": (PLAN, ScsiSight(), tried(), CREATE),
     "something under way": (PLAN, replace(MADE, busy=("log in",)), tried(), Wait),
-    "a record": (PLAN, IscsiSight((RECORD,)), tried(CREATE), LOGIN),
-    "the login failed": (PLAN, IscsiSight((RECORD,)), tried(CREATE, failed=(LOGIN,)), Code.TARGET_REFUSED),
-    "the login failed, next portal": (TWO, IscsiSight((RECORD,)), tried(failed=(LOGIN,)), CreateRecord(TARGET, OTHER)),
-    "a session recovers": (PLAN, IscsiSight((RECORD,), (replace(EMPTY, state="FAILED"),)), tried(), Wait),
-    "a session": (PLAN, IscsiSight((RECORD,), (EMPTY,)), tried(), SCAN),
-    "a scan found nothing": (PLAN, IscsiSight((RECORD,), (EMPTY,)), tried(SCAN), Wait),
-    "a scan failed": (PLAN, IscsiSight((RECORD,), (EMPTY,)), tried(failed=(SCAN,)), Code.TARGET_REFUSED),
+    "a record": (PLAN, ScsiSight((RECORD,)), tried(CREATE), LOGIN),
+    "the login failed": (PLAN, ScsiSight((RECORD,)), tried(CREATE, failed=(LOGIN,)), Code.TARGET_REFUSED),
+    "the login failed, next portal": (TWO, ScsiSight((RECORD,)), tried(failed=(LOGIN,)), CreateRecord(TARGET, OTHER)),
+    "a session recovers": (PLAN, ScsiSight((RECORD,), (replace(EMPTY, state="FAILED"),)), tried(), Wait),
+    "a session": (PLAN, ScsiSight((RECORD,), (EMPTY,)), tried(), SCAN),
+    "a scan found nothing": (PLAN, ScsiSight((RECORD,), (EMPTY,)), tried(SCAN), Wait),
+    "a scan failed": (PLAN, ScsiSight((RECORD,), (EMPTY,)), tried(failed=(SCAN,)), Code.TARGET_REFUSED),
     "no node yet": (PLAN, seen(node=None), tried(), Wait),
     "no answer": (PLAN, seen(designators=frozenset()), tried(), Wait),
     "too small yet": (PLAN, seen(size=1), tried(), Wait),
@@ -121,9 +121,9 @@ ATTACH: dict[str, tuple[iscsi.Plan, IscsiSight, Context, object]] = {
 }
 USED = seen(holders=("qemu",))
 SILENT = seen(designators=frozenset())
-LOGGED_IN = IscsiSight((RECORD,), (EMPTY,))
-DETACH: dict[str, tuple[iscsi.Plan, IscsiSight, Context, object]] = {
-    "nothing there": (PLAN, IscsiSight(), tried(), Gone),
+LOGGED_IN = ScsiSight((RECORD,), (EMPTY,))
+DETACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
+    "nothing there": (PLAN, ScsiSight(), tried(), Gone),
     "something under way": (PLAN, replace(LINKED, busy=("flush",)), tried(), Wait),
     "published": (PLAN, LINKED, tried(), UNPUBLISH),
     "published, in use": (PLAN, seen(LINKED, holders=("qemu",)), tried(), UNPUBLISH),
@@ -151,16 +151,16 @@ DETACH: dict[str, tuple[iscsi.Plan, IscsiSight, Context, object]] = {
     "a session": (PLAN, LOGGED_IN, tried(), LOGOUT),
     "a session with another's disk": (
         PLAN,
-        IscsiSight((RECORD,), (replace(EMPTY, devices=("3:0:0:9",)),)),
+        ScsiSight((RECORD,), (replace(EMPTY, devices=("3:0:0:9",)),)),
         tried(),
         Gone,
     ),
-    "somebody's session": (PLAN, IscsiSight((), (replace(EMPTY, ours=False),)), tried(), Gone),
-    "somebody's record": (PLAN, IscsiSight((replace(RECORD, ours=False),)), tried(), Gone),
-    "a record": (PLAN, IscsiSight((RECORD,)), tried(), FORGET),
+    "somebody's session": (PLAN, ScsiSight((), (replace(EMPTY, ours=False),)), tried(), Gone),
+    "somebody's record": (PLAN, ScsiSight((replace(RECORD, ours=False),)), tried(), Gone),
+    "a record": (PLAN, ScsiSight((RECORD,)), tried(), FORGET),
     "a record of which somebody's session is": (
         PLAN,
-        IscsiSight((RECORD,), (replace(EMPTY, ours=False),)),
+        ScsiSight((RECORD,), (replace(EMPTY, ours=False),)),
         tried(),
         Gone,
     ),
@@ -194,7 +194,7 @@ def test_detach(case: str) -> None:
     ],
 )
 def test_a_refused_detach_puts_the_link_back_where_it_was_taken(
-    sight: IscsiSight, context: Context, restore: Step | None
+    sight: ScsiSight, context: Context, restore: Step | None
 ) -> None:
     decision = iscsi.decide(Goal.GONE, PLAN.as_json(), sight, context)
     assert isinstance(decision, Fail) and decision.restore == restore

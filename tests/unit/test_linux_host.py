@@ -17,7 +17,7 @@ from agent.host.uevents import Changes
 from agent.workers.pool import Pool
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import DomainQuery, HostQuery, HostSight, IscsiQuery, IscsiSight
+from attachers.sights import DomainQuery, HostQuery, HostSight, IscsiQuery, ScsiSight
 from attachers.steps import DEVICES, Flush, GiveDisk, Login, Logout, Publish, RemoveDevice, Scan, Unpublish
 from tests.unit.linux_tree import PORTAL, TARGET, WWID, add_disk, add_session, roots_in, write
 
@@ -33,9 +33,9 @@ class Stage:
     host: LinuxHost
     roots: Roots
 
-    async def see(self, query: IscsiQuery = QUERY) -> IscsiSight:
+    async def see(self, query: IscsiQuery = QUERY) -> ScsiSight:
         sight = await self.host.observe(query)
-        assert isinstance(sight, IscsiSight)
+        assert isinstance(sight, ScsiSight)
         return sight
 
     async def act(self, step: Scan | Publish | Unpublish | Flush | RemoveDevice | Login | Logout | GiveDisk) -> None:
@@ -62,7 +62,7 @@ async def stage(pool: Pool, tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def test_an_empty_host(stage: Stage) -> None:
-    assert await stage.see() == IscsiSight()
+    assert await stage.see() == ScsiSight()
     sight = await stage.host.observe(HostQuery())
     assert isinstance(sight, HostSight)
     assert not sight.iscsi.available

@@ -15,7 +15,7 @@ from agent.host.simulated_san import Lun, San
 from agent.host.simulation import simulated_host
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import DomainDisk, DomainQuery, DomainSight, HostQuery, HostSight, IscsiQuery, IscsiSight
+from attachers.sights import DomainDisk, DomainQuery, DomainSight, HostQuery, HostSight, IscsiQuery, ScsiSight
 from attachers.steps import LINKS, CreateRecord, GiveDisk, Login, Publish, RemoveDevice, Scan, TakeDisk
 
 T, P, W = "iqn.2024-01.org.example:one", "10.0.0.1:3260", "naa.6001405000000001"
@@ -31,9 +31,9 @@ def faults_of(host: SimulatedHost) -> Faults:
     return host.hook
 
 
-async def look(host: SimulatedHost, *, holders: bool = False) -> IscsiSight:
+async def look(host: SimulatedHost, *, holders: bool = False) -> ScsiSight:
     sight = await host.observe(IscsiQuery("vm", T, (P,), 1, W, holders=holders))
-    assert isinstance(sight, IscsiSight)
+    assert isinstance(sight, ScsiSight)
     return sight
 
 
@@ -180,12 +180,12 @@ async def test_the_network_is_read_from_a_file_again_and_again(tmp_path: Path) -
     file.write_text(json.dumps({"luns": [lun]}))
     await host.act(Login(T, P), timeout_s=1)
     sight = await host.observe(IscsiQuery("vm", T, (P,), 1))
-    assert isinstance(sight, IscsiSight)
+    assert isinstance(sight, ScsiSight)
     hctl = f"{sight.sessions[0].host}:0:0:1"
     await host.act(Scan(hctl, T, P), timeout_s=1)
     file.write_text(json.dumps({"luns": [lun | {"wwid": W[:-1] + "2"}]}))
     os.utime(file, (1, 1))
     sight = await host.observe(IscsiQuery("vm", T, (P,), 1))
-    assert isinstance(sight, IscsiSight)
+    assert isinstance(sight, ScsiSight)
     assert sight.paths[0].designators == {W[:-1] + "2"} and sight.paths[0].sysfs_wwid == W
     await host.close()

@@ -32,8 +32,8 @@ QUERIES: list[sights.Query] = [
     sights.HostQuery(),
 ]
 SIGHTS: list[sights.Sight] = [
-    sights.IscsiSight(),
-    sights.IscsiSight(
+    sights.ScsiSight(),
+    sights.ScsiSight(
         (sights.Record(T, P, ours=True),),
         (sights.Session(1, 3, T, P, "LOGGED_IN", ("3:0:0:1",), ours=True),),
         (
