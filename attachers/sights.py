@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from attachers import checks
 
+LOGGED_IN = "LOGGED_IN"
+"""The state of a `Session` that commands can be sent on."""
+
 
 @dataclass(frozen=True, slots=True)
 class IscsiQuery:

@@ -23,9 +23,9 @@ from agent.host.under_way import Operation, UnderWay, asked
 from agent.workers.pool import Abandoned, Pool
 from attachers import scsi
 from attachers.base import Uncertain
-from attachers.iscsi import LOGGED_IN
 from attachers.problems import Code, Problem
 from attachers.sights import (
+    LOGGED_IN,
     Ability,
     DomainDisk,
     DomainQuery,

@@ -6,8 +6,8 @@ from typing import Any
 from agent.host import links, sysfs
 from agent.host.tools import Tools, left
 from attachers.base import Uncertain
-from attachers.iscsi import LOGGED_IN
 from attachers.problems import Code, Problem
+from attachers.sights import LOGGED_IN
 from attachers.steps import Flush, Publish, RemoveDevice, Scan, Unpublish
 
 PROBED_S = 5.0  # how long udev may take to finish with a disk before it is deleted or given away all the same

@@ -2,9 +2,8 @@
 
 from agent.host import iscsiadm, sysfs
 from agent.host.tools import Tools, left
-from attachers.iscsi import LOGGED_IN
 from attachers.problems import Code, Problem
-from attachers.sights import Session
+from attachers.sights import LOGGED_IN, Session
 from attachers.steps import CreateRecord, DeleteRecord, Login, Logout
 
 

@@ -69,9 +69,9 @@ MUTANTS = (
     ),
     Mutant(
         "a failed flush taken for one that was done",
-        "attachers/iscsi.py",
-        "    return step in context.done and step not in context.unsure and step not in context.failed",
-        "    return step in context.done",
+        "attachers/lun.py",
+        "    return taken in context.done and taken not in context.unsure and taken not in context.failed",
+        "    return taken in context.done",
     ),
     Mutant(
         "a commit that can be cut off",

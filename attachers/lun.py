@@ -1,0 +1,196 @@
+"""What every SCSI transport does once a path to its LUN is there: prove it, hand it out, take it back. Pure.
+
+A transport brings the path (a session, a port, a scan) and, on the way out, takes down what it made for it; whatever is
+between is decided here, the same for all of them.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from attachers import scsi
+from attachers.base import Act, Context, Decision, Fail, Look, Ready, Wait
+from attachers.problems import Code, Problem
+from attachers.sights import Query, ScsiPath, ScsiSight, Session
+from attachers.steps import DEVICES, Flush, Publish, RemoveDevice, Scan, Step, Unpublish
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The logical unit that a plan asks for.
+
+    `text` names it in sentences ("LUN 3 of iqn..."), `wwid` is what the export says (None: nothing), `size` the least
+    one in bytes.
+    """
+
+    text: str
+    wwid: str | None
+    size: int
+
+
+# On the way in.
+
+
+def wait_if_busy(sight: ScsiSight) -> Wait | None:
+    """Nothing is decided while a step on these very resources is under way."""
+    if not sight.busy:
+        return None
+    return Wait(sight.busy[0], Problem(Code.TARGET_TIMEOUT, f"still under way: {sight.busy[0]}"))
+
+
+def scan(step: Scan, awaited: str, context: Context) -> Decision:
+    """Look at exactly that address; where nothing is found, again after a wait. `awaited`: who is to show what."""
+    if step in context.failed:
+        return Fail(context.failed[step])
+    if step in context.done:
+        text = f"{awaited} ({step.hctl})"
+        hint = "the target does not map that LUN to this initiator: see the export's permissions on the server"
+        return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint=hint), again=step)
+    return Act(step)
+
+
+def verify(unit: Unit, path: ScsiPath, sight: ScsiSight, context: Context, *, needed: bool) -> Decision:
+    """Prove a single path, and hand it out. `needed`: another attachment here relies on this very LUN."""
+    proved = prove(unit, path, context, needed=needed)
+    return hand_out(unit, path, proved, sight, context) if isinstance(proved, str) else proved
+
+
+def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Decision | str:
+    """The name under which a path may be handed out, or what is next because it may not."""
+    if path.node is None:
+        return _device_wait(unit, path, "the kernel to make its block device")
+    known = unit.wwid or context.wwid
+    if not path.designators and not (known is None and context.allow_unverified):
+        return _device_wait(unit, path, f"an answer to INQUIRY ({path.inquiry_error or 'no strong designator'})")
+    if unit.wwid is None and not context.allow_unverified:
+        return Fail(_unnamed(path))
+    wwid = scsi.identity_of(path, known)
+    if wwid is None:
+        return Fail(_unnamed(path))
+    if scsi.is_wrong(path, wwid):
+        return _wrong(unit, path, wwid, context, needed=needed)
+    if path.size < max(unit.size, 1):
+        return _device_wait(unit, path, f"a size of {unit.size} bytes (it is {path.size} now)")
+    if path.read_only and not context.read_only and f"wwid:{wwid}" not in context.needed:
+        return Fail(
+            Problem(
+                Code.TARGET_REFUSED,
+                f"the target offers {wwid} read-only",
+                hint="ask for access ro, or let the server export the LUN writable",
+            )
+        )
+    return wwid
+
+
+def hand_out(unit: Unit, path: ScsiPath, wwid: str, sight: ScsiSight, context: Context) -> Decision:
+    """Publish a proved path under that name, or be ready where it is published."""
+    published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == path.node
+    if not (published and context.owner in ("", sight.owner)):
+        read_only = context.read_only if path.ours else path.read_only  # a borrowed disk stays as its owner has it
+        publish = Publish(context.name, path.hctl, wwid, read_only, context.owner)
+        return step(publish, context)
+    return Ready(scsi.as_device(path, wwid, read_only=context.read_only), verified=unit.wwid is not None)
+
+
+def _wrong(unit: Unit, path: ScsiPath, wwid: str, context: Context, *, needed: bool) -> Decision:
+    """Another logical unit answers: drop a stale device of ours once, if nobody needs it; then refuse."""
+    remove = RemoveDevice(path.hctl)
+    if path.ours and not needed and remove not in context.done and remove not in context.failed:
+        return Act(remove)
+    return Fail(
+        Problem(
+            Code.WRONG_DEVICE,
+            f"{unit.text} is {scsi.what_it_is(path)}, not {wwid}",
+            hint="the server maps another logical unit there: correct the export's logical_unit_number or the mapping",
+        )
+    )
+
+
+def _device_wait(unit: Unit, path: ScsiPath, awaited: str) -> Wait:
+    text = f"{unit.text} ({path.hctl}) awaits {awaited}"
+    return Wait(text, Problem(Code.DEVICE_TIMEOUT, text, hint="see the kernel's log on this host"))
+
+
+def _unnamed(path: ScsiPath) -> Problem:
+    return Problem(
+        Code.WRONG_DEVICE,
+        f"the export names no logical unit, so that {scsi.what_it_is(path)} cannot be proved to be the right one",
+        hint="let the server fill in logical_unit_name, or set allow_unverified in [attach]",
+    )
+
+
+# On the way out: link, use, cache, device.
+
+
+def created(sight: ScsiSight, key: Callable[[Session, int], str]) -> frozenset[str]:
+    """The keys of the LUNs to which we made paths; `key` is the transport's key of a LUN on a session."""
+    made = (path.hctl for path in sight.paths if path.ours)
+    return frozenset(
+        key(session, int(hctl.rpartition(":")[2]))
+        for hctl in made
+        for session in sight.sessions
+        if hctl in session.devices
+    )
+
+
+def take_back(
+    unit: Unit, sight: ScsiSight, doomed: Iterable[ScsiPath], context: Context, *, closer: Query
+) -> Decision | None:
+    """The next thing until link and disks are gone; None when they are.
+
+    `doomed` are the paths that we may free; `closer` is the query that asks who has them open.
+    """
+    paths = list(doomed)
+    if sight.link is not None:
+        return step(Unpublish(context.name, _free_wwid(unit, paths, context)), context)
+    return _remove(unit, paths[0], context, closer) if paths else None
+
+
+def _remove(unit: Unit, path: ScsiPath, context: Context, closer: Query) -> Decision:
+    """In use? Flush, then remove; the last step looks for users once more by itself, right before it deletes."""
+    wwid = scsi.identity_of(path, unit.wwid or context.wwid)
+    remove, flush = RemoveDevice(path.hctl), Flush(path.hctl, wwid) if wwid else None
+    flushed = flush is not None and _was_done(flush, context)
+    if path.holders is None and not (flushed or _was_done(remove, context)):
+        return Look(closer)
+    if path.holders:
+        return Fail(_in_use(path), restore=_put_back(unit, path, context))
+    if flush and wwid and path.node and scsi.is_right(path, wwid) and not flushed:
+        return step(flush, context, restore=_put_back(unit, path, context))
+    if _was_done(remove, context):
+        text = f"the kernel to forget {path.hctl}"
+        return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}"))
+    return step(remove, context, restore=_put_back(unit, path, context))
+
+
+def _put_back(unit: Unit, path: ScsiPath, context: Context) -> Step | None:
+    """The step that gives a refused detach its link back, if we had taken it and the disk is still the right one."""
+    wwid = scsi.identity_of(path, unit.wwid or context.wwid)
+    taken = any(isinstance(done, Unpublish) for done in context.done)
+    if taken and wwid and path.node and scsi.is_right(path, wwid):
+        return Publish(context.name, path.hctl, wwid, context.read_only, context.owner)
+    return None
+
+
+def _in_use(path: ScsiPath) -> Problem:
+    return Problem(
+        Code.IN_USE,
+        f"{path.node or path.hctl} is in use by {', '.join(path.holders or ())}",
+        hint="stop or detach the user of the disk, then try again",
+    )
+
+
+def step(next_: Step, context: Context, *, restore: Step | None = None) -> Decision:
+    """Take it, unless it failed before."""
+    if next_ in context.failed:
+        return Fail(context.failed[next_], restore=restore)
+    return Act(next_)
+
+
+def _was_done(taken: Step, context: Context) -> bool:
+    """Whether the step was taken, and has said so: one that failed or may be lost is no ground for the next."""
+    return taken in context.done and taken not in context.unsure and taken not in context.failed
+
+
+def _free_wwid(unit: Unit, doomed: list[ScsiPath], context: Context) -> str | None:
+    wwid = unit.wwid or context.wwid or next((scsi.identity_of(p, None) for p in doomed), None)
+    return None if wwid is None or f"wwid:{wwid}" in context.needed else wwid
