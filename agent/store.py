@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 from attachers.problems import Code, Problem
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 MEMORY = ":memory:"
 _BROKEN = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY})
@@ -36,6 +38,19 @@ class Store:
         if self._thread is None:
             return self.run_now(fn)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.run_now, fn)
+
+    def post(self, fn: Callable[[sqlite3.Connection], object]) -> None:
+        """`run` for what nobody waits for: committed in the order of the calls; a refusal of the disk is logged."""
+        if self._thread is None:
+            self._posted(fn)
+        else:
+            self._thread.submit(self._posted, fn)
+
+    def _posted(self, fn: Callable[[sqlite3.Connection], object]) -> None:
+        try:
+            self.run_now(fn)
+        except Problem as problem:
+            log.error("%s", problem.detail)
 
     def run_now(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """`run` on the calling thread: for start-up, before there is a loop, and never beside `run`."""

@@ -143,8 +143,8 @@ class Host(Protocol):
         """Look, changing nothing. Raises `Problem` (`unavailable`) when the host cannot be asked."""
         ...
 
-    async def act(self, step: Step, *, timeout_s: float) -> None:
-        """Take one step.
+    async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
+        """Take one step; with `then`, answer what that query shows right after it.
 
         Raises `Problem`: `in-use`, `wrong-device`, `target-refused`, ... when the step was refused or failed for sure;
         `Uncertain` when `timeout_s` ran out first: the step may still take effect.

@@ -49,44 +49,57 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
     """Bring the host to the attempt's goal.
 
     Returns the decision that says so. Raises `Problem`: why the goal cannot be reached, or what was still awaited
-    when the deadline came. The locks of the plan's resources are held around observing, deciding and one step, and
-    never while waiting.
+    when the deadline came. The locks of the plan's resources are held while steps follow each other, and never while
+    waiting.
     """
-    repeated: Step | None = None
     while True:
-        if attempt.overtaken():
-            raise Problem(Code.CONFLICT, f"{attempt.name}: the opposite was asked for meanwhile", hint="ask again")
         seen = host.changes
         async with locks.hold(attempt.attacher.needs(attempt.plan)):
-            decision = await _decide(host, attempt)
-            match decision:
-                case Ready() | Gone():
-                    await attempt.finish(decision)
-                    return decision
-                case Fail(problem, restore):
-                    await _restore(host, attempt, restore)
-                    raise problem
-            await attempt.unready()
-            match decision:
-                case Act(step) if repeated is None or (step != repeated and host.now() < attempt.deadline):
-                    await act(host, attempt, step)
-                    repeated = step
-                    continue
-        repeated = None  # a step that changed nothing is taken again only after the host changed, or a tick
+            decision = await _advance(host, attempt)
+        if isinstance(decision, Ready | Gone):
+            return decision
         await _wait(host, attempt, decision, seen)
 
 
-async def _decide(host: Host, attempt: Attempt) -> Decision:
-    query = attempt.attacher.query(attempt.name, attempt.plan, goal=attempt.goal)
+async def _advance(host: Host, attempt: Attempt) -> Decision:
+    """Look, and take one step after the other, each with a look after it, until there is something to wait for."""
+    last: Step | None = None
+    sight: Sight | None = None
+    while True:
+        if attempt.overtaken():
+            raise Problem(Code.CONFLICT, f"{attempt.name}: the opposite was asked for meanwhile", hint="ask again")
+        decision = await _decide(host, attempt, sight)
+        match decision:
+            case Ready() | Gone():
+                await attempt.finish(decision)
+                return decision
+            case Fail(problem, restore):
+                await _restore(host, attempt, restore)
+                raise problem
+        await attempt.unready()
+        match decision:
+            case Act(step) if last is None or (step != last and host.now() < attempt.deadline):
+                sight = await act(host, attempt, step)
+                last = step
+            case _:
+                return decision  # also a step that changed nothing: it is taken again after the host changed, or a tick
+
+
+async def _decide(host: Host, attempt: Attempt, sight: Sight | None) -> Decision:
+    query = _query(attempt)
     while True:
         try:
-            sight = await observe(host, query)
+            sight = sight or await observe(host, query)
         except Problem as problem:
             return Wait(problem.detail, problem) if problem.code is Code.UNAVAILABLE else Fail(problem)
         decision = attempt.attacher.decide(attempt.goal, attempt.plan, sight, attempt.context(attempt))
         if not isinstance(decision, Look) or decision.query == query:
             return decision
-        query = decision.query
+        query, sight = decision.query, None
+
+
+def _query(attempt: Attempt) -> Query:
+    return attempt.attacher.query(attempt.name, attempt.plan, goal=attempt.goal)
 
 
 async def observe(host: Host, query: Query) -> Sight:
@@ -102,13 +115,14 @@ async def observe(host: Host, query: Query) -> Sight:
         ) from None
 
 
-async def act(host: Host, attempt: Attempt, step: Step) -> None:
-    """Take one step and write down how it went; what comes of it is for the next look to say."""
+async def act(host: Host, attempt: Attempt, step: Step) -> Sight | None:
+    """Take one step and write down how it went. Returns what there is to see after it, None where that is not known."""
     began, outcome = attempt.began(step), ""
+    sight: Sight | None = None
     log.info("%s", step.describe(), extra={"step": step.describe()})
     try:
         limit = min(timeouts.of_step(step), max(attempt.deadline - began, 1.0))
-        await host.act(step, timeout_s=limit)
+        sight = await host.act(step, timeout_s=limit, then=_query(attempt))
         attempt.unsure.discard(step)
     except Problem as problem:
         outcome = problem.detail
@@ -127,6 +141,7 @@ async def act(host: Host, attempt: Attempt, step: Step) -> None:
     finally:
         attempt.done.append(step)
         attempt.ended(step, began, outcome)
+    return sight
 
 
 async def _restore(host: Host, attempt: Attempt, step: Step | None) -> None:

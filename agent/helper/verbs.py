@@ -7,6 +7,7 @@ from typing import Any
 
 from agent import wire
 from agent.log import bound
+from agent.values import object_of, same_names
 from attachers import checks
 from attachers.base import Host, Uncertain
 from attachers.problems import Code, Problem
@@ -14,6 +15,7 @@ from attachers.problems import Code, Problem
 log = logging.getLogger(__name__)
 MAX_TIMEOUT_S = 3600.0
 _MEMBERS = frozenset({"id", "verb", "value", "timeout_s", "attachment"})
+_ACT = frozenset({"step", "then"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,15 @@ async def _observe(host: Host, request: Asked) -> dict[str, Any]:
     return wire.encode(await host.observe(wire.decode_query(request.value)))
 
 
-async def _act(host: Host, request: Asked) -> None:
-    step = wire.decode_step(request.value)
+async def _act(host: Host, request: Asked) -> dict[str, Any] | None:
+    members = object_of(request.value, "value")
+    same_names(members, _ACT, "value")
+    step = wire.decode_step(members["step"], path="value.step")
+    then = None if members["then"] is None else wire.decode_query(members["then"], path="value.then")
     text, began, outcome = step.describe(), host.now(), "broke off"
     log.info("%s", text, extra={"step": text})
     try:
-        await host.act(step, timeout_s=request.timeout_s)
+        sight = await host.act(step, timeout_s=request.timeout_s, then=then)
         outcome = "done"
     except Problem as problem:
         outcome = f"{problem.code}: {problem.detail}"
@@ -77,6 +82,7 @@ async def _act(host: Host, request: Asked) -> None:
         raise
     finally:
         log.info("%s: %s (%.3f s)", text, outcome, host.now() - began, extra={"step": text})
+    return wire.encode(sight) if sight else None
 
 
 async def _ping(_host: Host, _request: Asked) -> None:

@@ -87,11 +87,20 @@ class Created:
 
         Raises `Problem` when the disk refuses.
         """
-        rows = list(put)
-        self._rows.update({row.thing: row for row in rows})
-        gone = [thing for thing in drop if self._rows.pop(thing, None)]
+        rows, gone = self._change(put, drop)
         if rows or gone:
             await self._store.run(lambda db: _write(db, rows, gone))
+
+    def note(self, *, put: Iterable[Row] = (), drop: Iterable[Thing] = ()) -> None:
+        """`change`, for what the host itself tells again after a crash: on disk before the next row, not waited for."""
+        rows, gone = self._change(put, drop)
+        if rows or gone:
+            self._store.post(lambda db: _write(db, rows, gone))
+
+    def _change(self, put: Iterable[Row], drop: Iterable[Thing]) -> tuple[list[Row], list[Thing]]:
+        rows = list(put)
+        self._rows.update({row.thing: row for row in rows})
+        return rows, [thing for thing in drop if self._rows.pop(thing, None)]
 
     async def check(self) -> None:
         """Raises `Problem` when the record cannot be written."""

@@ -91,39 +91,39 @@ class GuardedHost:
         if not isinstance(query, IscsiQuery):
             return await self._raw.observe(query)
         self._insist_on_recovery()
-        look = object()
-        touched = self._looking[look] = set(self._held)  # what a step works on meanwhile is not judged by this look
-        try:
-            sight = await self._raw.observe(query)
-        finally:
-            del self._looking[look]
-        assert isinstance(sight, ScsiSight)
-        covered = [row for row in self._created.rows.values() if covers(query, row.thing)]
-        await self._settle([row for row in covered if lock_of(row.thing) not in touched | self._held], sight)
-        self._seen |= {path.hctl for path in sight.paths}
-        self._removed.difference_update(*(session.devices for session in sight.sessions))
-        return replace(mark(sight, self._created.rows), busy=sight.busy + self._unresolved(query))
+        return self._shown(query, await self._see(query))
 
-    async def act(self, step: Step, *, timeout_s: float) -> None:
+    async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
+        """Take a step, and look at what came of it: with `then`, by that very query where it shows the thing."""
         insist_on_canonical_names(step)
+        last = await self._act(step, timeout_s, then if isinstance(then, IscsiQuery) else None)
+        if isinstance(then, IscsiQuery) and last is not None:
+            return self._shown(then, last)
+        with suppress(Problem):  # the step is done: whoever asked looks again
+            return await self.observe(then) if then else None
+        return None
+
+    async def _act(self, step: Step, timeout_s: float, then: IscsiQuery | None) -> ScsiSight | None:
+        """Returns what `then` showed right after the step, if it was looked at."""
         match step:
             case CreateRecord() | Login() | Scan() | Publish():
                 async with self._hold(lock_of(thing_of(step)), step, timeout_s):
-                    await self._create(step, timeout_s)
+                    return await self._create(step, timeout_s, then)
             case Logout() | DeleteRecord():
                 async with self._hold(lock_of(thing_of(step)), step, timeout_s):
-                    await self._undo(step, thing_of(step), timeout_s)
+                    return await self._undo(step, thing_of(step), timeout_s, then)
             case RemoveDevice(hctl=hctl):
                 async with self._hold(hctl, step, timeout_s):
-                    await self._remove(step, timeout_s)
+                    return await self._remove(step, timeout_s, then)
             case Unpublish(name=name):
                 async with self._hold(name, step, timeout_s):
-                    await self._unpublish(step, timeout_s)
+                    return await self._unpublish(step, timeout_s, then)
             case Flush(hctl=hctl):
                 self._insist_on_seen(hctl, step)
                 await self._raw.act(step, timeout_s=timeout_s)
             case _:
                 await self._raw.act(step, timeout_s=timeout_s)
+        return None
 
     @property
     def changes(self) -> int:
@@ -152,14 +152,16 @@ class GuardedHost:
 
     # Creating.
 
-    async def _create(self, step: CreateRecord | Login | Scan | Publish, timeout_s: float) -> None:
+    async def _create(
+        self, step: CreateRecord | Login | Scan | Publish, timeout_s: float, then: IscsiQuery | None
+    ) -> ScsiSight | None:
         thing = thing_of(step)
         sight = await self._look(thing)
         if isinstance(step, Publish):
             self._insist_on_seen(step.hctl, step)
             self._insist_on_own_link(step, sight)
         elif thing not in self._created.rows and stands(thing, sight):
-            return
+            return None
         if isinstance(step, Login):
             await self._finish_record(step, timeout_s)
         if thing not in self._created.rows and not stands(thing, sight):
@@ -171,28 +173,26 @@ class GuardedHost:
             with suppress(Problem):
                 await self._look(thing)
             raise
-        if thing in self._created.rows:
-            await self._confirm(thing)
+        return await self._confirm(thing, then) if thing in self._created.rows else None
 
     async def _finish_record(self, step: Login, timeout_s: float) -> None:
         """A crash may have left a record of ours without our settings: write them again before they are used."""
         create = CreateRecord(step.target, step.portal)
         row = self._created.rows.get(thing_of(create))
         if row and not row.confirmed:
-            await self._create(create, timeout_s)
+            await self._create(create, timeout_s, None)
 
-    async def _confirm(self, thing: Thing) -> None:
+    async def _confirm(self, thing: Thing, then: IscsiQuery | None) -> ScsiSight | None:
         """The step succeeded: write down what came of it.
 
         A scan that found nothing made nothing; anything else that does not show yet stays an intent.
         """
         row = self._created.rows[thing]
-        if thing.kind is Kind.DEVICE:
-            await self._look(thing)
-        elif thing.kind is Kind.LINK or (thing.kind is Kind.SESSION and row.sid is None):
-            await self._look(thing, keep=thing)
-        elif not row.confirmed:
-            await self._created.put(replace(row, confirmed=True))
+        if thing.kind is Kind.RECORD and not row.confirmed:
+            self._created.note(put=(replace(row, confirmed=True),))
+        if thing.kind is Kind.RECORD and then is None:
+            return None
+        return await self._look_after(thing, then, keep=None if thing.kind is Kind.DEVICE else thing)
 
     def _sid(self, step: Step, sight: ScsiSight) -> int | None:
         """The session that a new device is on. Raises `Problem` when no session has that SCSI host."""
@@ -218,58 +218,96 @@ class GuardedHost:
 
     # Undoing.
 
-    async def _undo(self, step: Logout | DeleteRecord, thing: Thing, timeout_s: float) -> None:
+    async def _undo(
+        self, step: Logout | DeleteRecord, thing: Thing, timeout_s: float, then: IscsiQuery | None
+    ) -> ScsiSight | None:
         sight = await self._look(thing)
         if thing not in self._created.rows:
             if stands(thing, sight):
                 raise foreign(step, f"the {thing.kind} of {thing.target} at {thing.portal}")
-            return
+            return None
         if isinstance(step, Logout):
             for session in sessions_of(thing, sight):
                 if not is_ours(session, sight, self._created.rows):
                     raise foreign(step, f"session {session.sid} to {thing.target} at {thing.portal}")
         await self._raw.act(step, timeout_s=timeout_s)
-        await self._look(thing)
+        return await self._look_after(thing, then)
 
-    async def _remove(self, step: RemoveDevice, timeout_s: float) -> None:
+    async def _remove(self, step: RemoveDevice, timeout_s: float, then: IscsiQuery | None) -> ScsiSight | None:
         thing = next((t for t in self._created.rows if t.kind is Kind.DEVICE and t.hctl == step.hctl), None)
         if thing is None:
             if step.hctl in self._removed:
-                return
+                return None
             raise foreign(step, f"device {step.hctl}")
         await self._look(thing)
+        last = None
         if thing in self._created.rows:
             await self._raw.act(step, timeout_s=timeout_s)
-            await self._look(thing)
+            last = await self._look_after(thing, then)
         if thing not in self._created.rows:
             self._removed.add(step.hctl)
+        return last
 
-    async def _unpublish(self, step: Unpublish, timeout_s: float) -> None:
+    async def _unpublish(self, step: Unpublish, timeout_s: float, then: IscsiQuery | None) -> ScsiSight | None:
         sight = await self._look(Thing(Kind.LINK, name=step.name, wwid=step.wwid or ""))
         mine = self._links(step.name)
         if not mine:
             if sight.link is not None:
                 raise foreign(step, f"the link {step.name} to {sight.link}")
-            return
+            return None
         wwids = {thing.wwid for thing in mine} - {t.wwid for t in self._created.rows if t.wwid and t.name != step.name}
         await self._raw.act(step if step.wwid in wwids else Unpublish(step.name, None), timeout_s=timeout_s)
-        await self._look(mine[0])
+        return await self._look_after(mine[0], then)
 
     def _links(self, name: str) -> list[Thing]:
         return [thing for thing in self._created.rows if thing.kind is Kind.LINK and thing.name == name]
 
     # Looking.
 
-    async def _look(self, thing: Thing, *, keep: Thing | None = None) -> ScsiSight:
-        """Look at one thing whose lock is held, and settle its rows; `keep` stays even when it does not show yet."""
-        query = look_for(thing)
-        sight = await self._raw.observe(query)
+    async def _look(self, thing: Thing) -> ScsiSight:
+        """Look at one thing whose lock is held, as cheaply as can be, and settle its rows."""
+        return await self._see(look_for(thing), mine=lock_of(thing))
+
+    async def _look_after(
+        self, thing: Thing, then: IscsiQuery | None, *, keep: Thing | None = None
+    ) -> ScsiSight | None:
+        """Look at a thing after a step, by `then` where that shows it; `keep` stays even when it does not show yet.
+
+        Returns the sight of `then`, None where something else was looked at.
+        """
+        serves = then is not None and covers(then, thing)
+        sight = await self._see(
+            then if then is not None and serves else look_for(thing), mine=lock_of(thing), keep=keep
+        )
+        return sight if serves else None
+
+    async def _see(self, query: IscsiQuery, *, mine: str = "", keep: Thing | None = None) -> ScsiSight:
+        """Look, and settle every row that the answer covers, but those that another step works on meanwhile.
+
+        `mine` is the lock that the one who looks holds.
+        """
+        look = object()
+        touched = self._looking[look] = self._held - {mine}
+        try:
+            sight = await self._raw.observe(query)
+        finally:
+            del self._looking[look]
         assert isinstance(sight, ScsiSight)
-        rows = [r for r in self._created.rows.values() if covers(query, r.thing) and lock_of(r.thing) == lock_of(thing)]
-        await self._settle(rows, sight, keep=keep)
+        judged = [
+            row
+            for row in self._created.rows.values()
+            if covers(query, row.thing) and lock_of(row.thing) not in touched | (self._held - {mine})
+        ]
+        self._settle(judged, sight, keep=keep)
         return sight
 
-    async def _settle(self, rows: Iterable[Row], sight: ScsiSight, *, keep: Thing | None = None) -> None:
+    def _shown(self, query: IscsiQuery, sight: ScsiSight) -> ScsiSight:
+        """A sight as whoever asked gets it: with what is ours."""
+        self._seen |= {path.hctl for path in sight.paths}
+        self._removed.difference_update(*(session.devices for session in sight.sessions))
+        return replace(mark(sight, self._created.rows), busy=sight.busy + self._unresolved(query))
+
+    def _settle(self, rows: Iterable[Row], sight: ScsiSight, *, keep: Thing | None = None) -> None:
         """Drop the rows of what is gone, unless something under way may still bring it; confirm what is found."""
         verdict = judge(rows, sight)
         lasting = {keep} | {thing for thing, until in self._limbo.items() if until > self.now()}
@@ -280,7 +318,7 @@ class GuardedHost:
             del self._limbo[thing]
         self._removed |= {thing.hctl for thing in gone if thing.hctl}
         self._seen -= self._removed
-        await self._created.change(put=verdict.found, drop=gone)
+        self._created.note(put=verdict.found, drop=gone)
 
     def _insist_on_recovery(self) -> None:
         if not self._boot_id:

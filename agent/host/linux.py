@@ -125,7 +125,7 @@ class LinuxHost:
             case HostQuery():
                 return self._host()
 
-    async def act(self, step: Step, *, timeout_s: float) -> None:
+    async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         """Take a step; see `Host.act`. A step is not cancelled with its caller: it comes to its end or its deadline."""
         deadline = time.monotonic() + timeout_s
         await self._wait_for_late(step, deadline)
@@ -133,6 +133,7 @@ class LinuxHost:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.shield(task)
+        return await self.observe(then) if then else None
 
     async def _wait_for_late(self, step: Step, deadline: float) -> None:
         """An earlier step on the same thing, whose outcome is uncertain, has to end first."""

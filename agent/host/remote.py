@@ -49,13 +49,16 @@ class RemoteHost:
             raise _away(f"hung up: {error}") from None
         return wire.decode_sight(_value(message, "observe"))
 
-    async def act(self, step: Step, *, timeout_s: float) -> None:
+    async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         link = await self._connected()
+        value = {"step": wire.encode(step), "then": wire.encode(then) if then else None}
+        limit_s = timeout_s + GRACE_S + (OBSERVE_S if then else 0.0)
         try:
-            message = await link.ask("act", wire.encode(step), timeout_s=timeout_s, limit_s=timeout_s + GRACE_S)
+            message = await link.ask("act", value, timeout_s=timeout_s, limit_s=limit_s)
         except (TimeoutError, OSError):
             raise Uncertain(step.describe()) from None
-        _value(message, step.describe())
+        sight = _value(message, step.describe())
+        return wire.decode_sight(sight) if then and sight is not None else None
 
     @property
     def changes(self) -> int:

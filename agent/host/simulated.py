@@ -56,7 +56,7 @@ class SimulatedHost:
         await self._tell(Moment.AFTER, query)
         return sight
 
-    async def act(self, step: Step, *, timeout_s: float) -> None:
+    async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         try:
             await self._tell(Moment.BEFORE, step)
             hang = Hang(delay_of(self.kernel, step))
@@ -68,6 +68,7 @@ class SimulatedHost:
         if hang.happens:
             self._take(step)
         await self._tell(Moment.AFTER, step)
+        return await self.observe(then) if then else None
 
     @property
     def changes(self) -> int:

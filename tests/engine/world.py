@@ -74,10 +74,11 @@ class TrippedHost:
         self._trip.pass_(f"after {self._label} looked")
         return sight
 
-    async def act(self, step: Step, *, timeout_s: float) -> None:
+    async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         self._trip.pass_(f"before {self._label}: {step.describe()}")
-        await self._host.act(step, timeout_s=timeout_s)
+        sight = await self._host.act(step, timeout_s=timeout_s, then=then)
         self._trip.pass_(f"after {self._label}: {step.describe()}")
+        return sight
 
     @property
     def changes(self) -> int:
@@ -118,9 +119,9 @@ class MortalHelper:
             await self._again()
             raise Problem(Code.UNAVAILABLE, "the helper hung up") from None
 
-    async def act(self, step: Step, *, timeout_s: float) -> None:
+    async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         try:
-            await self.guarded.act(step, timeout_s=timeout_s)
+            return await self.guarded.act(step, timeout_s=timeout_s, then=then)
         except Crash:
             await self._again()
             raise Uncertain(step.describe()) from None
@@ -152,6 +153,10 @@ class TrippedStore(Store):
             return self.run_now(fn)
         finally:
             await asyncio.sleep(0)
+
+    def post(self, fn: Callable[[sqlite3.Connection], object]) -> None:
+        with suppress(Problem):
+            self.run_now(fn)
 
     def run_now(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._trip.pass_(f"before {self._label} commits")

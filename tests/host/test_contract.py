@@ -117,6 +117,21 @@ async def test_each_step_done_twice_is_as_done_once(world: World) -> None:
     assert await look(world) == ScsiSight()
 
 
+async def test_a_step_shows_what_came_of_it(world: World) -> None:
+    await world.make_lun(1)
+    query = IscsiQuery(NAME, world.target, (world.portal,), 1)
+    for step in (
+        CreateRecord(world.target, world.portal),
+        Login(world.target, world.portal),
+        Logout(world.target, world.portal),
+        DeleteRecord(world.target, world.portal),
+    ):
+        shown = await world.host.act(step, timeout_s=LIMIT_S, then=query)
+        assert shown == await world.host.observe(query)
+        assert isinstance(shown, ScsiSight) and all(thing.ours for thing in (*shown.records, *shown.sessions))
+    assert shown == ScsiSight()
+
+
 async def test_records_and_sessions_are_seen_and_ours(world: World) -> None:
     await act(world, CreateRecord(world.target, world.portal))
     sight = await look(world)

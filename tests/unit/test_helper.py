@@ -23,6 +23,7 @@ from attachers.steps import CreateRecord, Step
 
 T, P = "iqn.2024-01.org.example:one", "10.0.0.1:3260"
 STEP = CreateRecord(T, P)
+BAD = {"type": "CreateRecord", "target": "x", "portal": P}
 OBSERVE = {"id": 1, "verb": "observe", "value": {"type": "HostQuery"}, "timeout_s": 5, "attachment": ""}
 
 
@@ -240,7 +241,9 @@ async def test_malformed_frames_end_the_connection(helper: Helper, frame: bytes)
         ({"value": None}, "bad-request"),
         ({"value": {"type": "CreateRecord", "target": T, "portal": P}}, "bad-request"),
         ({"verb": "act", "value": {"type": "HostQuery"}}, "bad-request"),
-        ({"verb": "act", "value": {"type": "CreateRecord", "target": "x", "portal": P}}, "invalid-request"),
+        ({"verb": "act", "value": {"step": {"type": "HostQuery"}, "then": None}}, "bad-request"),
+        ({"verb": "act", "value": {"step": BAD, "then": None}}, "invalid-request"),
+        ({"verb": "act", "value": {"step": {**BAD, "target": T}, "then": BAD}}, "bad-request"),
     ],
 )
 async def test_refused_requests_leave_the_connection(helper: Helper, change: dict[str, Any], code: str) -> None:
