@@ -141,7 +141,8 @@ async def _host(options: Options) -> Host:
 def _client(config: Config, metrics: "Metrics") -> Cdmi:
     from agent.cdmi.client import CdmiClient
 
-    return CdmiClient(config.servers, protocols=config.attach.protocols, told=metrics.request)
+    protocols = [protocol for protocol in config.attach.protocols if protocol in ATTACHERS]
+    return CdmiClient(config.servers, protocols=protocols, told=metrics.request)
 
 
 def _version() -> str:

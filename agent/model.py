@@ -67,6 +67,7 @@ class SeenExport:
 
     `protocol` is iscsi, fc, nfs, occi, ... or unknown; `reason` says why it is not usable (empty when it is);
     `plan` holds the plan's JSON values of a usable one; `permissions` is None when the entry has none (anybody may).
+    `at` is the URI of the container above the object that has the entry, empty where the object has it itself.
     """
 
     key: str
@@ -75,6 +76,15 @@ class SeenExport:
     reason: str
     plan: Mapping[str, Any] | None = None
     permissions: tuple[str, ...] | None = None
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """A container above a data object, looked at for an NFS export: its URI, and what came of it."""
+
+    uri: str
+    says: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ class Resolved:
     """What a source is: a CDMI object, with every export seen. `size` is in bytes, None when not told.
 
     `server` is the configured server's URL, `uri` the object's own (by ID where it has one), `kind` is container or
-    dataobject.
+    dataobject. `exports` has those of the containers above a data object, too; `above` are these, from below.
     """
 
     server: str
@@ -92,6 +102,7 @@ class Resolved:
     kind: str
     size: int | None
     exports: tuple[SeenExport, ...]
+    above: tuple[Above, ...] = ()
 
 
 class Cdmi(Protocol):

@@ -158,6 +158,7 @@ PROBLEM = _object(
 EXPORT = _object(
     {
         "key": _text("its name in the object's exports"),
+        "at": MAYBE_TEXT | {"description": "the container above the object that has it; null: the object itself"},
         "protocol": _text("iscsi, fc, nfs, occi, ... or unknown"),
         "usable": FLAG,
         "used": FLAG | {"description": "an attachment with the configured protocols would use this one"},
@@ -178,6 +179,8 @@ RESOLVED = _object(
         "kind": _text("container or dataobject"),
         "size": {"type": ["integer", "null"], "description": "bytes; null when not told"},
         "exports": _list(EXPORT),
+        "above": _list(_object({"uri": _text(), "says": _text()}, required=("uri", "says")))
+        | {"description": "the containers above a data object, looked at for an NFS export; the nearest first"},
         "problem": _or_null(_ref("Problem")) | {"description": "why none of them can be used"},
     },
     required=("uri", "kind", "exports"),

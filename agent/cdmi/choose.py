@@ -15,12 +15,16 @@ def choose(resolved: Resolved, protocols: Sequence[str]) -> SeenExport:
     wanted = ", ".join(protocols)
     if not resolved.exports:
         raise Problem(Code.NO_USABLE_EXPORT, f"{resolved.uri} {_without(resolved)}", hint=_remedy(resolved, wanted))
-    reasons = "; ".join(f"{export.key}: {_why_not(export, wanted)}" for export in resolved.exports)
+    reasons = "; ".join(f"{_shown(export)}: {_why_not(export, wanted)}" for export in resolved.exports)
     raise Problem(
         Code.NO_USABLE_EXPORT,
         f"{resolved.uri} has no export that can be used ({wanted}): {reasons}",
         hint=_remedy(resolved, wanted),
     )
+
+
+def _shown(export: SeenExport) -> str:
+    return f"{export.key} of {export.at}" if export.at else export.key
 
 
 def _why_not(export: SeenExport, wanted: str) -> str:
@@ -29,15 +33,16 @@ def _why_not(export: SeenExport, wanted: str) -> str:
 
 def _without(resolved: Resolved) -> str:
     if resolved.kind == "dataobject":
-        return "is a data object without exports of its own; its container's are not looked at in this version"
+        ways = "; ".join(f"{container.uri} {container.says}" for container in resolved.above)
+        return f"is a data object, and no container above it has exports ({ways or 'none is known'})"
     return "has no exports (or its ACL hides them from the configured user)"
 
 
 def _remedy(resolved: Resolved, wanted: str) -> str:
-    if resolved.kind == "dataobject":
-        return "use the container that is exported as a LUN as the source"
     if any("storage_networks" in export.reason for export in resolved.exports):
-        return "add the portals' network to storage_networks of this [[server]], if it is a storage network of yours"
+        return "add that network to storage_networks of this [[server]], if it is a storage network of yours"
+    if resolved.kind == "dataobject":
+        return "let the server export a container above it over NFSv4, or use a container that is a LUN as the source"
     if any(export.protocol in wanted for export in resolved.exports):
         return f"correct the export on the server; the container has to be exported over one of: {wanted}"
     return f"let the server export the container over one of: {wanted}"

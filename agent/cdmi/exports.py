@@ -7,7 +7,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from agent.cdmi import iscsi_export
+from agent.cdmi import iscsi_export, nfs_export
+from agent.cdmi.place import Place
 from agent.model import SeenExport
 from attachers import checks
 from attachers.problems import Code, Problem
@@ -15,6 +16,8 @@ from attachers.problems import Code, Problem
 MAX_EXPORTS = 64
 MAX_KEY = 256
 UNKNOWN = "unknown"
+READ = (iscsi_export.PROTOCOL, nfs_export.PROTOCOL)
+"""The protocols whose entries are read into plans: see `_plan`."""
 _PROTOCOLS = {
     "iscsi": "iscsi",
     "nfs": "nfs",
@@ -40,10 +43,10 @@ _OCCI = (
 )
 
 
-def read_exports(exports: object, *, protocols: Collection[str], size: int = 0) -> tuple[SeenExport, ...]:
-    """Every entry, in the server's order. `protocols` are those enabled here, `size` the object's (bytes, 0: unknown).
+def read_exports(exports: object, *, protocols: Collection[str], place: Place | None = None) -> tuple[SeenExport, ...]:
+    """Every entry, in the server's order. `protocols` are those enabled here, `place` where the entries stand.
 
-    A usable entry's plan may still hold portals with host names: see `networks.pin`.
+    A usable entry's plan may still hold host names: see `networks.pin`.
     Raises `Problem` cdmi-refused where `exports` is no object, or has too many entries.
     """
     if exports is None or exports == []:
@@ -54,7 +57,8 @@ def read_exports(exports: object, *, protocols: Collection[str], size: int = 0) 
     if len(exports) > MAX_EXPORTS:
         what = f"exports: {len(exports)} entries, and at most {MAX_EXPORTS} are read"
         raise Problem(Code.CDMI_REFUSED, what, hint="withdraw exports on the server that nobody uses")
-    return tuple(_read(key, entry, protocols, size) for key, entry in exports.items())
+    where = place or Place()
+    return tuple(_read(key, entry, protocols, where) for key, entry in exports.items())
 
 
 def protocol_of(key: str, entry: Mapping[str, Any]) -> str:
@@ -66,23 +70,32 @@ def protocol_of(key: str, entry: Mapping[str, Any]) -> str:
     return _PROTOCOLS.get(name.removeprefix("network/"), UNKNOWN)
 
 
-def _read(key: str, entry: object, protocols: Collection[str], size: int) -> SeenExport:
+def _read(key: str, entry: object, protocols: Collection[str], place: Place) -> SeenExport:
     if not isinstance(entry, dict):  # clause 9's own examples have childrenrange and children in there
-        return _unusable(key, UNKNOWN, f"{path_of(key)}: {ascii(entry)[:60]} is not an export entry, skipped")
+        why = f"{path_of(key)}: {ascii(entry)[:60]} is not an export entry, skipped"
+        return _unusable(key, UNKNOWN, why, place)
     protocol = protocol_of(key, entry)
-    shown = _permissions(entry)
-    why = _why_not(key, entry, protocol, protocols)
+    shown = _permissions(entry) if protocol != nfs_export.PROTOCOL else None  # NFS has users and folders in there
+    why = _why_not(key, entry, protocol, protocols) or _whose(protocol, place)
     if why:
-        return _unusable(key, protocol, why, shown)
+        return _unusable(key, protocol, why, place, shown)
     try:
-        if shown is None and entry.get("permissions") is not None:
-            raise checks.refuse(f"{path_of(key)}.permissions", entry["permissions"], "a list of initiator names")
-        plan = iscsi_export.read(entry, path_of(key), size=size)
+        plan = _plan(key, entry, protocol, place)
     except iscsi_export.NotReadyError as not_ready:
-        return _unusable(key, protocol, str(not_ready), shown)
+        return _unusable(key, protocol, str(not_ready), place, shown)
     except Problem as problem:
-        return _unusable(key, protocol, problem.detail, shown)
-    return SeenExport(key, protocol, usable=True, reason="", plan=plan, permissions=shown)
+        return _unusable(key, protocol, problem.detail, place, shown)
+    return SeenExport(key, protocol, usable=True, reason="", plan=plan, permissions=shown, at=place.at)
+
+
+def _plan(key: str, entry: Mapping[str, Any], protocol: str, place: Place) -> Mapping[str, Any]:
+    """The plan of an entry, by the reader of its protocol. Raises `NotReadyError`, `Problem`."""
+    path = path_of(key)
+    if protocol == nfs_export.PROTOCOL:
+        return nfs_export.read(key, entry, path, place)
+    if entry.get("permissions") is not None and names_in(entry["permissions"]) is None:
+        raise checks.refuse(f"{path}.permissions", entry["permissions"], "a list of initiator names")
+    return iscsi_export.read(entry, path, size=place.size)
 
 
 def _why_not(key: str, entry: Mapping[str, Any], protocol: str, protocols: Collection[str]) -> str:
@@ -94,11 +107,18 @@ def _why_not(key: str, entry: Mapping[str, Any], protocol: str, protocols: Colle
         return _OCCI
     if protocol == UNKNOWN:
         return f"{ascii(entry.get('type', key))[:80]} is a protocol that this version does not know"
-    if protocol != iscsi_export.PROTOCOL:
+    if protocol not in READ:
         return f"{protocol} exports are not supported by this version"
     if protocol not in protocols:
         return f"{protocol} is not enabled on this host: add it to protocols in [attach]"
     return ""
+
+
+def _whose(protocol: str, place: Place) -> str:
+    """A container's block export is the container: only its NFS export is a way to what is in it."""
+    if place.file is None or protocol == nfs_export.PROTOCOL:
+        return ""
+    return f"it exports the container {place.at} as a whole, and not this object"
 
 
 def path_of(key: str) -> str:
@@ -106,9 +126,11 @@ def path_of(key: str) -> str:
     return f"exports.{json.dumps(key[:MAX_KEY])}"
 
 
-def _unusable(key: str, protocol: str, reason: str, permissions: tuple[str, ...] | None = None) -> SeenExport:
+def _unusable(
+    key: str, protocol: str, reason: str, place: Place, permissions: tuple[str, ...] | None = None
+) -> SeenExport:
     shown = key if len(key) <= MAX_KEY and key.isprintable() else ascii(key)[:MAX_KEY]
-    return SeenExport(shown, protocol, usable=False, reason=reason, permissions=permissions)
+    return SeenExport(shown, protocol, usable=False, reason=reason, permissions=permissions, at=place.at)
 
 
 def names_in(permissions: object) -> tuple[str, ...] | None:

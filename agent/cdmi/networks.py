@@ -6,12 +6,14 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from agent.cdmi import iscsi_export
+from agent.cdmi.nfs_export import SERVERS
 from agent.cdmi.server import Network, Server
 from agent.cdmi.text import shown
 from agent.model import SeenExport
-from attachers import checks, iscsi
+from attachers import checks, iscsi, nfs_checks
 from attachers.problems import Problem
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -46,7 +48,7 @@ async def pinned(
 
     `names_s` bounds all look-ups together (seconds).
     """
-    names = sorted({host for one in exports if one.plan for host in _names_in(one.plan["portals"])})
+    names = sorted({host for one in exports if one.plan for host in _names_in(one.plan)})
     addresses = await _look_up_all(names[:MAX_NAMES], resolver, names_s)
     return tuple(pin(one, server, addresses) for one in exports)
 
@@ -55,17 +57,48 @@ def pin(seen: SeenExport, server: Server, addresses: Mapping[str, Sequence[str] 
     """One export with addresses only. `addresses` has for each name its addresses, or the reason why there are none."""
     if seen.plan is None:
         return seen
+    if SERVERS in seen.plan:
+        return _with_server(seen, seen.plan, server, addresses)
+    if "portals" not in seen.plan:
+        return seen
     kept: dict[str, None] = {}
     dropped: list[str] = []
     for portal in seen.plan["portals"]:
         host, port = checks.split_portal(portal)
-        found = [host] if _is_address(host) else addresses.get(host, f"more than {MAX_NAMES} names in one object")
+        found = _addresses_of(host, addresses)
         if isinstance(found, str):
             dropped.append(f"portal {portal}: {found}")
             continue
         for text in found:
             _sort_out(text, port, server, kept, dropped)
     return _with_portals(seen, list(kept)[: iscsi_export.MAX_PORTALS], dropped)
+
+
+def _addresses_of(host: str, addresses: Mapping[str, Sequence[str] | str]) -> Sequence[str] | str:
+    return [host] if _is_address(host) else addresses.get(host, f"more than {MAX_NAMES} names in one object")
+
+
+def _with_server(
+    seen: SeenExport, plan: Mapping[str, Any], server: Server, addresses: Mapping[str, Sequence[str] | str]
+) -> SeenExport:
+    """An NFS export with the first address of its servers that may be dialled."""
+    dropped: list[str] = []
+    for host in plan[SERVERS]:
+        found = _addresses_of(host, addresses)
+        if isinstance(found, str):
+            dropped.append(f"NFS server {host}: {found}")
+            continue
+        for text in found:
+            try:
+                address = nfs_checks.server(text)
+                if allows(server.storage_networks, ipaddress.ip_address(address)):
+                    kept = {name: value for name, value in plan.items() if name != SERVERS}
+                    return replace(seen, plan={"server": address, **kept})
+            except (ValueError, Problem):
+                address = ascii(text)[:80]
+            shown_host = host if host == address else f"{host} ({address})"
+            dropped.append(f"NFS server {shown_host} is outside storage_networks of this server ({_listed(server)})")
+    return replace(seen, usable=False, reason="; ".join(dict.fromkeys(dropped)), plan=None)
 
 
 def _sort_out(text: str, port: int, server: Server, kept: dict[str, None], dropped: list[str]) -> None:
@@ -78,8 +111,11 @@ def _sort_out(text: str, port: int, server: Server, kept: dict[str, None], dropp
     if allows(server.storage_networks, address):
         kept[portal] = None
     else:
-        listed = ", ".join(str(network) for network in server.storage_networks) or "none"
-        dropped.append(f"portal {portal} is outside storage_networks of this server ({listed})")
+        dropped.append(f"portal {portal} is outside storage_networks of this server ({_listed(server)})")
+
+
+def _listed(server: Server) -> str:
+    return ", ".join(str(network) for network in server.storage_networks) or "none"
 
 
 def _with_portals(seen: SeenExport, portals: list[str], dropped: list[str]) -> SeenExport:
@@ -107,8 +143,8 @@ async def _look_up(name: str, resolver: Resolver, names_s: float) -> Sequence[st
         return f"the name cannot be resolved ({shown(str(error), 120)})"
 
 
-def _names_in(portals: Sequence[str]) -> list[str]:
-    hosts = [checks.split_portal(portal)[0] for portal in portals]
+def _names_in(plan: Mapping[str, Any]) -> list[str]:
+    hosts = plan.get(SERVERS) or [checks.split_portal(portal)[0] for portal in plan.get("portals", ())]
     return [host for host in hosts if not _is_address(host)]
 
 

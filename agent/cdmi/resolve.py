@@ -1,23 +1,34 @@
 """From a source to the object and its exports, explained."""
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from agent.cdmi import networks, sources
-from agent.cdmi.answers import NOT_THIS_WAY, Answer, refused
+from agent.cdmi.answers import NOT_THIS_WAY, Answer, unreachable
+from agent.cdmi.climb import Reader, View, climb
 from agent.cdmi.exports import read_exports
+from agent.cdmi.members import (
+    CONTAINER,
+    DATAOBJECT,
+    MAX_NAME,
+    Found,
+    check_complete,
+    kind_of,
+    name_of,
+    object_id_of,
+    size_of,
+)
+from agent.cdmi.place import Place
+from agent.cdmi.select import select
 from agent.cdmi.server import Server
-from agent.cdmi.sources import OBJECT_ID, Location
+from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
-from agent.model import Resolved
-from attachers.problems import Code, Problem
+from agent.model import Resolved, SeenExport
 
-CONTAINER, DATAOBJECT = "container", "dataobject"
 FIELDS = ("objectType", "objectID", "objectName", "parentURI", "completionStatus", "metadata", "exports")
-MAX_NAME = 255
-_SIZES = {CONTAINER: "cdmi_assignedsize", DATAOBJECT: "cdmi_size"}
 
 
 async def resolve(
@@ -27,16 +38,23 @@ async def resolve(
     location = sources.parse(source, servers)
     server = location.server
     answer = await _find(wire, location)
-    members = answer.members()
-    _check_complete(server, answer, members)
-    kind = _kind(server, answer, members)
-    object_id = _object_id(location, answer, members)
-    size = _size(members, kind)
-    exports = read_exports(await _exports(wire, answer, members, kind), protocols=protocols, size=size or 0)
-    exports = await networks.pinned(exports, server, resolver=resolver, names_s=wire.limits.names_s)
+    found = Found(location, answer, answer.members())
+    check_complete(answer, found.members)
+    kind = kind_of(answer, found.members)
+    object_id = object_id_of(location, answer, found.members)
+    size = size_of(found.members, kind)
+    nfs_servers = (server.nfs_server or server.host,)
+    place = Place(size=size or 0, object_id=object_id, nfs_servers=nfs_servers)
+
+    async def read(exports: object, place: Place) -> tuple[SeenExport, ...]:
+        entries = read_exports(exports, protocols=protocols, place=place)
+        return await networks.pinned(entries, server, resolver=resolver, names_s=wire.limits.names_s)
+
+    own = await read(await _exports(wire, found, kind), place)
+    view = await _climb(wire, found, place, read) if kind == DATAOBJECT else View()
     at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else _spelt(location, kind)
-    name = _name(members) or shown(location.names[-1] if location.names else "/", MAX_NAME)
-    return Resolved(server.url, at.url, object_id, name, kind, size, exports)
+    name = name_of(found.members) or shown(location.names[-1] if location.names else "/", MAX_NAME)
+    return Resolved(server.url, at.url, object_id, name, kind, size, (*own, *view.exports), tuple(view.above))
 
 
 async def _find(wire: Wire, location: Location) -> Answer:
@@ -45,71 +63,26 @@ async def _find(wire: Wire, location: Location) -> Answer:
     answer = await wire.get(server, _spelt(location, CONTAINER).url)
     if location.slash or answer.status not in NOT_THIS_WAY:
         return answer
-    url = _spelt(location, DATAOBJECT).url
-    answer = await wire.get(server, url, fields=FIELDS)
-    if answer.status in (400, 406):
-        answer = await wire.get(server, url)
-    return answer
+    return await select(wire, server, _spelt(location, DATAOBJECT).url, FIELDS)
 
 
 def _spelt(location: Location, kind: str) -> Location:
     return replace(location, slash=kind == CONTAINER)
 
 
-async def _exports(wire: Wire, answer: Answer, members: Mapping[str, Any], kind: str) -> object:
+async def _exports(wire: Wire, found: Found, kind: str) -> Any:
     """The field `exports`: of the whole object, or asked for by name where a container's answer lacks it."""
-    if "exports" in members or kind == DATAOBJECT:
-        return members.get("exports")
-    alone = await wire.get(answer.server, answer.url, fields=("exports",))
+    if "exports" in found.members or kind == DATAOBJECT:
+        return found.members.get("exports")
+    alone = await wire.get(found.answer.server, found.url, fields=("exports",))
     return None if alone.status in NOT_THIS_WAY else alone.members().get("exports")
 
 
-def _check_complete(server: Server, answer: Answer, members: Mapping[str, Any]) -> None:
-    status = members.get("completionStatus")
-    if isinstance(status, str) and status.casefold().startswith("error"):
-        hint = "delete the object on the server, and make it again"
-        raise refused(server, f"the object at {answer.url} could not be made: {status}", hint=hint)
-
-
-def _kind(server: Server, answer: Answer, members: Mapping[str, Any]) -> str:
-    """Container or data object, by objectType (RFC 6208, and CDMI 1.0's own types); else by the URL's last slash."""
-    by_url = CONTAINER if answer.url.partition("?")[0].endswith("/") else DATAOBJECT
-    named = members.get("objectType")
-    if not isinstance(named, str):
-        return by_url
-    name = named.casefold().removeprefix("application/").removeprefix("vnd.org.snia.")
-    kinds = {"cdmi-container": CONTAINER, "cdmi-object": DATAOBJECT, "cdmi-dataobject": DATAOBJECT}
-    dotted = name.replace("cdmi.", "cdmi-").removesuffix("+json")
-    if dotted not in kinds:
-        hint = "give a container or a data object as the source"
-        raise refused(server, f"{answer.url} is a {named}, neither container nor data object", hint=hint)
-    return kinds[dotted]
-
-
-def _object_id(location: Location, answer: Answer, members: Mapping[str, Any]) -> str:
-    """The object's ID, empty where it has none. What is asked for by ID has to say that it is just that object."""
-    found = members.get("objectID")
-    asked = location.object_id
-    if found is None and asked is None:
-        return ""
-    if not isinstance(found, str) or not OBJECT_ID.fullmatch(found):
-        raise refused(location.server, f"objectID of {answer.url}: {ascii(found)[:140]} is no ID", hint="see its log")
-    if asked is not None and found.casefold() != asked.casefold():
-        raise Problem(
-            Code.CDMI_REFUSED,
-            f"{location.server.url} was asked for the object {asked} and answered with {found}",
-            hint="nothing was attached: find out why the server hands out another object",
-        )
-    return found
-
-
-def _name(members: Mapping[str, Any]) -> str:
-    name = members.get("objectName")
-    return shown(name.rstrip("/"), MAX_NAME) if isinstance(name, str) else ""
-
-
-def _size(members: Mapping[str, Any], kind: str) -> int | None:
-    """Bytes: a LUN's from cdmi_assignedsize (a container's cdmi_size is what it takes), a data object's cdmi_size."""
-    metadata = members.get("metadata")
-    text = str(metadata.get(_SIZES[kind], "")) if isinstance(metadata, dict) else ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+async def _climb(wire: Wire, found: Found, place: Place, read: Reader) -> View:
+    limit_s = wire.limits.total_s
+    try:
+        async with asyncio.timeout(limit_s):
+            return await climb(wire, found, place=place, read=read)
+    except TimeoutError:
+        reason = f"the containers above {found.url} were not read within {limit_s:g} s"
+        raise unreachable(found.answer.server, reason, status=504) from None

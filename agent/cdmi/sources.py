@@ -122,28 +122,36 @@ def _below_root(source: str, scheme: str, path: str, known: Sequence[Server]) ->
 
 def _names(source: str, inner: str) -> tuple[str, ...]:
     """The decoded names of the path; each checked before anything is normalised, and nothing ever is."""
+    try:
+        return names_of(inner)
+    except ValueError as error:
+        raise _refuse(source, str(error)) from None
+
+
+def names_of(inner: str) -> tuple[str, ...]:
+    """The decoded names of a path below the root. Raises `ValueError` that says which rule the path breaks."""
     if inner == "":
         return ()
     raw = inner.removesuffix("/").split("/")
-    names = tuple(_decode(source, segment) for segment in raw)
+    names = tuple(_decode(segment) for segment in raw)
     for place, name in enumerate(names):
         if place == 1 and names[0] == BY_ID:
             if not OBJECT_ID.fullmatch(name):
-                raise _refuse(source, "its object ID is not 1 to 128 of A-Z a-z 0-9 + / = _ -")
+                raise ValueError("its object ID is not 1 to 128 of A-Z a-z 0-9 + / = _ -")
         elif name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
-            raise _refuse(source, f"its path has a name {ascii(name)[:80]} in it")
+            raise ValueError(f"its path has a name {ascii(name)[:80]} in it")
     if names == (BY_ID,):
-        raise _refuse(source, "the object ID is missing")
+        raise ValueError("the object ID is missing")
     return names
 
 
-def _decode(source: str, segment: str) -> str:
+def _decode(segment: str) -> str:
     if _BAD_PERCENT.search(segment):
-        raise _refuse(source, "a % is not followed by two hexadecimal digits")
+        raise ValueError("a % is not followed by two hexadecimal digits")
     try:
         return unquote_to_bytes(segment).decode("utf-8")
     except UnicodeError:
-        raise _refuse(source, "its percent-encoding is not UTF-8") from None
+        raise ValueError("its percent-encoding is not UTF-8") from None
 
 
 def _refuse(source: str, why: str) -> Problem:

@@ -10,7 +10,8 @@ from agent.secret import SHOWN
 
 def shown(text: str, limit: int = 200) -> str:
     """The text with everything else than printable ASCII escaped, cut to the limit."""
-    return ascii(text)[1:-1][:limit]
+    plain = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
+    return plain[:limit]
 
 
 def basic(server: Server) -> str:

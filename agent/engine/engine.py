@@ -149,7 +149,7 @@ class Engine:
         """See `agent.model.Engine`."""
         resolved = await self._desk.cdmi.resolve(source)
         try:
-            chosen = choose(resolved, self._desk.settings.protocols).key
+            chosen = choose(resolved, self._desk.settings.protocols)
         except Problem as problem:
             return explanation_of(source, resolved, None, problem)
         return explanation_of(source, resolved, chosen, None)

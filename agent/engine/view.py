@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.engine.ledger import Row
-from agent.model import Access, Resolved
+from agent.model import Access, Resolved, SeenExport
 from attachers.disk_xml import disk_xml
 from attachers.problems import Problem
 from attachers.steps import LINKS
@@ -37,7 +37,9 @@ def _disk_xml(row: Row) -> str:
     return disk_xml(row.name, target, bus, read_only=row.request.access is Access.RO)
 
 
-def explanation_of(source: str, resolved: Resolved, chosen: str | None, problem: Problem | None) -> dict[str, Any]:
+def explanation_of(
+    source: str, resolved: Resolved, chosen: SeenExport | None, problem: Problem | None
+) -> dict[str, Any]:
     """What a source is: the object, every export seen, the one that would be used, and why not the others."""
     return {
         "source": source,
@@ -52,12 +54,14 @@ def explanation_of(source: str, resolved: Resolved, chosen: str | None, problem:
                 "key": export.key,
                 "protocol": export.protocol,
                 "usable": export.usable,
-                "used": export.key == chosen,
+                "at": export.at or None,
+                "used": export is chosen,
                 "reason": export.reason,
                 "permissions": None if export.permissions is None else list(export.permissions),
                 "plan": dict(export.plan) if export.plan is not None else None,
             }
             for export in resolved.exports
         ],
+        "above": [asdict(container) for container in resolved.above],
         "problem": problem.as_dict() if problem else None,
     }

@@ -143,7 +143,7 @@ def test_the_views_of_the_real_engine_fit() -> None:
     seen = SeenExport("Network/iSCSI", "iscsi", True, "", {"target": "iqn.2003-01.org.x:y"}, ("iqn.1993-08.org.z:a",))
     resolved = Resolved("https://a/", "https://a/cdmi_objectid/1", "1", "lun", "container", None, (seen,))
     for problem in (None, Problem(Code.NO_USABLE_EXPORT, "none")):
-        validator("Resolved").validate(explanation_of(SOURCE, resolved, "Network/iSCSI", problem))
+        validator("Resolved").validate(explanation_of(SOURCE, resolved, seen, problem))
 
 
 def test_the_description_names_every_route_phase_and_code() -> None:
