@@ -128,7 +128,8 @@ async def test_a_step_shows_what_came_of_it(world: World) -> None:
     ):
         shown = await world.host.act(step, timeout_s=LIMIT_S, then=query)
         assert shown == await world.host.observe(query)
-        assert isinstance(shown, ScsiSight) and all(thing.ours for thing in (*shown.records, *shown.sessions))
+        assert isinstance(shown, ScsiSight)
+        assert all(record.ours for record in shown.records) and all(session.ours for session in shown.sessions)
     assert shown == ScsiSight()
 
 
