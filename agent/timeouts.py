@@ -9,7 +9,6 @@ request  60 s unless the caller says otherwise; undoing a failed attach gets its
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
-    Flush,
     GiveDisk,
     Login,
     Logout,
@@ -27,8 +26,7 @@ LONG_STEPS_S: dict[type[Step], float] = {
     Logout: 25.0,
     DeleteRecord: 20.0,
     Scan: 20.0,
-    Flush: 40.0,
-    RemoveDevice: 20.0,
+    RemoveDevice: 50.0,
     GiveDisk: 30.0,
     TakeDisk: 30.0,
 }

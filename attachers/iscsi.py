@@ -51,11 +51,8 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
 
 def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
     """Look at the LUN of this plan, whatever the goal."""
-    return _query(name, plan_of(plan))
-
-
-def _query(name: str, plan: Plan, *, holders: bool = False) -> IscsiQuery:
-    return IscsiQuery(name, plan.target, plan.portals, plan.lun, plan.wwid, holders=holders)
+    p = plan_of(plan)
+    return IscsiQuery(name, p.target, p.portals, p.lun, p.wwid)
 
 
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:
@@ -115,8 +112,7 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return wait
     free = may_free(needs(plan.as_json()), _created(sight), context.needed)
     doomed = [p for p in sight.paths if p.ours and _lun(plan.target, p.via, plan.lun) in free]
-    closer = _query(context.name, plan, holders=True)
-    if next_ := lun.take_back(_unit(plan), sight, doomed, context, closer=closer):
+    if next_ := lun.take_back(_unit(plan), sight, doomed, context):
         return next_
     for session in sight.sessions:
         if _session(session.target, session.portal) in free and not session.devices:

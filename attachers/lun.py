@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from attachers import scsi
-from attachers.base import Act, Context, Decision, Fail, Look, Ready, Wait
+from attachers.base import Act, Context, Decision, Fail, Ready, Wait
 from attachers.problems import Code, Problem
-from attachers.sights import Query, ScsiPath, ScsiSight, Session
-from attachers.steps import DEVICES, Flush, Publish, RemoveDevice, Scan, Step, Unpublish
+from attachers.sights import ScsiPath, ScsiSight, Session
+from attachers.steps import DEVICES, Publish, RemoveDevice, Scan, Step, Unpublish
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _unnamed(path: ScsiPath) -> Problem:
     )
 
 
-# On the way out: link, use, cache, device.
+# On the way out: link, device.
 
 
 def created(sight: ScsiSight, key: Callable[[Session, int], str]) -> frozenset[str]:
@@ -132,30 +132,19 @@ def created(sight: ScsiSight, key: Callable[[Session, int], str]) -> frozenset[s
     )
 
 
-def take_back(
-    unit: Unit, sight: ScsiSight, doomed: Iterable[ScsiPath], context: Context, *, closer: Query
-) -> Decision | None:
-    """The next thing until link and disks are gone; None when they are.
-
-    `doomed` are the paths that we may free; `closer` is the query that asks who has them open.
-    """
+def take_back(unit: Unit, sight: ScsiSight, doomed: Iterable[ScsiPath], context: Context) -> Decision | None:
+    """The next thing until link and disks are gone; None when they are. `doomed` are the paths that we may free."""
     paths = list(doomed)
     if sight.link is not None:
         return step(Unpublish(context.name, _free_wwid(unit, paths, context)), context)
-    return _remove(unit, paths[0], context, closer) if paths else None
+    return _remove(unit, paths[0], context) if paths else None
 
 
-def _remove(unit: Unit, path: ScsiPath, context: Context, closer: Query) -> Decision:
-    """In use? Flush, then remove; the last step looks for users once more by itself, right before it deletes."""
+def _remove(unit: Unit, path: ScsiPath, context: Context) -> Decision:
+    """The step itself claims the disk, writes out its cache where it is the right one, and looks for users."""
     wwid = scsi.identity_of(path, unit.wwid or context.wwid)
-    remove, flush = RemoveDevice(path.hctl), Flush(path.hctl, wwid) if wwid else None
-    flushed = flush is not None and _was_done(flush, context)
-    if path.holders is None and not (flushed or _was_done(remove, context)):
-        return Look(closer)
-    if path.holders:
-        return Fail(_in_use(path), restore=_put_back(unit, path, context))
-    if flush and wwid and path.node and scsi.is_right(path, wwid) and not flushed:
-        return step(flush, context, restore=_put_back(unit, path, context))
+    right = wwid is not None and path.node is not None and scsi.is_right(path, wwid)
+    remove = RemoveDevice(path.hctl, wwid if right else None)
     if _was_done(remove, context):
         text = f"the kernel to forget {path.hctl}"
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}"))
@@ -169,14 +158,6 @@ def _put_back(unit: Unit, path: ScsiPath, context: Context) -> Step | None:
     if taken and wwid and path.node and scsi.is_right(path, wwid):
         return Publish(context.name, path.hctl, wwid, context.read_only, context.owner)
     return None
-
-
-def _in_use(path: ScsiPath) -> Problem:
-    return Problem(
-        Code.IN_USE,
-        f"{path.node or path.hctl} is in use by {', '.join(path.holders or ())}",
-        hint="stop or detach the user of the disk, then try again",
-    )
 
 
 def step(next_: Step, context: Context, *, restore: Step | None = None) -> Decision:

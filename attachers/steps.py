@@ -103,31 +103,23 @@ class Unpublish:
 
 
 @dataclass(frozen=True, slots=True)
-class Flush:
-    """Write out what the host still caches of a disk; refused when its INQUIRY does not answer `wwid`."""
-
-    hctl: str
-    wwid: str
-
-    def __post_init__(self) -> None:
-        checks.hctl(self.hctl)
-        checks.wwid(self.wwid)
-
-    def describe(self) -> str:
-        return f"flush {self.hctl}"
-
-
-@dataclass(frozen=True, slots=True)
 class RemoveDevice:
-    """Delete one SCSI device that we made; refused while anything has it open."""
+    """Delete one SCSI device that we made; refused while anything has it open.
+
+    With a `wwid`, what the host still caches of it is written out before: refused when its INQUIRY does not answer that
+    name, or when that fails. Without, nothing is written, since nobody knows to which volume it would go.
+    """
 
     hctl: str
+    wwid: str | None = None
 
     def __post_init__(self) -> None:
         checks.hctl(self.hctl)
+        if self.wwid is not None:
+            checks.wwid(self.wwid)
 
     def describe(self) -> str:
-        return f"remove {self.hctl}"
+        return f"flush and remove {self.hctl}" if self.wwid else f"remove {self.hctl}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,26 +190,13 @@ class TakeDisk:
         return f"take {self.name} from domain {self.domain}"
 
 
-Step = (
-    CreateRecord
-    | Login
-    | Scan
-    | Publish
-    | Unpublish
-    | Flush
-    | RemoveDevice
-    | Logout
-    | DeleteRecord
-    | GiveDisk
-    | TakeDisk
-)
+Step = CreateRecord | Login | Scan | Publish | Unpublish | RemoveDevice | Logout | DeleteRecord | GiveDisk | TakeDisk
 STEPS: tuple[type[Step], ...] = (
     CreateRecord,
     Login,
     Scan,
     Publish,
     Unpublish,
-    Flush,
     RemoveDevice,
     Logout,
     DeleteRecord,

@@ -44,33 +44,23 @@ def prepare(node: str, number: str, wwid: str, owner: list[int] | None, read_onl
             fcntl.ioctl(fd, BLKROSET, struct.pack("i", read_only))
 
 
-def flush(node: str, number: str, wwid: str) -> None:
-    """Prove a disk, write out what the host caches of it, and forget the cache."""
-    with _proved(node, number, wwid) as fd:
-        try:
-            os.fsync(fd)
-            fcntl.ioctl(fd, BLKFLSBUF, 0)
-        except OSError as error:
-            raise Problem(
-                Code.DIRTY,
-                f"what was written to {node} ({wwid}) could not be written out: {error.strerror}",
-                hint="see the kernel's log; the data written last may be lost",
-            ) from None
-
-
-def remove(device: str, hctl: str, where: dict[str, Any]) -> None:
-    """Delete a SCSI device that nobody has open, with its links.
+def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> None:
+    """Delete a SCSI device that nobody has open, with its links; with a `wwid`, first write out its cache.
 
     `device` is its directory in sysfs; `where` has `nodes` and `devices` (the directories of nodes and of our links)
     and the arguments of `holders`. Everything happens through one descriptor of that directory, which leads nowhere
-    once the device is gone: whatever takes its address or its name meanwhile is not touched. Raises `Problem` in-use.
+    once the device is gone: whatever takes its address or its name meanwhile is not touched. Raises `Problem` in-use,
+    wrong-device, dirty.
     """
     directory = os.open(device, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        disk = sysfs.disk_at(Path(f"/proc/self/fd/{directory}"), hctl)
+        disk = sysfs.disk_at(f"/proc/self/fd/{directory}", hctl)
         if disk is None:
             return
-        with _nobody_else(disk, where):
+        with _claimed(disk, where) as fd:
+            if wwid is not None:
+                _flush(fd, f"/dev/{disk.node}", wwid)
+            _refuse_users(disk, where)
             for link in links.to_node(Path(where["devices"]), disk.node) if disk.node else []:
                 link.unlink(missing_ok=True)
             write("delete", "1", directory=directory)
@@ -79,39 +69,60 @@ def remove(device: str, hctl: str, where: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _nobody_else(disk: sysfs.Disk, where: dict[str, Any]) -> Iterator[None]:
-    """While nobody has the disk open, and no file system, swap or driver can take it. Raises `Problem` in-use."""
+def _claimed(disk: sysfs.Disk, where: dict[str, Any]) -> Iterator[int | None]:
+    """While no file system, swap or driver can take the disk. Raises `Problem` in-use where one has it.
+
+    O_EXCL (block/bdev.c bd_prepare_to_claim): what the kernel itself uses is found even where no file tells of it,
+    such as a mount in a namespace without a process. A disk that cannot be opened any more (None) cannot be claimed.
+    """
     fd, claimed = _exclusive(Path(where["nodes"]), disk) if disk.node else (None, False)
     try:
-        users = holders([sought(disk)], **where["holders"])[0]
-        if claimed and not users:
-            users = ["the kernel (a file system, swap or a driver)"]
-        if users:
-            raise Problem(
-                Code.IN_USE,
-                f"{f'/dev/{disk.node}' if disk.node else disk.hctl} is in use by {', '.join(users)}",
-                hint="stop or detach the user of the disk, then try again",
-            )
-        yield
+        if claimed:
+            _refuse_users(disk, where)
+            raise _in_use(disk, ["the kernel (a file system, swap or a driver)"])
+        yield fd
     finally:
         if fd is not None:
             os.close(fd)
 
 
 def _exclusive(nodes: Path, disk: sysfs.Disk) -> tuple[int | None, bool]:
-    """A descriptor that keeps others from claiming the disk or a partition, and whether somebody has claimed it.
-
-    O_EXCL (block/bdev.c bd_prepare_to_claim): what the kernel itself uses is found even where no file tells of it,
-    such as a mount in a namespace without a process. A disk that cannot be opened any more cannot be claimed either.
-    """
+    """An exclusive descriptor of the disk, if it can be had, and whether somebody else has one."""
     try:
         fd = os.open(nodes / (disk.node or ""), os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return None, error.errno == errno.EBUSY
-    if not _is_device(fd, next(iter(disk.numbers), "")):
+    if not _is_device(fd, disk.number):
         os.close(fd)
         raise Problem(Code.WRONG_DEVICE, f"/dev/{disk.node} is not the disk at {disk.hctl}", hint="try again")
     return fd, False
+
+
+def _flush(fd: int | None, node: str, wwid: str) -> None:
+    """Prove the disk, write out what the host caches of it, and forget the cache."""
+    if fd is None:
+        raise Problem(Code.DIRTY, f"{node} cannot be opened to write out its cache", hint="try again")
+    _insist_on(fd, node, wwid)
+    try:
+        os.fsync(fd)
+        fcntl.ioctl(fd, BLKFLSBUF, 0)
+    except OSError as error:
+        raise Problem(
+            Code.DIRTY,
+            f"what was written to {node} ({wwid}) could not be written out: {error.strerror}",
+            hint="see the kernel's log; the data written last may be lost",
+        ) from None
+
+
+def _refuse_users(disk: sysfs.Disk, where: dict[str, Any]) -> None:
+    if users := holders([sought(disk)], **where["holders"])[0]:
+        raise _in_use(disk, users)
+
+
+def _in_use(disk: sysfs.Disk, users: list[str]) -> Problem:
+    name = f"/dev/{disk.node}" if disk.node else disk.hctl
+    hint = "stop or detach the user of the disk, then try again"
+    return Problem(Code.IN_USE, f"{name} is in use by {', '.join(users)}", hint=hint)
 
 
 @contextmanager
@@ -121,17 +132,22 @@ def _proved(node: str, number: str, wwid: str) -> Iterator[int]:
     try:
         if not _is_device(fd, number):
             raise Problem(Code.WRONG_DEVICE, f"{node} is no longer the block device {number}", hint="try again")
-        names = scsi_generic.identify(fd)
-        if wwid not in names:
-            seen = ", ".join(sorted(names)) or "no strong name"
-            raise Problem(
-                Code.WRONG_DEVICE,
-                f"{node} answers {seen} to an INQUIRY, not {wwid}",
-                hint="the server maps another logical unit there: correct the export or the mapping",
-            )
+        _insist_on(fd, node, wwid)
         yield fd
     finally:
         os.close(fd)
+
+
+def _insist_on(fd: int, node: str, wwid: str) -> None:
+    """Raises `Problem` wrong-device where the disk does not answer `wwid` to an INQUIRY."""
+    names = scsi_generic.identify(fd)
+    if wwid not in names:
+        seen = ", ".join(sorted(names)) or "no strong name"
+        raise Problem(
+            Code.WRONG_DEVICE,
+            f"{node} answers {seen} to an INQUIRY, not {wwid}",
+            hint="the server maps another logical unit there: correct the export or the mapping",
+        )
 
 
 def _is_device(fd: int, number: str) -> bool:

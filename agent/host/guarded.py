@@ -30,7 +30,6 @@ from attachers.sights import HostQuery, HostSight, IscsiQuery, Query, ScsiSight,
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
-    Flush,
     Login,
     Logout,
     Publish,
@@ -118,9 +117,6 @@ class GuardedHost:
             case Unpublish(name=name):
                 async with self._hold(name, step, timeout_s):
                     return await self._unpublish(step, timeout_s, then)
-            case Flush(hctl=hctl):
-                self._insist_on_seen(hctl, step)
-                await self._raw.act(step, timeout_s=timeout_s)
             case _:
                 await self._raw.act(step, timeout_s=timeout_s)
         return None
@@ -205,7 +201,7 @@ class GuardedHost:
         return session.sid
 
     def _insist_on_seen(self, hctl: str, step: Step) -> None:
-        """Only what a sight has shown as a path of an export is handed out or flushed, never a disk of this machine."""
+        """Only what a sight has shown as a path of an export is handed out, never a disk of this machine."""
         if hctl not in self._seen and not any(thing.hctl == hctl for thing in self._created.rows):
             raise Problem(
                 Code.UNAVAILABLE, f"{hctl} has not been looked at yet", hint="look again", step=step.describe()

@@ -28,6 +28,10 @@ def _text(link: Path) -> str | None:
         return None
 
 
+DISKSEQ = "CDMI_ATTACH_DISKSEQ"
+"""What our udev rule calls the sequence number of a disk."""
+
+
 def put_device(roots: Roots, wwid: str, hctl: str, node: str) -> None:
     """The links of a disk, with the very text that udev gives them, so that udev adopts them."""
     put(roots.devices / "path" / hctl, f"../../{node}")
@@ -107,12 +111,19 @@ def drop_stale_claims(roots: Roots, keep: Collection[str] = ()) -> None:
             (roots.claims / name).unlink(missing_ok=True)
 
 
-def is_probed(roots: Roots, number: str) -> bool:
-    """Whether udev has finished with a block device (major:minor): its entry is there and the queue is empty.
+def is_probed(roots: Roots, disk: sysfs.Disk) -> bool:
+    """Whether udev has finished with a disk: its entry is there, and is this disk's.
 
-    Also true where there is no udev. src/udev/udev-manager.c (/run/udev/queue), sd-device (db entry b8:0).
+    Our rule writes the kernel's sequence number of the disk (diskseq, Linux 5.15) into the entry; a number such as 8:0
+    is used again, and the entry of the disk before may still be there. Without that number the whole queue has to be
+    empty. True where there is no udev. src/udev/udev-manager.c (/run/udev/queue), sd-device (db entry b8:0).
     """
-    udev = roots.run / "udev"
-    if not (udev / "control").exists():
+    udev = f"{roots.run}/udev"
+    if not Path(udev, "control").exists():
         return True
-    return (udev / "data" / f"b{number}").exists() and not (udev / "queue").exists()
+    entry = sysfs.text(f"{udev}/data/b{disk.number}")
+    if entry is None:
+        return False
+    sequence = sysfs.text(f"{disk.place}/block/{disk.node}/diskseq")
+    told = f"E:{DISKSEQ}=" in entry and sequence is not None
+    return f"E:{DISKSEQ}={sequence}" in entry.splitlines() if told else not Path(udev, "queue").exists()

@@ -43,7 +43,6 @@ from attachers.sights import (
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
-    Flush,
     GiveDisk,
     Login,
     Logout,
@@ -63,7 +62,6 @@ TAKE_MARGIN_S = 1.0  # a worker that waits for a guest says so before it is give
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "find_domain": domains.find_domain,
-    "flush": blocks.flush,
     "give_disk": domains.give_disk,
     "holders": holders.holders,
     "inquiry": scsi_generic.inquiry,
@@ -180,8 +178,6 @@ class LinuxHost:
                     self._owners[numbers] = step.owner
             case Unpublish():
                 linux_disks.unpublish(self._tools, step)
-            case Flush():
-                await linux_disks.flush(self._tools, step, deadline)
             case RemoveDevice():
                 await linux_disks.remove(self._tools, step, deadline)
             case Logout():
@@ -281,8 +277,7 @@ class LinuxHost:
             if sum(hctl.startswith(f"{session.host}:") for hctl in unanswered) >= ASKED_AT_ONCE:
                 return frozenset(), "earlier INQUIRYs on this session are still unanswered"
             answer = await self._ask(disk)
-        now = sysfs.disk(self._roots, disk.hctl)
-        if now is None or now.numbers[:1] != disk.numbers[:1]:  # what was seen is not what was asked
+        if not sysfs.is_still(disk):  # what was seen is not what was asked
             return frozenset(), "the device was replaced meanwhile"
         return answer
 

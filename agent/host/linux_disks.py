@@ -8,7 +8,7 @@ from agent.host.tools import Tools, left
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN
-from attachers.steps import Flush, Publish, RemoveDevice, Scan, Unpublish
+from attachers.steps import Publish, RemoveDevice, Scan, Unpublish
 
 PROBED_S = 5.0  # how long udev may take to finish with a disk before it is deleted or given away all the same
 LOOK_S = 0.2  # how often its queue is looked at meanwhile: no event tells that it became empty
@@ -65,21 +65,15 @@ def unpublish(tools: Tools, step: Unpublish) -> None:
     links.drop_name(tools.roots, step.name)
 
 
-async def flush(tools: Tools, step: Flush, deadline: float) -> None:
-    """Prove the disk and write out the cache."""
-    disk = _disk_with_node(tools, step.hctl)
-    await _call(tools, step, deadline, "flush", **_proof(tools, disk, step.wwid))
-
-
 async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
-    """Delete a device that nobody has open, once udev has finished with it, and wait until it is gone."""
+    """Flush and delete a device that nobody has open, once udev has finished with it, and wait until it is gone."""
     disk = sysfs.disk(tools.roots, step.hctl)
     if disk is not None:
         await _probed(tools, disk, deadline)
         device = tools.roots.sys / "class/scsi_device" / step.hctl / "device"
         nodes, devices = str(tools.roots.dev), str(tools.roots.devices)
         where = {"nodes": nodes, "devices": devices, "holders": tools.where()}
-        await _call(tools, step, deadline, "remove", device=str(device), hctl=step.hctl, where=where)
+        await _call(tools, step, deadline, "remove", device=str(device), hctl=step.hctl, wwid=step.wwid, where=where)
     while True:
         since = tools.changes.count
         if not sysfs.has_device(tools.roots, step.hctl):
@@ -93,12 +87,11 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
 
 async def _probed(tools: Tools, disk: sysfs.Disk, deadline: float) -> None:
     """Wait until udev has finished with a disk (attach.md, case 74): for a while, then go on all the same."""
-    number = next(iter(disk.numbers), None)
     until = min(left(deadline), PROBED_S)
     end = deadline - left(deadline) + until
-    while number and left(end):
+    while disk.number and left(end):
         since = tools.changes.count
-        if links.is_probed(tools.roots, number):
+        if links.is_probed(tools.roots, disk):
             return
         await tools.changes.above(since, timeout_s=min(LOOK_S, left(end)))
 
@@ -112,10 +105,8 @@ def _disk_with_node(tools: Tools, hctl: str) -> sysfs.Disk:
 
 def _proof(tools: Tools, disk: sysfs.Disk, wwid: str) -> dict[str, Any]:
     node: Path = tools.roots.dev / (disk.node or "")
-    return {"node": str(node), "number": next(iter(disk.numbers), ""), "wwid": wwid}
+    return {"node": str(node), "number": disk.number, "wwid": wwid}
 
 
-async def _call(
-    tools: Tools, step: Scan | Publish | Flush | RemoveDevice, deadline: float, function: str, **args: Any
-) -> Any:
+async def _call(tools: Tools, step: Scan | Publish | RemoveDevice, deadline: float, function: str, **args: Any) -> Any:
     return await tools.pool.call(function, args, timeout_s=left(deadline), what=step.describe())

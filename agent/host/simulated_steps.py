@@ -7,7 +7,6 @@ from attachers.steps import (
     LINKS,
     CreateRecord,
     DeleteRecord,
-    Flush,
     GiveDisk,
     Login,
     Logout,
@@ -33,7 +32,7 @@ def delay_of(kernel: Kernel, step: Step) -> float:
             return LOGIN_LIMIT_S
         case Scan() if step.portal in kernel.san.dead:
             return COMMAND_LIMIT_S
-        case Flush(hctl=hctl) | Publish(hctl=hctl):
+        case Publish(hctl=hctl) | RemoveDevice(hctl=hctl, wwid=str()):
             found = kernel.device(hctl)
             return COMMAND_LIMIT_S if found and found[0].portal in kernel.san.dead else 0.0
     return 0.0
@@ -54,8 +53,6 @@ def take(kernel: Kernel, step: Step) -> None:
             kernel.links.pop(step.name, None)
             if step.wwid:
                 kernel.device_links.pop(step.wwid, None)
-        case Flush():
-            _verified(kernel, step, step.hctl, step.wwid)
         case RemoveDevice():
             _remove(kernel, step)
         case Logout():
@@ -126,6 +123,8 @@ def _remove(kernel: Kernel, step: RemoveDevice) -> None:
     if device.holders:
         text = f"{device.node or step.hctl} is in use by {', '.join(device.holders)}"
         raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
+    if step.wwid:
+        _verified(kernel, step, step.hctl, step.wwid)
     kernel.drop_device(session, step.hctl)
 
 

@@ -17,21 +17,21 @@ SECTOR_BYTES = 512  # the unit of block/*/size, whatever the disk's own is (bloc
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """One SCSI device. `node` is its kernel name (sda) or None, `size` in bytes, `numbers` are major:minor of the
-    block device and of its partitions, `character` those of its sg and bsg nodes.
+    """One SCSI device. `place` is its directory, `node` its kernel name (sda) or None, `number` its major:minor or
+    empty, `size` in bytes.
     """
 
     hctl: str
+    place: str
     node: str | None
+    number: str
     state: str
     size: int
     read_only: bool
     wwid: str | None
-    numbers: tuple[str, ...]
-    character: tuple[str, ...]
 
 
-def text(path: Path) -> str | None:
+def text(path: Path | str) -> str | None:
     """A file's content without the blanks around it; None where it is not there, not readable, or no text."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -44,7 +44,7 @@ def text(path: Path) -> str | None:
     return content.decode(errors="replace").strip()
 
 
-def entries(path: Path) -> list[str]:
+def entries(path: Path | str) -> list[str]:
     """The names in a directory in order; none where it is not there."""
     try:
         return sorted(os.listdir(path))
@@ -54,29 +54,29 @@ def entries(path: Path) -> list[str]:
 
 def sessions(roots: Roots, target: str) -> tuple[Session, ...]:
     """All sessions to a target (drivers/scsi/scsi_transport_iscsi.c), whosever they are, by their numbers."""
-    found = (_session(roots, name, target) for name in entries(roots.sys / "class/iscsi_session"))
+    found = (_session(roots, name, target) for name in entries(f"{roots.sys}/class/iscsi_session"))
     return tuple(sorted((session for session in found if session), key=lambda session: session.sid))
 
 
 def _session(roots: Roots, name: str, target: str) -> Session | None:
-    shown = roots.sys / "class/iscsi_session" / name
-    if (text(shown / "targetname") or "").lower() != target.lower():
+    shown = f"{roots.sys}/class/iscsi_session/{name}"
+    if (text(f"{shown}/targetname") or "").lower() != target.lower():
         return None
     try:
-        device = (shown / "device").resolve(strict=True)
+        device = os.path.realpath(f"{shown}/device", strict=True)
     except OSError:
         return None
-    sid, host = _number(name, "session"), _number(device.parent.name, "host")
-    portal = _portal(roots.sys / f"class/iscsi_connection/connection{sid}:0")
+    sid, host = _number(name, "session"), _number(device.split("/")[-2], "host")
+    portal = _portal(f"{roots.sys}/class/iscsi_connection/connection{sid}:0")
     if sid is None or host is None or portal is None:
         return None
     devices = tuple(hctl for parent in entries(device) for hctl in _devices(device, parent))
-    return Session(sid, host, target, portal, text(shown / "state") or "unknown", devices)
+    return Session(sid, host, target, portal, text(f"{shown}/state") or "unknown", devices)
 
 
-def _devices(session: Path, parent: str) -> Iterator[str]:
+def _devices(session: str, parent: str) -> Iterator[str]:
     if parent.startswith("target"):
-        yield from (name for name in entries(session / parent) if checks.HCTL.fullmatch(name))
+        yield from (name for name in entries(f"{session}/{parent}") if checks.HCTL.fullmatch(name))
 
 
 def _number(name: str, prefix: str) -> int | None:
@@ -84,13 +84,13 @@ def _number(name: str, prefix: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def _portal(connection: Path) -> str | None:
+def _portal(connection: str) -> str | None:
     """The portal that the session was made for; the address in use where it was made for a name."""
     for address, port in (("persistent_address", "persistent_port"), ("address", "port")):
-        host = text(connection / address)
+        host = text(f"{connection}/{address}")
         try:
             if host:
-                return checks.portal(f"[{host.strip('[]')}]:{text(connection / port) or checks.ISCSI_PORT}")
+                return checks.portal(f"[{host.strip('[]')}]:{text(f'{connection}/{port}') or checks.ISCSI_PORT}")
         except Problem:
             continue
     return None
@@ -98,26 +98,36 @@ def _portal(connection: Path) -> str | None:
 
 def disk(roots: Roots, hctl: str) -> Disk | None:
     """One SCSI device, or None when the kernel does not have it (drivers/scsi/scsi_sysfs.c)."""
-    return disk_at(roots.sys / "class/scsi_device" / hctl / "device", hctl)
+    return disk_at(_device_of(roots, hctl), hctl)
 
 
-def disk_at(device: Path, hctl: str) -> Disk | None:
+def is_still(disk: Disk) -> bool:
+    """Whether the block device at that address is the one that it was (or is there as little)."""
+    node = next(iter(entries(f"{disk.place}/block")), None)
+    return disk.number == (text(f"{disk.place}/block/{node}/dev") or "" if node else "")
+
+
+def _device_of(roots: Roots, hctl: str) -> str:
+    return f"{roots.sys}/class/scsi_device/{hctl}/device"
+
+
+def disk_at(device: str, hctl: str) -> Disk | None:
     """The SCSI device of that address whose directory in sysfs this is."""
-    state = text(device / "state")
+    state = text(f"{device}/state")
     if state is None:
         return None
-    node = next(iter(entries(device / "block")), None)
-    block = device / "block" / (node or "-")
-    size = text(block / "size") or "0"
+    node = next(iter(entries(f"{device}/block")), None)
+    block = f"{device}/block/{node}"
+    size = text(f"{block}/size") or "0" if node else "0"
     return Disk(
         hctl=hctl,
+        place=device,
         node=node,
+        number=text(f"{block}/dev") or "" if node else "",
         state=state,
         size=int(size) * SECTOR_BYTES if size.isdigit() else 0,
-        read_only=text(block / "ro") == "1",
-        wwid=_wwid(text(device / "wwid")),
-        numbers=tuple(_numbers(block)),
-        character=tuple(_character(device)),
+        read_only=node is not None and text(f"{block}/ro") == "1",
+        wwid=_wwid(text(f"{device}/wwid")),
     )
 
 
@@ -128,22 +138,24 @@ def _wwid(value: str | None) -> str | None:
     return value.lower() if value[:4].lower() in ("naa.", "eui.") else value
 
 
-def _numbers(block: Path) -> Iterator[str]:
-    for path in (block, *(block / name for name in entries(block) if name.startswith(block.name))):
-        if number := text(path / "dev"):
-            yield number
+def numbers(disk: Disk) -> list[str]:
+    """major:minor of a disk and of its partitions."""
+    block = f"{disk.place}/block/{disk.node}"
+    parts = [block, *(f"{block}/{name}" for name in entries(block) if name.startswith(disk.node or "-"))]
+    return [number for part in parts if (number := text(f"{part}/dev"))]
 
 
-def _character(device: Path) -> Iterator[str]:
-    for kind in ("scsi_generic", "bsg"):
-        for name in entries(device / kind):
-            if number := text(device / kind / name / "dev"):
-                yield number
+def character_numbers(disk: Disk) -> list[str]:
+    """major:minor of a disk's sg and bsg nodes."""
+    nodes = [
+        f"{disk.place}/{kind}/{name}" for kind in ("scsi_generic", "bsg") for name in entries(f"{disk.place}/{kind}")
+    ]
+    return [number for node in nodes if (number := text(f"{node}/dev"))]
 
 
 def has_device(roots: Roots, hctl: str) -> bool:
     """Whether the kernel has a device at that address."""
-    return (roots.sys / "class/scsi_device" / hctl).exists()
+    return Path(roots.sys, "class/scsi_device", hctl).exists()
 
 
 def wwpns(roots: Roots) -> tuple[str, ...]:

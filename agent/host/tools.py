@@ -29,7 +29,7 @@ class Tools:
 
 def sought(disk: sysfs.Disk) -> dict[str, Any]:
     """A disk as `holders` wants it."""
-    return {"node": disk.node or "", "block": list(disk.numbers), "character": list(disk.character)}
+    return {"node": disk.node or "", "block": sysfs.numbers(disk), "character": sysfs.character_numbers(disk)}
 
 
 def left(deadline: float) -> float:

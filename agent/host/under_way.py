@@ -9,7 +9,6 @@ from attachers.sights import IscsiQuery, Session
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
-    Flush,
     GiveDisk,
     Login,
     Logout,
@@ -35,7 +34,7 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset({f"name:{name}", f"hctl:{hctl}", f"wwid:{wwid}"})
         case Unpublish(name, wwid):
             return frozenset({f"name:{name}"} | ({f"wwid:{wwid}"} if wwid else set()))
-        case Flush(hctl=hctl) | RemoveDevice(hctl=hctl):
+        case RemoveDevice(hctl=hctl):
             return frozenset({f"hctl:{hctl}"})
         case GiveDisk(name=name, domain=domain) | TakeDisk(name=name, domain=domain):
             return frozenset({f"name:{name}", f"domain:{domain}"})

@@ -12,7 +12,6 @@ from attachers.steps import (
     DEVICES,
     CreateRecord,
     DeleteRecord,
-    Flush,
     Login,
     Logout,
     Publish,
@@ -98,8 +97,8 @@ async def test_attach_and_detach_leave_the_host_as_it_was(world: World) -> None:
     path, wwid = await attach(world)
     await act(world, Publish(NAME, path.hctl, wwid, False, OWNER))
     assert await world.inventory() > before
-    await act(world, Unpublish(NAME, wwid), Flush(path.hctl, wwid))
-    await give_back(world, path.hctl)
+    await act(world, Unpublish(NAME, wwid), RemoveDevice(path.hctl, wwid))
+    await give_back(world)
     assert await world.inventory() == before
 
 
@@ -111,8 +110,8 @@ async def test_each_step_done_twice_is_as_done_once(world: World) -> None:
     hctl = f"{sight.sessions[0].host}:0:0:1"
     await act(world, Scan(hctl, world.target, world.portal), times=2)
     await see_path(world)
-    await act(world, Publish(NAME, hctl, wwid, False, ""), Flush(hctl, wwid), Unpublish(NAME, wwid), times=2)
-    await act(world, RemoveDevice(hctl), Logout(world.target, world.portal), times=2)
+    await act(world, Publish(NAME, hctl, wwid, False, ""), Unpublish(NAME, wwid), times=2)
+    await act(world, RemoveDevice(hctl, wwid), Logout(world.target, world.portal), times=2)
     await act(world, DeleteRecord(world.target, world.portal), times=2)
     assert await look(world) == ScsiSight()
 
@@ -197,7 +196,7 @@ async def test_the_device_itself_is_asked_who_it_is(world: World) -> None:
     assert new in path.designators and old not in path.designators
     assert path.sysfs_wwid == old
     assert await refused(world, Publish(NAME, path.hctl, old, False, "")) is Code.WRONG_DEVICE
-    assert await refused(world, Flush(path.hctl, old)) is Code.WRONG_DEVICE
+    assert await refused(world, RemoveDevice(path.hctl, old)) is Code.WRONG_DEVICE
     assert (await look(world)).link is None
     await act(world, RemoveDevice(path.hctl), Scan(path.hctl, world.target, world.portal))
     path = await see_path(world)
@@ -299,8 +298,7 @@ async def test_a_link_of_others_stays(world: World) -> None:
 
 async def test_only_what_was_looked_at_is_handed_out(world: World) -> None:
     wwid = await world.make_lun(1)
-    for step in (Publish(NAME, "0:0:0:0", wwid, False, OWNER), Flush("0:0:0:0", wwid)):
-        assert await refused(world, step) is Code.UNAVAILABLE
+    assert await refused(world, Publish(NAME, "0:0:0:0", wwid, False, OWNER)) is Code.UNAVAILABLE
 
 
 async def test_changes_are_told(world: World) -> None:

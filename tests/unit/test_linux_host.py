@@ -18,7 +18,7 @@ from agent.workers.pool import Pool
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainQuery, HostQuery, HostSight, IscsiQuery, ScsiSight
-from attachers.steps import DEVICES, Flush, GiveDisk, Login, Logout, Publish, RemoveDevice, Scan, Unpublish
+from attachers.steps import DEVICES, GiveDisk, Login, Logout, Publish, RemoveDevice, Scan, Unpublish
 from tests.unit.linux_tree import PORTAL, TARGET, WWID, add_disk, add_session, roots_in, write
 
 SOON_S = 20.0
@@ -38,10 +38,10 @@ class Stage:
         assert isinstance(sight, ScsiSight)
         return sight
 
-    async def act(self, step: Scan | Publish | Unpublish | Flush | RemoveDevice | Login | Logout | GiveDisk) -> None:
+    async def act(self, step: Scan | Publish | Unpublish | RemoveDevice | Login | Logout | GiveDisk) -> None:
         await self.host.act(step, timeout_s=SOON_S)
 
-    async def refused(self, step: Scan | Publish | Flush | RemoveDevice | Logout | GiveDisk) -> Problem:
+    async def refused(self, step: Scan | Publish | RemoveDevice | Logout | GiveDisk) -> Problem:
         with pytest.raises(Problem) as problem:
             await self.act(step)
         assert problem.value.step == step.describe()
@@ -232,7 +232,7 @@ async def test_a_disk_that_does_not_prove_itself_is_not_published(stage: Stage) 
     assert problem.code is Code.WRONG_DEVICE
     sight = await stage.see()
     assert (sight.link, sight.device_link) == (None, None)
-    assert (await stage.refused(Flush(HCTL, WWID))).code is Code.WRONG_DEVICE
+    assert (await stage.refused(RemoveDevice(HCTL, WWID))).code is Code.WRONG_DEVICE
 
 
 async def test_an_unknown_owner_names_the_setting(stage: Stage) -> None:

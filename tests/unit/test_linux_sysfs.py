@@ -67,15 +67,20 @@ def test_a_session_that_vanishes_while_it_is_read_is_left_out(roots: Roots) -> N
 
 def test_a_disk_with_its_size_its_names_and_its_numbers(roots: Roots) -> None:
     hctl = add_disk(roots, add_session(roots), 1, wwid=WWID.upper())
-    assert sysfs.disk(roots, hctl) == sysfs.Disk(
-        hctl, "sda", "running", 64 << 20, False, WWID, ("8:16", "8:17"), ("250:1",)
-    )
+    place = f"{roots.sys}/class/scsi_device/{hctl}/device"
+    disk = sysfs.disk(roots, hctl)
+    assert disk == sysfs.Disk(hctl, place, "sda", "8:16", "running", 64 << 20, False, WWID)
+    assert (sysfs.numbers(disk), sysfs.character_numbers(disk)) == (["8:16", "8:17"], ["250:1"])
+    assert sysfs.is_still(disk)
+    write(Path(place) / "block/sda/dev", "8:32")
+    assert not sysfs.is_still(disk)
 
 
 def test_a_disk_has_no_node_before_the_block_device_is_there(roots: Roots) -> None:
     disk = sysfs.disk(roots, add_disk(roots, add_session(roots), 1, None, wwid="t10.LIO-ORG d1"))
     assert disk is not None
-    assert (disk.node, disk.size, disk.numbers, disk.wwid) == (None, 0, (), "t10.LIO-ORG d1")
+    assert (disk.node, disk.size, disk.number, disk.wwid) == (None, 0, "", "t10.LIO-ORG d1")
+    assert sysfs.is_still(disk)
 
 
 @pytest.mark.parametrize(
@@ -165,13 +170,26 @@ def test_a_claim_tells_udev_the_owner(roots: Roots) -> None:
 
 
 def test_udev_has_finished_when_its_entry_is_there_and_its_queue_is_not(roots: Roots) -> None:
-    assert links.is_probed(roots, "8:16")  # no udev at all
+    disk = sysfs.disk(roots, add_disk(roots, add_session(roots), 1))
+    assert disk is not None
+    assert links.is_probed(roots, disk)  # no udev at all
     write(roots.run / "udev/control", "")
-    assert not links.is_probed(roots, "8:16")
+    assert not links.is_probed(roots, disk)
     write(roots.run / "udev/data/b8:16", "")
-    assert links.is_probed(roots, "8:16")
+    assert links.is_probed(roots, disk)
     write(roots.run / "udev/queue", "")
-    assert not links.is_probed(roots, "8:16")
+    assert not links.is_probed(roots, disk)
+
+
+def test_udev_has_finished_with_this_disk_and_not_with_the_one_before(roots: Roots) -> None:
+    disk = sysfs.disk(roots, add_disk(roots, add_session(roots), 1))
+    assert disk is not None
+    for name, content in (("control", ""), ("queue", ""), ("data/b8:16", "S:x\nE:CDMI_ATTACH_DISKSEQ=6\n")):
+        write(roots.run / "udev" / name, content)
+    write(Path(disk.place) / "block/sda/diskseq", "7")
+    assert not links.is_probed(roots, disk)
+    write(roots.run / "udev/data/b8:16", "S:x\nE:CDMI_ATTACH_DISKSEQ=7\n")
+    assert links.is_probed(roots, disk), "whatever else udev has to do"
 
 
 # Events
