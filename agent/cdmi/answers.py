@@ -15,13 +15,17 @@ NOT_THIS_WAY = (400, 404, 406)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: `asked` is method and URL (after redirects), `body` at most the limit."""
+    """One answer: `asked` is method and URL (after redirects), `body` at most the limit.
+
+    `version` is the CDMI version that the server says, empty where it says none.
+    """
 
     server: Server
     asked: str
     url: str
     status: int
     body: bytes
+    version: str = ""
 
     def check(self) -> "Answer":
         """The answer itself when it is a success; else raises `Problem` not-found or cdmi-refused."""
@@ -35,6 +39,13 @@ class Answer:
         text = shown(redacted(self.server, self.body.decode("utf-8", "replace")).strip())
         raise Problem(Code.CDMI_REFUSED, f"{said}: {text}" if text else said, hint="see the CDMI server's log")
 
+    def is_object(self) -> bool:
+        """Whether the body is a JSON object."""
+        try:
+            return isinstance(strictjson.loads(self.body), dict)
+        except ValueError:
+            return False
+
     def members(self) -> dict[str, Any]:
         """The CDMI object in a successful answer. Raises `Problem` cdmi-refused where it is none."""
         try:
@@ -45,6 +56,14 @@ class Answer:
                 f"the answer to {self.asked} is no CDMI object: {error}",
                 hint="check url and spec_version of this [[server]]",
             ) from None
+
+
+class TooLargeError(Problem):
+    """An answer of more bytes than a CDMI object may have: perhaps an object's value, where its fields were wanted."""
+
+    def __init__(self, server: Server, limit: int) -> None:
+        what = f"{server.url}: the answer has more than {limit} bytes"
+        super().__init__(Code.CDMI_REFUSED, what, hint="is it a CDMI object at all?")
 
 
 def unreachable(server: Server, reason: str, *, status: int) -> Problem:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from agent.cdmi import networks, sources
-from agent.cdmi.answers import NOT_THIS_WAY, Answer, unreachable
+from agent.cdmi.answers import DONE, NOT_THIS_WAY, Answer, TooLargeError, unreachable
 from agent.cdmi.climb import Reader, View, climb
 from agent.cdmi.exports import read_exports
 from agent.cdmi.members import (
@@ -58,10 +58,17 @@ async def resolve(
 
 
 async def _find(wire: Wire, location: Location) -> Answer:
-    """The object as a container (what a LUN is), else as a data object, by its fields, lest its value come along."""
+    """The object as a container (what a LUN is), else as a data object, by its fields, lest its value come along.
+
+    A value is also what some servers answer to a container's spelling of a data object; and where a container has so
+    many children that it cannot be read as a whole, its fields can.
+    """
     server = location.server
-    answer = await wire.get(server, _spelt(location, CONTAINER).url)
-    if location.slash or answer.status not in NOT_THIS_WAY:
+    try:
+        answer = await wire.get(server, _spelt(location, CONTAINER).url)
+    except TooLargeError:
+        return await select(wire, server, location.url, FIELDS)
+    if location.slash or not (answer.status in NOT_THIS_WAY or (answer.status in DONE and not answer.is_object())):
         return answer
     return await select(wire, server, _spelt(location, DATAOBJECT).url, FIELDS)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from agent.cdmi.dialects import AUTO
 from agent.secret import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PORTS = {"http": 80, "https": 443}
-AUTO = "auto"
-_VERSION = re.compile(r"[12]\.\d{1,2}(?:\.\d{1,2})?", re.ASCII)
+_VERSION = re.compile(r"[123]\.\d{1,2}(?:\.\d{1,2})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _ROOT = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*", re.ASCII)
 
@@ -30,6 +30,7 @@ class Server:
 
     `url` ends with its root path and a slash (added where it is missing). `aliases` are other `host` or `host:port`
     that sources may use for it; it is always dialled at `url`. `spec_version` is "auto" or the one CDMI version to say.
+    `client_cert` and `client_key` are files (PEM) with our own certificate; without the key, it is in the former.
     `storage_networks` is where exports may point: nothing else is dialled, and none listed means nowhere.
     """
 
@@ -41,6 +42,8 @@ class Server:
     token: Secret | None = None
     token_scheme: TokenScheme = TokenScheme.BEARER
     ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     storage_networks: tuple[Network, ...] = ()
     allow_http: bool = False
     nfs_server: str | None = None

@@ -1,26 +1,30 @@
 """HTTP with CDMI servers: one way to ask, with every bound that an untrusted peer needs."""
 
 import asyncio
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from agent.cdmi.answers import Answer, refused, unreachable
-from agent.cdmi.server import AUTO, PORTS, Server, TokenScheme
+from agent.cdmi.answers import DONE, Answer, TooLargeError, refused, unreachable
+from agent.cdmi.dialects import V2_0, VERSION_HEADER, Dialect
+from agent.cdmi.peer import Peer, make_peer
+from agent.cdmi.server import PORTS, Server, TokenScheme
 from agent.cdmi.text import basic
+from attachers.problems import Code, Problem
 
-AUTO_VERSIONS = ("1.1.1", "1.1", "1.0.2", "1.0.1")
-"""One at a time: several servers refuse a list (cdmi.md 6)."""
-VERSION_HEADER = "X-CDMI-Specification-Version"
 MAX_REDIRECTS = 3
 REDIRECTS = (301, 302)
-KEEP_ALIVE_S = 4.0
+NOT_SPOKEN = (400, 406)
+"""What servers answer in a dialect that they do not speak."""
+NO_METHOD = (405, 501)
+UNREACHABLE = "unreachable"
+OURS = {"Accept-Encoding": "identity", "User-Agent": "cdmi-attach"}
+KEEP_ALIVE_S = 30.0
+"""Servers may close earlier: a read that meets the end of a kept connection is made once more on a new one."""
 MAX_ERROR_BODY = 4096
 
 
@@ -36,6 +40,7 @@ class Limits:
     concurrency: int = 8
 
 
+Clock = Callable[[], float]
 Told = Callable[[str, str], None]
 """Told of every request: the server's URL, and the HTTP status or `unreachable`."""
 
@@ -44,24 +49,15 @@ def nobody(_server: str, _code: str) -> None:
     """Tell nobody."""
 
 
-@dataclass(slots=True)
-class _Peer:
-    """What is kept for one server: its turns, its TLS context, and the versions that may still be tried."""
-
-    server: Server
-    turns: asyncio.Semaphore
-    options: Mapping[str, Any]
-    versions: tuple[str, ...]
-
-
 class Wire:
     """Connections to the configured servers; made when first needed, in the running loop."""
 
-    def __init__(self, limits: Limits, *, told: Told = nobody) -> None:
+    def __init__(self, limits: Limits, *, told: Told = nobody, clock: Clock | None = None) -> None:
         self.limits = limits
         self._told = told
+        self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._session: aiohttp.ClientSession | None = None
-        self._peers: dict[Server, _Peer] = {}
+        self._peers: dict[Server, Peer] = {}
 
     async def close(self) -> None:
         """Close the connections; asking again opens new ones."""
@@ -71,63 +67,101 @@ class Wire:
 
     async def get(self, server: Server, url: str, *, fields: tuple[str, ...] = ()) -> Answer:
         """Read an object, or some of its fields; any status. Raises `Problem` cdmi-unreachable, cdmi-refused."""
-        return await self._ask(server, "GET", with_fields(server, url, fields), None)
+        return await self._ask(server, lambda peer: self._read_object(peer, url, fields))
 
     async def update(self, server: Server, url: str, body: bytes, *, fields: tuple[str, ...]) -> Answer:
-        """Change some fields of an object: PUT in 1.x, PATCH in 2.x; any status. Raises as `get`."""
-        method = "PATCH" if server.spec_version.startswith("2.") else "PUT"
-        return await self._ask(server, method, with_fields(server, url, fields), body)
+        """Change some fields of an object: PUT in 1.x, PATCH from 2.0 on; any status. Raises as `get`."""
+        return await self._ask(server, lambda peer: self._update(peer, url, body, fields))
 
-    async def _ask(self, server: Server, method: str, url: str, body: bytes | None) -> Answer:
-        code = "unreachable"
+    async def _ask(self, server: Server, talk: Callable[[Peer], Awaitable[Answer]]) -> Answer:
+        """One conversation, bounded and told of; not begun with a server that has just proved to be away."""
+        if server not in self._peers:
+            self._peers[server] = make_peer(server, concurrency=self.limits.concurrency)
+        peer, code = self._peers[server], UNREACHABLE
+        peer.breaker.enter(self._clock())
         try:
-            answer = await self._bounded(server, method, url, body)
+            answer = await self._bounded(peer, talk)
             code = str(answer.status)
+            peer.breaker.answered()
             return answer
+        except Problem as problem:
+            if problem.code is Code.CDMI_UNREACHABLE:
+                peer.breaker.not_answered(problem, self._clock())
+            else:
+                peer.breaker.answered()
+            raise
         finally:
+            peer.breaker.leave()
             self._told(server.url, code)
 
-    async def _bounded(self, server: Server, method: str, url: str, body: bytes | None) -> Answer:
-        limits = self.limits
+    async def _bounded(self, peer: Peer, talk: Callable[[Peer], Awaitable[Answer]]) -> Answer:
+        server, limits = peer.server, self.limits
         try:
-            async with asyncio.timeout(limits.total_s):
-                peer = self._peer(server)
-                async with peer.turns:
-                    return await self._in_some_version(peer, method, url, body)
+            async with asyncio.timeout(limits.total_s), peer.turns:
+                return await talk(peer)
         except TimeoutError as error:
             reason = str(error) or f"no complete answer within {limits.total_s:g} s"
             raise unreachable(server, reason, status=504) from None
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             raise unreachable(server, str(error) or type(error).__name__, status=502) from None
 
-    async def _in_some_version(self, peer: _Peer, method: str, url: str, body: bytes | None) -> Answer:
-        """Ask in the version that works; until one is known, a read that is refused with 400 is tried in the next."""
-        for version in peer.versions:
-            answer = await self._follow(peer, method, url, body, version=version)
-            if answer.status < 400:
-                peer.versions = (version,)
-            if answer.status != 400 or method != "GET":
-                break
-        return answer
+    async def _read_object(self, peer: Peer, url: str, fields: tuple[str, ...]) -> Answer:
+        """Ask in the dialect that works; until one is known, and whenever it works no more, in one after the other."""
+        best: Answer | TooLargeError | None = None
+        for dialect in peer.candidates(url):
+            known = peer.knows(url, dialect)
+            try:
+                answer = await self._follow(peer, "GET", dialect.select(url, fields), None, dialect)
+            except TooLargeError as error:
+                best = best or error
+                continue
+            if answer.status in DONE and answer.is_object():
+                peer.learn(url, dialect, answer)
+                return answer
+            if answer.status not in (*DONE, *NOT_SPOKEN) or (known and fields):
+                return answer
+            if best is None or answer.status in DONE:
+                best = answer
+        if isinstance(best, TooLargeError):
+            raise best
+        assert best is not None
+        return best
 
-    async def _follow(self, peer: _Peer, method: str, url: str, body: bytes | None, *, version: str) -> Answer:
+    async def _update(self, peer: Peer, url: str, body: bytes, fields: tuple[str, ...]) -> Answer:
+        """Update in the dialect that reads; where that may be one of 2.0 after all, in that of 2.0 first.
+
+        A server of 1.x does not know PATCH, and changes nothing; one of 2.0 could take a PUT for a new object.
+        """
+        dialect = peer.candidates(url)[0]
+        if not dialect.in_root and peer.may_be_later:
+            answer = await self._follow(peer, V2_0.update, V2_0.select(url, fields), body, V2_0)
+            if answer.status not in NO_METHOD and not (answer.status == 400 and answer.version):
+                return answer
+        return await self._follow(peer, dialect.update, dialect.select(url, fields), body, dialect)
+
+    async def _follow(self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            answer, location = await self._once(peer, method, url, body, version=version)
+            try:
+                answer, location = await self._once(peer, method, url, body, dialect)
+            except aiohttp.ServerDisconnectedError:  # a kept connection has come to its end
+                if method != "GET":
+                    raise
+                answer, location = await self._once(peer, method, url, body, dialect)
             if answer.status not in REDIRECTS:
                 return answer
             url = redirected(peer.server, url, location)
         raise refused(peer.server, f"more than {MAX_REDIRECTS} redirects, at last to {url}", hint="check url")
 
     async def _once(
-        self, peer: _Peer, method: str, url: str, body: bytes | None, *, version: str
+        self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect
     ) -> tuple[Answer, str | None]:
-        headers = headers_for(peer.server, url, version=version, writing=body is not None)
-        session = self._open()
-        async with session.request(
+        headers = {**OURS, **dialect.headers(url, writing=body is not None), **login(peer.server)}
+        async with self._open().request(
             method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False, **peer.options
         ) as response:
             raw = await self._read(peer.server, response)
-            answer = Answer(peer.server, f"{method} {url}", url, response.status, raw)
+            version = response.headers.get(VERSION_HEADER, "")
+            answer = Answer(peer.server, f"{method} {url}", url, response.status, raw, version)
             return answer, response.headers.get("Location")
 
     async def _read(self, server: Server, response: aiohttp.ClientResponse) -> bytes:
@@ -144,7 +178,7 @@ class Wire:
                 response.close()
                 if failed:
                     break
-                raise refused(server, f"the answer has more than {limit} bytes", hint="is it a CDMI object at all?")
+                raise TooLargeError(server, limit)
         return bytes(raw[:limit])
 
     def _open(self) -> aiohttp.ClientSession:
@@ -159,37 +193,14 @@ class Wire:
             )
         return self._session
 
-    def _peer(self, server: Server) -> _Peer:
-        if server not in self._peers:
-            versions = AUTO_VERSIONS if server.spec_version == AUTO else (server.spec_version,)
-            options = {"ssl": _context(server)} if server.scheme == "https" else {}
-            self._peers[server] = _Peer(server, asyncio.Semaphore(self.limits.concurrency), options, versions)
-        return self._peers[server]
 
-
-def with_fields(server: Server, url: str, fields: tuple[str, ...]) -> str:
-    """The URL with a field selection, spelt as the server's version has it."""
-    if not fields:
-        return url
-    separator = "&" if server.spec_version.startswith("2.") else ";"
-    return f"{url.partition('?')[0]}?{separator.join(fields)}"
-
-
-def headers_for(server: Server, url: str, *, version: str, writing: bool) -> dict[str, str]:
-    """The headers of one request. A slash at the path's end says which kind of object is meant; 2.x has no version."""
-    kind = "container" if urlsplit(url).path.endswith("/") else "object"
-    headers = {"Accept": f"application/cdmi-{kind}", "Accept-Encoding": "identity", "User-Agent": "cdmi-attach"}
-    if writing:
-        headers["Content-Type"] = f"application/cdmi-{kind}"
-    if not version.startswith("2."):
-        headers[VERSION_HEADER] = version
+def login(server: Server) -> dict[str, str]:
+    """The header that says who we are, where the configuration does."""
     if server.user is not None:
-        headers["Authorization"] = f"Basic {basic(server)}"
-    elif server.token is not None and server.token_scheme is TokenScheme.BEARER:
-        headers["Authorization"] = f"Bearer {server.token.reveal()}"
-    elif server.token is not None:
-        headers["X-Auth-Token"] = server.token.reveal()
-    return headers
+        return {"Authorization": f"Basic {basic(server)}"}
+    if server.token is not None and server.token_scheme is TokenScheme.BEARER:
+        return {"Authorization": f"Bearer {server.token.reveal()}"}
+    return {"X-Auth-Token": server.token.reveal()} if server.token is not None else {}
 
 
 def redirected(server: Server, url: str, location: str | None) -> str:
@@ -210,12 +221,3 @@ def redirected(server: Server, url: str, location: str | None) -> str:
         raise refused(server, f"a redirect to {location} leads away from this server", hint=hint)
     query = parts.query or urlsplit(url).query
     return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
-
-
-def _context(server: Server) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=server.ca_file)
-    except OSError as error:
-        raise unreachable(server, f"ca_file {server.ca_file} cannot be used: {error}", status=502) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from agent.cdmi.client import CdmiClient
+from agent.cdmi.dialects import VERSION_HEADER
 from attachers.problems import Code, Problem
 from tests.cdmi_server.faults import Action, Fault
 from tests.unit.test_cdmi_client import ENTRY, client_of, serving
@@ -22,10 +23,14 @@ SERVERS_OWN = ("portals", "target_identifier", "logical_unit_number", "logical_u
 
 
 class Peer:
-    """A server with one object, that replaces `exports` (or, `merging`, its entries' members) at every write."""
+    """A server with one object, that replaces `exports` (or, `merging`, its entries' members) at every write.
 
-    def __init__(self, exports: dict[str, Any] | None, *, merging: bool = False) -> None:
+    `announcing`: it says its version in every answer, as servers of 1.x have to.
+    """
+
+    def __init__(self, exports: dict[str, Any] | None, *, merging: bool = False, announcing: bool = True) -> None:
         self.exports = exports
+        self.headers = {VERSION_HEADER: "1.1.1"} if announcing else {}
         self.merging = merging
         self.writes: list[dict[str, Any]] = []
         self.methods: list[str] = []
@@ -43,7 +48,7 @@ class Peer:
             return web.Response(status=404)
         if request.method == "GET":
             self.before_read()
-            return web.json_response({"exports": self.exports})
+            return web.json_response({"exports": self.exports}, headers=self.headers)
         assert request.query_string == "exports"
         body = await request.json()
         self.methods.append(request.method)

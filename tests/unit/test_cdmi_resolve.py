@@ -117,7 +117,8 @@ async def test_a_portal_outside_of_the_storage_networks_is_not_used(tmp_path: Pa
 )
 async def test_faults_of_the_server(tmp_path: Path, action: Action, code: Code) -> None:
     async with lab(tmp_path) as (server, client, _):
-        server.faults.set("get-object", Fault(action))
+        for kind in ("get-object", "get-exports"):
+            server.faults.set(kind, Fault(action))
         with pytest.raises(Problem) as caught:
             await client.resolve(f"{server.url}vol1")
         server.faults.clear()
@@ -243,3 +244,13 @@ async def test_the_systems_resolver_is_the_default() -> None:
     async with serving(answering(BODY | {"exports": exports})) as url, client_of(url) as client:
         plan = (await client.resolve(f"{url}vol1")).exports[0].plan
     assert plan is not None and plan["portals"] == ["127.0.0.1:3260"]
+
+
+async def test_a_container_of_too_many_children_is_read_by_its_fields() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if not request.query_string:
+            return web.json_response(BODY | {"children": ["x" * 1000] * 2000})
+        return web.json_response({name: BODY[name] for name in request.query_string.split(";") if name in BODY})
+
+    async with serving(answer) as url, client_of(url) as client:
+        assert (await client.resolve(f"{url}cdmi_objectid/45234")).exports[0].usable
