@@ -24,8 +24,9 @@ CLOSED = (401, 403, 404)
 
 @dataclass(slots=True)
 class View:
-    """What was seen on the way up: every entry, and what came of each container."""
+    """What was seen on the way up, as far as `here` (a URL): every entry, and what came of each container."""
 
+    here: str
     exports: list[SeenExport] = field(default_factory=list)
     above: list[Above] = field(default_factory=list)
 
@@ -43,13 +44,13 @@ async def climb(wire: Wire, start: Found, *, place: Place, read: Reader) -> View
 
     Raises `Problem` cdmi-unreachable.
     """
-    view = View()
+    view = View(start.url)
     try:
         await _climb(wire, start, view, place=place, read=read)
     except Problem as problem:
         if problem.code is not Code.CDMI_REFUSED:
             raise
-        view.say(start.url, f"cannot be climbed from: {problem.detail}")
+        view.say(view.here, f"cannot be climbed from: {problem.detail}")
     return view
 
 
@@ -69,6 +70,7 @@ async def _climb(wire: Wire, start: Found, view: View, *, place: Place, read: Re
             return view.say(url, "is above itself: its parentURI leads in a circle")
         been.add(url)
         here = _container(location, answer)
+        view.here = here.url
         entries = await read(here.members.get("exports"), replace(place, file="/".join(names), at=here.url))
         if any(entry.usable for entry in entries):
             return await _arrive(wire, view, start, here, names, entries)

@@ -59,7 +59,7 @@ def object_id_of(location: Location, answer: Answer, members: Members) -> str:
     """The object's ID, empty where it has none. What is asked for by ID has to say that it is just that object."""
     found = members.get("objectID")
     asked = location.object_id
-    if found is None and asked is None:
+    if found in (None, "") and asked is None:
         return ""
     if not isinstance(found, str) or not OBJECT_ID.fullmatch(found):
         raise refused(location.server, f"objectID of {answer.url}: {ascii(found)[:140]} is no ID", hint="see its log")

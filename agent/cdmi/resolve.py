@@ -51,7 +51,7 @@ async def resolve(
         return await networks.pinned(entries, server, resolver=resolver, names_s=wire.limits.names_s)
 
     own = await read(await _exports(wire, found, kind), place)
-    view = await _climb(wire, found, place, read) if kind == DATAOBJECT else View()
+    view = await _climb(wire, found, place, read) if kind == DATAOBJECT else View(found.url)
     at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else _spelt(location, kind)
     name = name_of(found.members) or shown(location.names[-1] if location.names else "/", MAX_NAME)
     return Resolved(server.url, at.url, object_id, name, kind, size, (*own, *view.exports), tuple(view.above))

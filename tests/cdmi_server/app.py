@@ -3,16 +3,17 @@
 from aiohttp import web
 
 from tests.cdmi_server import operations
+from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Faults, kind_of, read_fault, with_fault
 from tests.cdmi_server.service import Service
 from tests.cdmi_server.wire import (
     VERSION_HEADER,
-    VERSIONS,
     Asked,
     CdmiError,
     check_login,
     read_request,
     refusal,
+    version_headers,
 )
 
 _LARGEST_JSON = 256 << 20
@@ -22,6 +23,7 @@ SWAP_PATH = "/.admin/swap"
 
 def make_app(service: Service, faults: Faults) -> web.Application:
     """Return the application; the service must have been started."""
+    dialect = DIALECTS[service.settings.dialect]
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
@@ -29,7 +31,7 @@ def make_app(service: Service, faults: Faults) -> web.Application:
         except CdmiError as error:
             response = refusal(error)
             if VERSION_HEADER in request.headers:
-                response.headers[VERSION_HEADER] = VERSIONS[0]
+                response.headers.update(version_headers(dialect, dialect.version))
             if request.can_read_body:  # what the client is still sending would be taken for its next request
                 response.force_close()
             return response
@@ -47,7 +49,7 @@ async def _answer(service: Service, faults: Faults, request: web.Request) -> web
         return await _administer_faults(faults, request)
     if request.path == SWAP_PATH:
         return await _swap(service, request)
-    asked = read_request(request, settings.root)
+    asked = read_request(request, settings.root, DIALECTS[settings.dialect])
     fault = faults.take(kind_of(request.method, asked))
     if fault is None:
         return await operations.answer(service, request, asked)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tests.cdmi_server import nfs
 from tests.cdmi_server.records import Export, Record, Volume
 from tests.cdmi_server.settings import Settings
 from tests.cdmi_server.store import Store
@@ -84,8 +85,8 @@ def described(record: Record, settings: Settings) -> dict[str, Any]:
     """Return the value of the exports field, {} when the container is not exported."""
     export = record.volume and record.volume.export
     if not export:
-        return {}
-    return {
+        return nfs.described(record)
+    return nfs.described(record) | {
         KEY: {
             "portals": list(settings.portals),
             "target_identifier": f"{export.target},t,0x0001",

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.cdmi_server.records import Kind
-from tests.cdmi_server.wire import VERSION_HEADER, VERSIONS, Asked, CdmiError
+from tests.cdmi_server.wire import Asked, CdmiError, version_headers
 
 
 class RequestKind(StrEnum):
@@ -132,7 +132,8 @@ async def with_fault(
         case Action.STATUS:
             raise CdmiError(fault.status, "Injected fault")
         case Action.GARBAGE:
-            headers = {VERSION_HEADER: VERSIONS[0], "Content-Type": Kind.CONTAINER.media_type}
+            types = asked.dialect.media_types(Kind.CONTAINER)
+            headers = {**version_headers(asked.dialect, asked.version), "Content-Type": types[0]}
             return web.Response(body=b"<html>\x00\xff not JSON", headers=headers)
         case Action.RESET:
             _reset(request)

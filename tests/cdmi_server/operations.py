@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.cdmi_server import bodies, capabilities, exports, objectid, values
+from tests.cdmi_server import bodies, capabilities, exports, nfs, objectid, values
 from tests.cdmi_server.records import Kind, Record, now
 from tests.cdmi_server.service import Service
 from tests.cdmi_server.wire import (
@@ -36,7 +36,12 @@ async def answer(service: Service, request: web.Request, asked: Asked) -> web.St
     match request.method:
         case "GET" | "HEAD":
             return await _get(service, request, asked)
+        case "PATCH" if asked.cdmi and asked.dialect.update == "PATCH":
+            _existing(service, asked)
+            return await _put_cdmi(service, request, asked)
         case "PUT" if asked.cdmi:
+            if record and asked.dialect.update != "PUT":
+                raise CdmiError(409, f"CDMI {asked.dialect.name} changes objects with PATCH")
             return await _put_cdmi(service, request, asked)
         case "PUT" if asked.slash:
             return await _put_blocks(service, request, asked)
@@ -57,13 +62,13 @@ def _capabilities(service: Service, request: web.Request, asked: Asked) -> web.R
         raise CdmiError(400, "Capabilities can only be read")
     if not asked.cdmi:
         raise CdmiError(400, "Capabilities can only be read through CDMI")
-    require_accept(request, Kind.CAPABILITY)
+    require_accept(request, Kind.CAPABILITY, asked.dialect)
     root_id = service.store.root.id
     body = capabilities.body(asked.names[1:], root_id=root_id, exports=service.targets.exports)
     if not asked.slash:
         raise CdmiError(301, "A capabilities URI ends with a slash", {"Location": _slashed(request)})
     chosen = {name: value for name, value in body.items() if asked.wants(name)}
-    return cdmi_response(chosen, kind=Kind.CAPABILITY, version=asked.version)
+    return cdmi_response(chosen, kind=Kind.CAPABILITY, asked=asked)
 
 
 def _existing(service: Service, asked: Asked) -> Record:
@@ -76,9 +81,9 @@ def _existing(service: Service, asked: Asked) -> Record:
 async def _get(service: Service, request: web.Request, asked: Asked) -> web.StreamResponse:
     record = _existing(service, asked)
     if asked.cdmi:
-        require_accept(request, record.kind)
+        require_accept(request, record.kind, asked.dialect)
         body = bodies.of(service, record, asked)
-        return cdmi_response(body, kind=record.kind, version=asked.version)
+        return cdmi_response(body, kind=record.kind, asked=asked)
     if record.kind is Kind.CONTAINER and not record.volume:
         raise CdmiError(400, "Plain HTTP reads data objects and LUNs, no other container")
     file = service.store.value_file(record)
@@ -109,7 +114,7 @@ def _new_record(service: Service, asked: Asked, kind: Kind) -> Record:
 
 async def _put_cdmi(service: Service, request: web.Request, asked: Asked) -> web.Response:
     kind = Kind.CONTAINER if asked.slash else Kind.OBJECT
-    body = await read_body(request, kind)
+    body = await read_body(request, kind, asked.dialect)
     known = {"metadata", "exports"} if asked.slash else {"metadata", "mimetype", "value", "valuetransferencoding"}
     if later := _LATER & set(body):
         raise CdmiError(501, f"Not implemented: {', '.join(sorted(later))}")
@@ -136,7 +141,7 @@ def _created(service: Service, record: Record, asked: Asked) -> web.Response:
     body = bodies.of(service, record, replace(asked, fields=()))
     for name in ("value", "valuerange", "valuetransferencoding"):
         body.pop(name, None)
-    return cdmi_response(body, kind=record.kind, version=asked.version, status=201)
+    return cdmi_response(body, kind=record.kind, asked=asked, status=201)
 
 
 def _with_metadata(record: Record, body: Mapping[str, Any], asked: Asked, *, fresh: bool) -> Record:
@@ -172,7 +177,7 @@ def _with_exports(service: Service, record: Record, body: Mapping[str, Any], ask
         if asked.fields and asked.wants("exports"):
             raise CdmiError(400, "The body has no exports")
         return record
-    permissions = exports.read_permissions(body["exports"])
+    permissions = exports.read_permissions(nfs.without(record, body["exports"]))
     if permissions is not None and not service.targets.exports:
         raise CdmiError(400, "This server has no exports")
     return exports.granted(service.store, service.settings, record, permissions)

@@ -73,6 +73,7 @@ async def running_server(
     root: str = "/cdmi/",
     portals: Sequence[str] = ("127.0.0.1",),
     port: int = 0,
+    dialect: str = "1.1",
 ) -> AsyncIterator[ServerHandle]:
     """Serve on 127.0.0.1 while the block runs, for tests."""
     settings = Settings(
@@ -82,6 +83,7 @@ async def running_server(
         password=password,
         targets=TargetsMode(targets),
         portals=tuple(portals),
+        dialect=dialect,
     )
     async with serving(settings, host="127.0.0.1", port=port, tls=tls) as handle:
         yield handle

@@ -18,3 +18,4 @@ class Settings:
     portals: tuple[str, ...] = ("127.0.0.1",)
     iqn_prefix: str = "iqn.2026-01.org.example:cdmi"
     keep_targets: bool = False
+    dialect: str = "1.1"

@@ -1,4 +1,4 @@
-"""The HTTP side of CDMI 1.1.1: what a request asks for, and how refusals and plain values are sent."""
+"""The HTTP side of CDMI: what a request asks for, and how refusals and plain values are sent."""
 
 import base64
 import hmac
@@ -11,12 +11,12 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from tests.cdmi_server.dialects import Dialect
 from tests.cdmi_server.records import Kind
 
 VERSION_HEADER = "X-CDMI-Specification-Version"
-VERSIONS = ("1.1.1", "1.1.0", "1.1")
-"""What the server speaks, the highest first."""
 
+NOT_SAID = "-"
 _CDMI_TYPE = re.compile(r"application/(vnd\.org\.snia\.)?cdmi-")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
@@ -42,7 +42,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request's target and dialect; version is empty for plain HTTP."""
+    """A request's target and dialect; version is empty for plain HTTP, and what is not said in 2.0 ("-")."""
 
     names: tuple[str, ...]
     slash: bool
@@ -50,6 +50,7 @@ class Asked:
     fields: tuple[Field, ...]
     version: str
     content_type: str
+    dialect: Dialect
     cut: bool = False
     """A fault wants a streamed value to end half-way."""
 
@@ -66,7 +67,7 @@ class Asked:
         return [field.argument for field in self.fields if field.name == name and field.argument]
 
 
-def read_request(request: web.Request, root: str) -> Asked:
+def read_request(request: web.Request, root: str, dialect: Dialect) -> Asked:
     """Return what the request asks for; root is the path of the root URI, as in /cdmi/."""
     path, _, query = request.raw_path.partition("?")
     if f"{path}/" == root:
@@ -77,44 +78,59 @@ def read_request(request: web.Request, root: str) -> Asked:
     names = tuple(unquote(name) for name in inner.split("/") if name)
     if "//" in inner:
         raise CdmiError(400, "The path has an empty name in it")
+    if names[:1] == ("cdmi_objectid",) and len(names) > 1:
+        names = (names[0], dialect.id_in(names[1]), *names[2:])
     slash = inner == "" or inner.endswith("/")
-    return Asked(names, slash, query, read_fields(query), _version(request), request.content_type)
+    fields = read_fields(query, dialect)
+    return Asked(names, slash, query, fields, _version(request, dialect), request.content_type, dialect)
 
 
-def read_fields(query: str) -> tuple[Field, ...]:
+def read_fields(query: str, dialect: Dialect) -> tuple[Field, ...]:
     """Return the fields that a query names, in the spelling of 1.x (f1;f2:arg) or of 2.0 (f1&f2=arg)."""
-    pieces = [unquote(piece) for piece in re.split(r"[;&]|%3[Bb]", query) if piece]
-    split = [re.split(r"[:=]", piece, maxsplit=1) for piece in pieces]
-    return tuple(Field(*parts) for parts in split)
+    pieces = [unquote(piece) for piece in re.split(f"{dialect.separator}|%3[Bb]", query) if piece]
+    split = [piece.partition(dialect.argument) for piece in pieces]
+    return tuple(Field(name, argument) for name, _, argument in split)
 
 
-def _version(request: web.Request) -> str:
+def _version(request: web.Request, dialect: Dialect) -> str:
     """Return the highest common version, empty for plain HTTP; 400 without one where CDMI is meant."""
     offered = request.headers.get(VERSION_HEADER)
     types = (request.headers.get("Content-Type", ""), request.headers.get("Accept", ""))
+    meant = any(_CDMI_TYPE.search(text) for text in types)
+    if not dialect.versions:
+        if offered is not None:
+            raise CdmiError(400, f"CDMI {dialect.name} knows no {VERSION_HEADER}")
+        return NOT_SAID if meant else ""
     if offered is None:
-        if any(_CDMI_TYPE.search(text) for text in types):
+        if meant:
             raise CdmiError(400, f"CDMI media types need the header {VERSION_HEADER}")
         return ""
     versions = {version.strip() for version in offered.split(",")}
-    for version in VERSIONS:
+    for version in dialect.versions:
         if version in versions:
             return version
-    raise CdmiError(400, f"Of {', '.join(VERSIONS)} none is in {offered!r}")
+    raise CdmiError(400, f"Of {', '.join(dialect.versions)} none is in {offered!r}")
 
 
-def require_accept(request: web.Request, kind: Kind) -> None:
+def version_headers(dialect: Dialect, version: str) -> dict[str, str]:
+    """Return the header that says the version, where this one is said."""
+    return {VERSION_HEADER: version} if dialect.versions and version else {}
+
+
+def require_accept(request: web.Request, kind: Kind, dialect: Dialect) -> None:
     """Refuse (406) a request that would not accept a CDMI object of this kind."""
     accept = request.headers.get("Accept", "*/*")
     accepted = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    if not accepted & {"*/*", "application/*", "application/json", kind.media_type, f"{kind.media_type}+json"}:
-        raise CdmiError(406, f"Only {kind.media_type} can be had, not {accept}")
+    types = dialect.media_types(kind)
+    if not accepted & {"*/*", "application/*", "application/json", *types}:
+        raise CdmiError(406, f"Only {types[0]} can be had, not {accept}")
 
 
-async def read_body(request: web.Request, kind: Kind) -> dict[str, Any]:
+async def read_body(request: web.Request, kind: Kind, dialect: Dialect) -> dict[str, Any]:
     """Return the JSON object of a CDMI request, {} where there is no body; 400 when it is something else."""
-    if request.content_type not in (kind.media_type, f"{kind.media_type}+json"):
-        raise CdmiError(400, f"Content-Type is {request.content_type}, {kind.media_type} is needed here")
+    types = dialect.media_types(kind)
+    if request.content_type not in types:
+        raise CdmiError(400, f"Content-Type is {request.content_type}, {types[0]} is needed here")
     raw = await request.read()
     try:
         body = json.loads(raw) if raw else {}
@@ -122,18 +138,24 @@ async def read_body(request: web.Request, kind: Kind) -> dict[str, Any]:
         raise CdmiError(400, f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise CdmiError(400, "The body is not a JSON object")
+    if "exports" in body:
+        body["exports"] = dialect.exports_in(body["exports"])
     return body
 
 
-def cdmi_response(body: Mapping[str, Any], *, kind: Kind, version: str, status: int = 200) -> web.Response:
+def cdmi_response(body: Mapping[str, Any], *, kind: Kind, asked: Asked, status: int = 200) -> web.Response:
     """Return a CDMI object as the answer."""
-    headers = {VERSION_HEADER: version, "Content-Type": kind.media_type}
-    return web.Response(status=status, body=json.dumps(body, indent=1).encode() + b"\n", headers=headers)
+    dialect = asked.dialect
+    headers = {**version_headers(dialect, asked.version), "Content-Type": dialect.media_types(kind)[0]}
+    text = json.dumps(dialect.body_out(body, kind), indent=1)
+    return web.Response(status=status, body=text.encode() + b"\n", headers=headers)
 
 
-def done(asked: Asked, status: int = 204) -> web.Response:
+def done(asked: Asked, status: int | None = None) -> web.Response:
     """Return an answer without a body."""
-    return web.Response(status=status, headers={VERSION_HEADER: asked.version} if asked.cdmi else {})
+    if status is None:
+        status = asked.dialect.done if asked.cdmi else 204
+    return web.Response(status=status, headers=version_headers(asked.dialect, asked.version))
 
 
 def refusal(error: CdmiError) -> web.Response:

@@ -120,7 +120,6 @@ async def test_a_container_without_its_slash_is_redirected(http: aiohttp.ClientS
     [
         ("objectID", {"objectID"}),
         ("objectID;metadata:col", {"objectID", "metadata"}),
-        ("objectID&metadata=col", {"objectID", "metadata"}),
         ("children:1-1;childrenrange", {"children", "childrenrange"}),
         ("exports", set()),
         ("nonsense", set()),
