@@ -39,7 +39,8 @@ def holders(
     """For each disk (`Sought` as JSON), who has it open. The helper, its zygote and its workers do not count."""
     sought = [_sought(disk) for disk in disks]
     found: list[list[str]] = [[] for _ in sought]
-    for index, name in [*_open_files(sought, Path(proc), (helper, zygote)), *_mounts(sought, Path(proc))]:
+    pids = _pids(proc)
+    for index, name in [*_open_files(sought, Path(proc), pids, (helper, zygote)), *_mounts(sought, proc, pids)]:
         found[index].append(name)
     for index, disk in enumerate(sought):
         found[index] += [*_kernel(disk, Path(sys)), *_swaps(disk, Path(proc))]
@@ -59,8 +60,10 @@ def _sought(disk: dict[str, list[str] | str]) -> Sought:
     return Sought(str(disk["node"]), block, character)
 
 
-def _open_files(sought: list[Sought], proc: Path, ours: tuple[int, int]) -> Iterator[tuple[int, str]]:
-    for pid in _pids(proc):
+def _open_files(
+    sought: list[Sought], proc: Path, pids: list[int], ours: tuple[int, int]
+) -> Iterator[tuple[int, str]]:
+    for pid in pids:
         try:
             used, unknown = _devices_of(f"{proc}/{pid}"), ""
         except (FileNotFoundError, ProcessLookupError):
@@ -72,8 +75,22 @@ def _open_files(sought: list[Sought], proc: Path, ours: tuple[int, int]) -> Iter
             yield from ((index, unknown or _process(proc, pid)) for index in hits)
 
 
-def _pids(proc: Path) -> list[int]:
-    return sorted(int(name) for name in os.listdir(proc) if name.isdigit())
+def _pids(proc: str) -> list[int]:
+    """All processes but the kernel's own threads, which have no files; there are more of these than of others."""
+    kernels = set(_text(f"{proc}/2/task/2/children").split())
+    names = (name for name in os.listdir(proc) if name.isdigit())
+    return sorted(int(name) for name in names if name not in kernels or _has_program(f"{proc}/{name}"))
+
+
+def _has_program(process: str) -> bool:
+    """Children of kthreadd are kernel threads, and the programs that the kernel starts (kernel/umh.c)."""
+    try:
+        os.readlink(f"{process}/exe")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _devices_of(process: str) -> set[str]:
@@ -89,7 +106,7 @@ def _devices_of(process: str) -> set[str]:
 
 def _is_kernel_thread(process: str) -> bool:
     """It has no files. The ninth field of stat (proc(5)) are its flags; the second is a name, with anything in it."""
-    fields = _text(Path(process, "stat")).rpartition(")")[2].split()
+    fields = _text(f"{process}/stat").rpartition(")")[2].split()
     return len(fields) > 6 and bool(int(fields[6]) & PF_KTHREAD)
 
 
@@ -156,11 +173,20 @@ def _comm(proc: Path, pid: int) -> str:
     return _text(proc / str(pid) / "comm").strip() or "?"
 
 
-def _text(path: Path) -> str:
+def _text(path: Path | str) -> str:
+    return _content(path) or ""
+
+
+def _content(path: Path | str) -> str | None:
+    """A file's text; None where it cannot be read. Only \n ends a line here: a name may have a \r in it."""
     try:
-        return path.read_bytes().decode(errors="replace")  # only \n ends a line here: a name may have a \r in it
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return b"".join(iter(lambda: os.read(file, 65536), b"")).decode(errors="replace")
+        finally:
+            os.close(file)
     except OSError:
-        return ""
+        return None
 
 
 def _process(proc: Path, pid: int) -> str:
@@ -196,16 +222,18 @@ def _kernel(disk: Sought, sys: Path) -> Iterator[str]:
             yield f"NVMe target namespace {backing.parents[2].name}/{backing.parent.name}"
 
 
-def _mounts(sought: list[Sought], proc: Path) -> Iterator[tuple[int, str]]:
+def _mounts(sought: list[Sought], proc: str, pids: list[int]) -> Iterator[tuple[int, str]]:
     """Mounts of every mount namespace, each namespace once (proc(5), mountinfo: field 3 is major:minor)."""
     seen = set()
-    for pid in _pids(proc):
+    for pid in pids:
         try:
             namespace = os.readlink(f"{proc}/{pid}/ns/mnt")
             if namespace in seen:
                 continue
-            content = Path(proc, str(pid), "mountinfo").read_bytes().decode(errors="replace")
         except OSError:
+            continue
+        content = _content(f"{proc}/{pid}/mountinfo")
+        if content is None:
             continue  # ended meanwhile; or refused: then its files were refused as well
         seen.add(namespace)
         for fields in (line.split(" ") for line in content.split("\n") if line):  # only these are escaped in names

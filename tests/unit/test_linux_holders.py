@@ -97,6 +97,15 @@ def _hold(process: Path) -> None:
 FULL = "1:7"
 
 
+def test_a_kernel_thread_is_not_asked_and_a_program_of_the_kernel_is(tmp_path: Path) -> None:
+    (tmp_path / "2/task/2").mkdir(parents=True)
+    (tmp_path / "2/task/2/children").write_text("7 8 ")
+    for pid in (7, 8):
+        _hold(_process(tmp_path, pid, comm="helper", parent=2))
+    (tmp_path / "8/exe").symlink_to("/sbin/helper")
+    assert _find(FULL, proc=tmp_path) == ["helper (pid 8)"]
+
+
 @pytest.mark.parametrize(
     ("comm", "cmdline", "uid", "name"),
     [
