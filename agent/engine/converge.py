@@ -13,7 +13,7 @@ from agent.messages import Message, fields
 from attachers.base import Act, Attacher, Context, Decision, Fail, Goal, Gone, Host, Look, Ready, Uncertain, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
-from attachers.steps import Step
+from attachers.steps import CreateRecord, Step
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class Attempt:
     attachments come and go); `finish` is called while the locks are still held, as soon as the goal is reached.
     `began` and `ended` are told of every step (when it began, and its outcome), `uncertain` of every one whose outcome
     is not known, `unready` as long as the goal is not reached; `overtaken` says that the opposite is wanted by now.
+    `permission` is the work on the server that goes on meanwhile: until it is done, only records are made.
     """
 
     goal: Goal
@@ -40,9 +41,14 @@ class Attempt:
     uncertain: Callable[[], Awaitable[None]]
     unready: Callable[[], Awaitable[None]]
     overtaken: Callable[[], bool]
+    permission: asyncio.Task[None] | None = None
     done: list[Step] = field(default_factory=list)
     failed: dict[Step, Problem] = field(default_factory=dict)
     unsure: set[Step] = field(default_factory=set)
+
+    def awaits_permission(self, step: Step) -> bool:
+        """Whether a step has to wait until the server has let this host in."""
+        return self.permission is not None and not self.permission.done() and not isinstance(step, CreateRecord)
 
 
 async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
@@ -58,7 +64,10 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
             decision = await _advance(host, attempt)
         if isinstance(decision, Ready | Gone):
             return decision
-        await _wait(host, attempt, decision, seen)
+        if isinstance(decision, Act) and attempt.permission and attempt.awaits_permission(decision.step):
+            await asyncio.shield(attempt.permission)
+        else:
+            await _wait(host, attempt, decision, seen)
 
 
 async def _advance(host: Host, attempt: Attempt) -> Decision:
@@ -68,6 +77,8 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
     while True:
         if attempt.overtaken():
             raise Problem(Code.CONFLICT, f"{attempt.name}: the opposite was asked for meanwhile", hint="ask again")
+        if attempt.permission and attempt.permission.done():
+            attempt.permission.result()  # or its problem
         decision = await _decide(host, attempt, sight)
         match decision:
             case Ready() | Gone():
@@ -78,6 +89,8 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
                 raise problem
         await attempt.unready()
         match decision:
+            case Act(step) if attempt.awaits_permission(step):
+                return decision
             case Act(step) if last is None or (step != last and host.now() < attempt.deadline):
                 sight = await act(host, attempt, step)
                 last = step

@@ -23,6 +23,8 @@ from attachers.sights import HostQuery, HostSight, IscsiQuery, ScsiSight
 T = TypeVar("T")
 NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
 """What the row of an attachment says once nothing of it is left on the host."""
+ATTACHED: Mapping[str, Any] = {"phase": Phase.ATTACHED, "handed_out": True, "problem": None}
+"""What it says once the device may be used."""
 
 
 async def attach(desk: Desk, name: str, *, deadline: float) -> None:
@@ -30,13 +32,14 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
     row = desk.ledger.rows[name]
     if row.plan is None:
         row = await _within(desk, deadline, _resolve(desk, row))
-    if not row.handed_out:
-        await _within(desk, deadline, _grant(desk, row))
-    await _bring_up(desk, row, deadline=deadline)
+    if row.handed_out:
+        await _bring_up_again(desk, row, deadline=deadline)
+    else:
+        await _bring_up(desk, row, deadline=deadline)
     if row.request.domain and not row.handed_out:
         await hand_over(desk, name, row.request.domain, deadline=deadline)
     refuse_overtaken(desk, name)
-    await desk.ledger.change(name, phase=Phase.ATTACHED, handed_out=True, problem=None)
+    await desk.ledger.change(name, **ATTACHED)
 
 
 async def detach(desk: Desk, name: str, *, deadline: float) -> None:
@@ -76,11 +79,26 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
 
 
 async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> None:
+    """Converge, and get this host permitted meanwhile. The request to the server is at its end when this returns."""
+    permission = asyncio.create_task(_within(desk, deadline, _grant(desk, row)))
+    try:
+        await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline, permission=permission)
+        await permission
+    except asyncio.CancelledError:
+        permission.cancel()
+        raise
+    finally:
+        await asyncio.wait({permission})
+        if not permission.cancelled():
+            permission.exception()  # told by `converge`, unless something else went wrong before
+
+
+async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> None:
     """Converge; where a target refuses what it once let in, another writer has undone our grant: make it again."""
     try:
         await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
     except Problem as problem:
-        if not row.handed_out or problem.code is not Code.TARGET_REFUSED:
+        if problem.code is not Code.TARGET_REFUSED:
             raise
         await _within(desk, deadline, _grant(desk, row))
         await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
@@ -89,12 +107,17 @@ async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> None:
 async def _resolve(desk: Desk, row: Row) -> Row:
     """Find the object, choose an export, and commit the plan together with the intent to grant."""
     granted = set(desk.ledger.grants)
-    async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
-        resolved = await desk.cdmi.resolve(row.request.source)
-    export = choose(resolved, row.request.protocols)
-    wanted = None
-    if export.permissions is not None:
-        wanted = Grant(resolved.uri, export.key, (await host_sight(desk)).initiator_name)
+    sight = asyncio.create_task(host_sight(desk))  # both take a while
+    try:
+        async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
+            resolved = await desk.cdmi.resolve(row.request.source)
+        export = choose(resolved, row.request.protocols)
+        wanted = None
+        if export.permissions is not None:
+            wanted = Grant(resolved.uri, export.key, (await sight).initiator_name)
+    finally:
+        sight.cancel()
+        await asyncio.gather(sight, return_exceptions=True)
     plan = dict(export.plan or {})
     if "portals" in plan:
         plan["portals"] = await reachable_first(plan["portals"])
@@ -132,13 +155,14 @@ async def _revoke_and_forget(desk: Desk, row: Row) -> None:
 
     Under one lock: of two that leave at once, the second has to see that the first is gone.
     """
+    revoked: list[Grant] = []
     async with desk.locks.hold([_permissions(row.uri)] if row.uri else []):
         for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
             if not desk.grant_is_needed(grant, row.name):
                 async with desk.noted(row.name, f"revoke {grant.initiator} on {grant.uri}", "Revoke"):
                     await desk.cdmi.revoke(grant.uri, grant.key, grant.initiator)
-                await desk.ledger.forget_grant(grant)
-        await desk.ledger.forget(row.name)
+                revoked.append(grant)
+        await desk.ledger.forget(row.name, revoked=revoked)
 
 
 def _permissions(uri: str) -> str:
@@ -146,7 +170,9 @@ def _permissions(uri: str) -> str:
     return f"permissions:{uri}"
 
 
-async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> None:
+async def _converge(
+    desk: Desk, name: str, goal: Goal, *, deadline: float, permission: asyncio.Task[None] | None = None
+) -> None:
     row = desk.ledger.rows[name]
     assert row.plan is not None
 
@@ -162,12 +188,6 @@ async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> No
             owner=desk.settings.owner,
             allow_unverified=desk.settings.allow_unverified,
         )
-
-    async def finish(reached: Ready | Gone) -> None:
-        if isinstance(reached, Ready):
-            await desk.ledger.change(name, device=reached.device, verified=reached.verified)
-        else:
-            await desk.ledger.change(name, **NOT_HERE, released=True)
 
     async def uncertain() -> None:
         await desk.ledger.change(name, phase=Phase.UNCERTAIN)
@@ -188,14 +208,26 @@ async def _converge(desk: Desk, name: str, goal: Goal, *, deadline: float) -> No
             name=name,
             deadline=deadline,
             context=context,
-            finish=finish,
+            finish=lambda reached: _finish(desk, name, goal, reached),
             began=lambda step: desk.began(name, step.describe()),
             ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
             uncertain=uncertain,
             unready=unready,
             overtaken=lambda: desk.ledger.rows[name].goal is not goal,
+            permission=permission,
         ),
     )
+
+
+async def _finish(desk: Desk, name: str, goal: Goal, reached: Ready | Gone) -> None:
+    """Write down where an attachment has come to; with nobody left to hand it to, at once that it may be used."""
+    now = desk.ledger.rows[name]
+    if isinstance(reached, Gone):
+        await desk.ledger.change(name, **NOT_HERE, released=True)
+    elif now.goal is not goal or (now.request.domain and not now.handed_out):
+        await desk.ledger.change(name, device=reached.device, verified=reached.verified)
+    else:
+        await desk.ledger.change(name, device=reached.device, verified=reached.verified, **ATTACHED)
 
 
 async def host_sight(desk: Desk) -> HostSight:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -108,25 +108,16 @@ class Ledger:
         """Commit changes to one row and, in the same transaction, an intent to grant. Returns the new row."""
         return await self._commit(lambda: replace(self.rows[name], **changes), grant)
 
-    async def forget(self, name: str) -> None:
-        """Commit that an attachment is no longer wanted, and gone."""
-        await _to_its_end(self._forget(name))
+    async def forget(self, name: str, *, revoked: Collection[Grant] = ()) -> None:
+        """Commit that an attachment is no longer wanted, and gone, and that these permissions were taken back."""
+        await _to_its_end(self._forget(name, revoked))
         self.on_phase(name, "gone")
 
-    async def _forget(self, name: str) -> None:
+    async def _forget(self, name: str, revoked: Collection[Grant]) -> None:
         async with self._lock:
-            await self._timed(lambda db: _execute(db, "DELETE FROM attachments WHERE name = ?", name))
+            await self._timed(lambda db: _drop(db, name, revoked))
             self.rows.pop(name, None)
-
-    async def forget_grant(self, grant: Grant) -> None:
-        """Commit that a permission of ours was taken back."""
-        await _to_its_end(self._forget_grant(grant))
-
-    async def _forget_grant(self, grant: Grant) -> None:
-        where = "DELETE FROM grants WHERE uri = ? AND key = ? AND initiator = ?"
-        async with self._lock:
-            await self._timed(lambda db: _execute(db, where, grant.uri, grant.key, grant.initiator))
-            self.grants.discard(grant)
+            self.grants.difference_update(revoked)
 
     async def check(self) -> None:
         """Read one row. Raises `Problem` where the ledger does not answer."""
@@ -179,6 +170,13 @@ def _write(db: sqlite3.Connection, row: Row, grant: Grant | None, generation: in
         _execute(db, "INSERT OR IGNORE INTO grants VALUES (?, ?, ?)", grant.uri, grant.key, grant.initiator)
     if generation is not None:
         _execute(db, NEWER, row.object_key, generation)
+
+
+def _drop(db: sqlite3.Connection, name: str, revoked: Collection[Grant]) -> None:
+    _execute(db, "DELETE FROM attachments WHERE name = ?", name)
+    for grant in revoked:
+        where = "DELETE FROM grants WHERE uri = ? AND key = ? AND initiator = ?"
+        _execute(db, where, grant.uri, grant.key, grant.initiator)
 
 
 def _execute(db: sqlite3.Connection, statement: str, *values: str | int) -> None:

@@ -60,9 +60,7 @@ def _sought(disk: dict[str, list[str] | str]) -> Sought:
     return Sought(str(disk["node"]), block, character)
 
 
-def _open_files(
-    sought: list[Sought], proc: Path, pids: list[int], ours: tuple[int, int]
-) -> Iterator[tuple[int, str]]:
+def _open_files(sought: list[Sought], proc: Path, pids: list[int], ours: tuple[int, int]) -> Iterator[tuple[int, str]]:
     for pid in pids:
         try:
             used, unknown = _devices_of(f"{proc}/{pid}"), ""

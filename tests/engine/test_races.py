@@ -15,10 +15,12 @@ from agent.engine.ledger import MIGRATIONS, Grant, Ledger, Row
 from agent.host.simulated_faults import Faults, Hang, Moment
 from agent.model import Access, DomainRequest, Outcome, Phase, Request
 from agent.store import Store, open_store
+from attachers import iscsi
 from attachers.base import Goal
 from attachers.problems import Code, Problem
 from attachers.sights import Query
 from attachers.steps import (
+    CreateRecord,
     GiveDisk,
     Logout,
     Publish,
@@ -298,7 +300,7 @@ class HeldStore(Store):
         return await loop.run_in_executor(None, held)
 
 
-@pytest.mark.parametrize("change", ["add", "change", "forget", "forget_grant"])
+@pytest.mark.parametrize("change", ["add", "change", "forget"])
 async def test_a_commit_is_not_cut_off_by_a_cancellation(tmp_path: Path, change: str) -> None:
     inner = open_store(tmp_path / "ledger.sqlite", MIGRATIONS, inline=True)
     store = HeldStore(inner)
@@ -308,8 +310,7 @@ async def test_a_commit_is_not_cut_off_by_a_cancellation(tmp_path: Path, change:
     work: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "add": lambda: ledger.add(Row("two", Request("two", "cdmi://server/2"), 0)),
         "change": lambda: ledger.change("one", grant=Grant("https://server/cdmi/2", "key", INITIATOR), goal=Goal.GONE),
-        "forget": lambda: ledger.forget("one"),
-        "forget_grant": lambda: ledger.forget_grant(grant),
+        "forget": lambda: ledger.forget("one", revoked=[grant]),
     }
     store.hold = True
     task = asyncio.create_task(work[change]())
@@ -333,3 +334,34 @@ async def test_what_is_half_way_out_is_never_taken_for_attached(world: World) ->
         await daemon.ledger.change("one", goal=Goal.GONE, phase=Phase.ATTACHED)
         await refused(daemon.attach("one", source), Code.BUSY)
         await daemon.detach("one")
+
+
+async def test_nobody_logs_in_before_the_server_has_let_this_host_in(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        gate, steps = Gate(world, "grant"), Steps(world)
+        attaching = asyncio.create_task(daemon.attach("one", source))
+        await gate.reached.wait()
+        await steps.seen(CreateRecord)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert [type(step) for step in steps.taken] == [CreateRecord]
+        async with daemon.desk.locks.hold(iscsi.needs(daemon.ledger.rows["one"].plan or {})):
+            pass  # nothing is held while the server is waited for
+        gate.opened.set()
+        await attaching
+
+
+async def test_a_server_that_refuses_while_the_record_is_made_leaves_nothing(world: World) -> None:
+    source = world.add_object()
+    before = world.kernel.inventory()
+
+    async def refuse(moment: Moment, what: str, _uri: str) -> None:
+        if (moment, what) == (Moment.BEFORE, "grant"):
+            raise Problem(Code.CDMI_REFUSED, "this host may not")
+
+    async with running(world) as daemon:
+        world.cdmi.hook = refuse
+        await refused(daemon.attach("one", source), Code.CDMI_REFUSED)
+        assert daemon.engine.view("one")["phase"] == "failed"
+    assert world.kernel.inventory() == before
