@@ -68,6 +68,7 @@ class SeenExport:
     `protocol` is iscsi, fc, nfs, occi, ... or unknown; `reason` says why it is not usable (empty when it is);
     `plan` holds the plan's JSON values of a usable one; `permissions` is None when the entry has none (anybody may).
     `at` is the URI of the container above the object that has the entry, empty where the object has it itself.
+    `pending`: it is not usable yet, since the server has something to fill in.
     """
 
     key: str
@@ -77,6 +78,7 @@ class SeenExport:
     plan: Mapping[str, Any] | None = None
     permissions: tuple[str, ...] | None = None
     at: str = ""
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Resolved:
 
     `server` is the configured server's URL, `uri` the object's own (by ID where it has one), `kind` is container or
     dataobject. `exports` has those of the containers above a data object, too; `above` are these, from below.
+    `pending` says in words that the server is not done with making the object, empty when it is.
     """
 
     server: str
@@ -103,6 +106,7 @@ class Resolved:
     size: int | None
     exports: tuple[SeenExport, ...]
     above: tuple[Above, ...] = ()
+    pending: str = ""
 
 
 class Cdmi(Protocol):

@@ -162,6 +162,7 @@ EXPORT = _object(
         "protocol": _text("iscsi, fc, nfs, occi, ... or unknown"),
         "usable": FLAG,
         "used": FLAG | {"description": "an attachment with the configured protocols would use this one"},
+        "pending": FLAG | {"description": "not usable yet: an attach waits for it until its deadline"},
         "reason": _text("why it is not usable; empty when it is"),
         "permissions": {"type": ["array", "null"], "items": {"type": "string"}, "description": "null: anybody may"},
         "plan": {"type": ["object", "null"]},
@@ -178,6 +179,7 @@ RESOLVED = _object(
         "name": MAYBE_TEXT,
         "kind": _text("container or dataobject"),
         "size": {"type": ["integer", "null"], "description": "bytes; null when not told"},
+        "pending": MAYBE_TEXT | {"description": "the server is not done with making it; null when it is"},
         "exports": _list(EXPORT),
         "above": _list(_object({"uri": _text(), "says": _text()}, required=("uri", "says")))
         | {"description": "the containers above a data object, looked at for an NFS export; the nearest first"},

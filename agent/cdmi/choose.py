@@ -8,6 +8,9 @@ from attachers.problems import Code, Problem
 
 def choose(resolved: Resolved, protocols: Sequence[str]) -> SeenExport:
     """The first usable export of the most preferred protocol. Raises `Problem` no-usable-export, which says it all."""
+    if resolved.pending:
+        hint = "wait until the server has made it"
+        raise Problem(Code.NO_USABLE_EXPORT, f"{resolved.uri} is not ready: {resolved.pending}", hint=hint)
     for protocol in protocols:
         for export in resolved.exports:
             if export.usable and export.protocol == protocol:
@@ -43,6 +46,8 @@ def _remedy(resolved: Resolved, wanted: str) -> str:
         return "add that network to storage_networks of this [[server]], if it is a storage network of yours"
     if resolved.kind == "dataobject":
         return "let the server export a container above it over NFSv4, or use a container that is a LUN as the source"
+    if any(export.pending for export in resolved.exports):
+        return "wait until the server has made the export, or see in its log why it does not"
     if any(export.protocol in wanted for export in resolved.exports):
         return f"correct the export on the server; the container has to be exported over one of: {wanted}"
     return f"let the server export the container over one of: {wanted}"

@@ -5,6 +5,7 @@ CDMI 1.0 and 1.1 name the protocol in the key (`Network/iSCSI`), 2.0 in a member
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agent.cdmi import iscsi_export, nfs_export
@@ -82,7 +83,7 @@ def _read(key: str, entry: object, protocols: Collection[str], place: Place) -> 
     try:
         plan = _plan(key, entry, protocol, place)
     except iscsi_export.NotReadyError as not_ready:
-        return _unusable(key, protocol, str(not_ready), place, shown)
+        return replace(_unusable(key, protocol, str(not_ready), place, shown), pending=not_ready.pending)
     except Problem as problem:
         return _unusable(key, protocol, problem.detail, place, shown)
     return SeenExport(key, protocol, usable=True, reason="", plan=plan, permissions=shown, at=place.at)

@@ -16,7 +16,11 @@ _SERVERS_OWN = ("target_identifier", "portals", "logical_unit_number")
 
 
 class NotReadyError(Exception):
-    """The server has not yet filled in what it has to."""
+    """The server has not yet filled in what it has to; or (not `pending`) somebody has switched the entry off."""
+
+    def __init__(self, reason: str, *, pending: bool = True) -> None:
+        super().__init__(reason)
+        self.pending = pending
 
 
 def read(entry: Mapping[str, Any], path: str, *, size: int) -> dict[str, Any]:

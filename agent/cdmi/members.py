@@ -40,6 +40,16 @@ def check_complete(answer: Answer, members: Members) -> None:
         raise refused(answer.server, f"the object at {answer.url} could not be made: {status}", hint=hint)
 
 
+def pending_of(members: Members) -> str:
+    """That the server is still making the object, in words; empty where it does not say so."""
+    status = members.get("completionStatus")
+    if not isinstance(status, str) or not status.casefold().startswith("processing"):
+        return ""
+    percent = str(members.get("percentComplete", members.get("percentageComplete", "")))
+    done = f", {percent} % done" if percent.isascii() and percent.isdigit() and len(percent) <= 3 else ""
+    return f"the server is still making it (completionStatus {shown(status, 80)}{done})"
+
+
 def kind_of(answer: Answer, members: Members) -> str:
     """Container or data object, by objectType (RFC 6208, and CDMI 1.0's own types); else by the URL's last slash."""
     by_url = CONTAINER if answer.url.partition("?")[0].endswith("/") else DATAOBJECT

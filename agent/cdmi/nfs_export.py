@@ -96,9 +96,9 @@ def _number(name: str) -> str:
 
 def _refuse_switched_off(entry: Mapping[str, Any], path: str) -> None:
     if str(entry.get("control", "")).casefold() == "off":
-        raise NotReadyError(f"switched off: {path}.control is off")
+        raise NotReadyError(f"switched off: {path}.control is off", pending=False)
     if str(entry.get("disabled", "")).casefold() in _ON:
-        raise NotReadyError(f"switched off: {path}.disabled is true")
+        raise NotReadyError(f"switched off: {path}.disabled is true", pending=False)
     if str(entry.get("active", "")).casefold() in _OFF:
         problems = ascii(entry.get("last_problems") or "none told")[:200]
         raise NotReadyError(f"not ready: {path}.active is false (last_problems: {problems})")

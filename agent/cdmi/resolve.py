@@ -18,6 +18,7 @@ from agent.cdmi.members import (
     kind_of,
     name_of,
     object_id_of,
+    pending_of,
     size_of,
 )
 from agent.cdmi.place import Place
@@ -28,7 +29,16 @@ from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
 from agent.model import Resolved, SeenExport
 
-FIELDS = ("objectType", "objectID", "objectName", "parentURI", "completionStatus", "metadata", "exports")
+FIELDS = (
+    "objectType",
+    "objectID",
+    "objectName",
+    "parentURI",
+    "completionStatus",
+    "percentComplete",
+    "metadata",
+    "exports",
+)
 
 
 async def resolve(
@@ -54,7 +64,17 @@ async def resolve(
     view = await _climb(wire, found, place, read) if kind == DATAOBJECT else View(found.url)
     at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else _spelt(location, kind)
     name = name_of(found.members) or shown(location.names[-1] if location.names else "/", MAX_NAME)
-    return Resolved(server.url, at.url, object_id, name, kind, size, (*own, *view.exports), tuple(view.above))
+    return Resolved(
+        server.url,
+        at.url,
+        object_id,
+        name,
+        kind,
+        size,
+        (*own, *view.exports),
+        tuple(view.above),
+        pending_of(found.members),
+    )
 
 
 async def _find(wire: Wire, location: Location) -> Answer:

@@ -9,12 +9,12 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from agent.cdmi.choose import choose
 from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.ledger import Grant, Row
 from agent.engine.portals import reachable_first
+from agent.engine.ready import ready
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
@@ -31,7 +31,7 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
     """Bring one attachment of the ledger up. `deadline` is on the host's clock. Raises `Problem`; undoes nothing."""
     row = desk.ledger.rows[name]
     if row.plan is None:
-        row = await _within(desk, deadline, _resolve(desk, row))
+        row = await _within(desk, deadline, _resolve(desk, row, deadline=deadline))
     if row.handed_out:
         await _bring_up_again(desk, row, deadline=deadline)
     else:
@@ -104,14 +104,13 @@ async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> None:
         await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
 
 
-async def _resolve(desk: Desk, row: Row) -> Row:
+async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
     """Find the object, choose an export, and commit the plan together with the intent to grant."""
     granted = set(desk.ledger.grants)
     sight = asyncio.create_task(host_sight(desk))  # both take a while
     try:
         async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
-            resolved = await desk.cdmi.resolve(row.request.source)
-        export = choose(resolved, row.request.protocols)
+            resolved, export = await ready(desk, row.request, deadline=deadline)
         wanted = None
         if export.permissions is not None:
             wanted = Grant(resolved.uri, export.key, (await sight).initiator_name)

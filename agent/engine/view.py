@@ -49,6 +49,7 @@ def explanation_of(
         "name": resolved.name,
         "kind": resolved.kind,
         "size": resolved.size,
+        "pending": resolved.pending or None,
         "exports": [
             {
                 "key": export.key,
@@ -56,6 +57,7 @@ def explanation_of(
                 "usable": export.usable,
                 "at": export.at or None,
                 "used": export is chosen,
+                "pending": export.pending,
                 "reason": export.reason,
                 "permissions": None if export.permissions is None else list(export.permissions),
                 "plan": dict(export.plan) if export.plan is not None else None,

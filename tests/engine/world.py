@@ -173,7 +173,7 @@ class Object:
     """A LUN container of the modelled CDMI server. `permissions` None: the entry has none, and anybody may.
 
     `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
-    whether the export says its name.
+    whether the export says its name; `unready` how often it is resolved before the server has filled in its export.
     """
 
     object_id: str
@@ -186,6 +186,7 @@ class Object:
     behind: str = ""
     mapped: bool = True
     named: bool = True
+    unready: float = 0
 
 
 CdmiHook = Callable[[Moment, str, str], Awaitable[None]]
@@ -228,6 +229,9 @@ class CdmiModel:
         plan = iscsi.Plan(obj.target, obj.portals, obj.lun, obj.wwid if obj.named else None, obj.size).as_json()
         permissions = None if obj.permissions is None else tuple(obj.permissions)
         seen = SeenExport(KEY, "iscsi", True, "", plan, permissions)
+        if obj.unready:
+            obj.unready -= 1
+            seen = SeenExport(KEY, "iscsi", False, "not ready: no portals", None, permissions, pending=True)
         uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
         object_id = obj.object_id if self.with_ids else ""
         return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, (seen,))

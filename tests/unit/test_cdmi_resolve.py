@@ -254,3 +254,29 @@ async def test_a_container_of_too_many_children_is_read_by_its_fields() -> None:
 
     async with serving(answer) as url, client_of(url) as client:
         assert (await client.resolve(f"{url}cdmi_objectid/45234")).exports[0].usable
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"completionStatus": "Processing"}, "the server is still making it (completionStatus Processing)"),
+        ({"completionStatus": "Processing", "percentComplete": "40"}, "Processing, 40 % done)"),
+        ({"completionStatus": "Processing", "percentageComplete": 7}, "Processing, 7 % done)"),
+        ({"completionStatus": "Processing", "percentComplete": "x\n"}, "(completionStatus Processing)"),
+    ],
+)
+async def test_what_is_still_being_made_is_not_used(changes: dict[str, Any], says: str) -> None:
+    async with serving(answering(BODY | changes)) as url, client_of(url) as client:
+        resolved = await client.resolve(f"{url}vol1")
+    assert says in resolved.pending
+    assert resolved.exports[0].usable
+    with pytest.raises(Problem, match="is not ready: the server is still making it") as caught:
+        choose(resolved, ("iscsi",))
+    assert caught.value.code is Code.NO_USABLE_EXPORT
+
+
+async def test_an_entry_without_connection_data_is_pending() -> None:
+    body = BODY | {"exports": {"Network/iSCSI": {"permissions": []}}}
+    async with serving(answering(body)) as url, client_of(url) as client:
+        (export,) = (await client.resolve(f"{url}vol1")).exports
+    assert export.pending and not export.usable

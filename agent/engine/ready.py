@@ -1,0 +1,40 @@
+"""Resolve a source, and wait where the server is not done: an export without its connection data is not ready."""
+
+from agent.cdmi.choose import choose
+from agent.engine.desk import Desk, refuse_overtaken
+from agent.model import Request, Resolved, SeenExport
+from attachers.problems import Problem
+
+PAUSES_S = (0.25, 0.5, 1.0)
+LONGEST_PAUSE_S = 2.0
+
+
+async def ready(desk: Desk, request: Request, *, deadline: float) -> tuple[Resolved, SeenExport]:
+    """The object and the export to use; asked again, ever more seldom, while something of it is not ready.
+
+    `deadline` is on the host's clock. Raises `Problem`: no-usable-export at once where no wait would help, and at the
+    deadline where it did not; conflict when a DELETE has overtaken the request; what `Cdmi.resolve` raises.
+    """
+    pauses = iter(PAUSES_S)
+    while True:
+        resolved = await desk.cdmi.resolve(request.source)
+        try:
+            return resolved, choose(resolved, request.protocols)
+        except Problem:
+            again = desk.host.now() + next(pauses, LONGEST_PAUSE_S)
+            if not _is_to_come(resolved, request) or again >= deadline:
+                raise
+        await _until(desk, request.name, again)
+
+
+def _is_to_come(resolved: Resolved, request: Request) -> bool:
+    """Whether what is missing is the server's to fill in."""
+    return bool(resolved.pending) or any(
+        export.pending and export.protocol in request.protocols for export in resolved.exports
+    )
+
+
+async def _until(desk: Desk, name: str, again: float) -> None:
+    while desk.host.now() < again:
+        refuse_overtaken(desk, name)
+        await desk.host.changed(desk.host.changes, timeout_s=again - desk.host.now())
