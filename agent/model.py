@@ -163,8 +163,8 @@ class Engine(Protocol):
         """One attachment. Raises `Problem` not-found."""
         ...
 
-    def views(self) -> list[dict[str, Any]]:
-        """All of them, by name."""
+    def listing(self) -> bytes:
+        """All of them, by name: the JSON object {"attachments": [...]}."""
         ...
 
     async def resolve(self, source: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The contract between the engine, the protocols and the host: what is wanted, what is seen, what is next."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -102,7 +102,7 @@ class Context:
 
     name: str
     read_only: bool = False
-    needed: frozenset[str] = frozenset()
+    needed: Container[str] = frozenset()
     done: tuple[Step, ...] = ()
     failed: Mapping[Step, Problem] = field(default_factory=dict)
     unsure: frozenset[Step] = frozenset()
@@ -177,6 +177,6 @@ class Uncertain(Exception):
         self.step = step
 
 
-def may_free(mine: frozenset[str], created: frozenset[str], others: frozenset[str]) -> frozenset[str]:
+def may_free(mine: frozenset[str], created: frozenset[str], others: Container[str]) -> frozenset[str]:
     """Design rule 4: of what I need, only what we created and nobody else needs may be torn down."""
-    return (mine & created) - others
+    return frozenset(key for key in mine & created if key not in others)

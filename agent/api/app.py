@@ -110,7 +110,7 @@ class Handlers:
     async def list(self, request: web.Request) -> web.Response:
         """All attachments."""
         parse.known_query(request.query)
-        return web.json_response({"attachments": self._engine.views()})
+        return web.Response(body=self._engine.listing(), content_type="application/json", charset="utf-8")
 
     async def attach(self, request: web.Request) -> web.Response:
         """PUT of an attachment."""

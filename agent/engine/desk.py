@@ -1,7 +1,7 @@
 """What every flow of the engine works with, and what one attachment needs that others must leave alone."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,6 +29,17 @@ class Settings:
     allow_unverified: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """The resource keys that anybody but this attachment needs: asked for one by one, however many there are."""
+
+    users: Mapping[str, set[str]]
+    name: str
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and bool(self.users.get(key, frozenset()) - {self.name})
+
+
 @dataclass(slots=True)
 class Desk:
     """The engine's tools, its ledger, and the steps taken for each attachment (newest last, bounded)."""
@@ -41,12 +52,14 @@ class Desk:
     locks: Locks = field(default_factory=Locks)
     steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
-    _needs: dict[str, tuple[Mapping[str, Any] | None, frozenset[str]]] = field(default_factory=dict)
+    _needs: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = field(default_factory=dict)
+    _users: dict[str, set[str]] = field(default_factory=dict)
     meter: Meter = field(default_factory=NoMeter)
 
     def __post_init__(self) -> None:
         self.ledger.on_phase = lambda name, phase: self.events.tell(name, "phase", phase=phase)
         self.ledger.on_commit = self.meter.commit
+        self.ledger.on_row = self._note_needs
 
     def attacher(self, protocol: str) -> Attacher:
         """The attacher of a protocol that a plan was made for."""
@@ -57,26 +70,25 @@ class Desk:
         for row in self.ledger.rows.values():
             yield str(row.phase), tuple(path.state for path in row.device.paths) if row.device else ()
 
-    def needed_by_others(self, name: str) -> frozenset[str]:
+    def needed_by_others(self, name: str) -> Container[str]:
         """The resource keys that other attachments need on this host, or may still have there."""
-        keys: set[str] = set()
-        for row in self.ledger.rows.values():
-            if row.name != name and row.plan is not None and not row.released:
-                keys |= self._needs_of(row)
-        return frozenset(keys)
+        return Needed(self._users, name)
 
-    def _needs_of(self, row: Row) -> frozenset[str]:
-        """What a row's plan needs; remembered for as long as it has that very plan."""
-        plan, needs = self._needs.get(row.name, (None, frozenset[str]()))
-        if plan is not row.plan:
-            needs = self.attacher(row.protocol).needs(row.plan or {})
-            self._needs[row.name] = (row.plan, needs)
-        return needs
-
-    def forget(self, name: str) -> None:
-        """Keep nothing of an attachment that is gone and no longer shown."""
-        self.steps.pop(name, None)
+    def _note_needs(self, name: str, row: Row | None) -> None:
+        """An attachment has another row now, or none."""
+        plan = row.plan if row and not row.released else None
+        before, needs = self._needs.get(name, (None, frozenset[str]()))
+        if plan is before:
+            return
+        for key in needs:
+            self._users[key].discard(name)
+            if not self._users[key]:
+                del self._users[key]
         self._needs.pop(name, None)
+        if row and plan is not None:
+            self._needs[name] = (plan, self.attacher(row.protocol).needs(plan))
+            for key in self._needs[name][1]:
+                self._users.setdefault(key, set()).add(name)
 
     def grant_is_needed(self, grant: Grant, name: str) -> bool:
         """Whether another attachment on this host still relies on that permission."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from agent.engine import flows
 from agent.engine.desk import Desk, refuse_stale
 from agent.engine.domains import give_up, hand_over
 from agent.engine.ledger import Row
+from agent.engine.listing import Listing
 from agent.engine.view import explanation_of, view_of
 from agent.events import Events
 from agent.log import bound
@@ -33,6 +34,7 @@ class Engine:
         self._tasks: dict[str, Task] = {}  # the last one of each attachment
         self._running: set[Task] = set()  # with those that the last ones wait for
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
+        self._listing = Listing()
         self._stopping = asyncio.Event()
         self._tender: Task | None = None
 
@@ -136,9 +138,15 @@ class Engine:
             )
         return view_of(row, self._desk.steps.get(name, []))
 
-    def views(self) -> list[dict[str, Any]]:
+    def listing(self) -> bytes:
         """See `agent.model.Engine`."""
-        return [self.view(name) for name in sorted({*self._desk.ledger.rows, *self._failed})]
+        version = (self._desk.ledger.version, self._desk.events.last, len(self._failed))
+        return self._listing.of(version, self._shown())
+
+    def _shown(self) -> Iterator[tuple[Row, list[dict[str, Any]]]]:
+        """Every attachment with its steps, by name: those that are wanted, and those that failed."""
+        for name in sorted({*self._desk.ledger.rows, *self._failed}):
+            yield self._desk.ledger.rows.get(name) or self._failed[name], self._desk.steps.get(name, [])
 
     @property
     def events(self) -> Events:
@@ -292,7 +300,7 @@ class Engine:
     def _forget(self, name: str) -> None:
         """Show nothing more of an attachment that is gone."""
         self._failed.pop(name, None)
-        self._desk.forget(name)
+        self._desk.steps.pop(name, None)
 
     async def _take_down(self, before: Row, *, after: Task | None) -> None:
         name = before.name

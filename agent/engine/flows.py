@@ -61,8 +61,10 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
     """
     attacher, plan = desk.attacher(row.protocol), row.plan or {}
     query = attacher.query(row.name, plan, goal=Goal.GONE)
-    shared = attacher.needs(plan) & desk.needed_by_others(row.name)
-    if not isinstance(query, IscsiQuery) or any(key.startswith("lun:") for key in shared):
+    needed = desk.needed_by_others(row.name)
+    if not isinstance(query, IscsiQuery) or any(
+        key.startswith("lun:") and key in needed for key in attacher.needs(plan)
+    ):
         return
     try:
         sight = await observe(desk.host, replace(query, holders=True))

@@ -79,9 +79,10 @@ class Row:
 
 
 class Ledger:
-    """All rows in memory, written through to the store.
+    """All rows in memory, written through to the store. `version` grows with every change of a row.
 
-    `on_phase` is told of each new phase of an attachment ("gone" at its end), `on_commit` how long each commit took.
+    `on_phase` is told of each new phase of an attachment ("gone" at its end), `on_commit` how long each commit took,
+    `on_row` of each new row of an attachment (None at its end).
     """
 
     def __init__(self, store: Store) -> None:
@@ -89,14 +90,18 @@ class Ledger:
         self.rows: dict[str, Row] = {}
         self.grants: set[Grant] = set()
         self.generations: dict[str, int] = {}
+        self.version = 0
         self._lock = asyncio.Lock()
         self.on_phase: Callable[[str, str], None] = lambda _name, _phase: None
         self.on_commit: Callable[[float], None] = lambda _seconds: None
+        self.on_row: Callable[[str, Row | None], None] = lambda _name, _row: None
 
     async def load(self) -> None:
         """Read everything from the store. Raises `Problem` where it cannot be read."""
         bodies, grants, generations = await self._store.run(_read)
         self.rows = {row.name: row for row in map(_row_of, bodies)}
+        for row in self.rows.values():
+            self._changed(row.name, row)
         self.grants = {Grant(*values) for values in grants}
         self.generations = dict(generations)
 
@@ -117,7 +122,12 @@ class Ledger:
         async with self._lock:
             await self._timed(lambda db: _drop(db, name, revoked))
             self.rows.pop(name, None)
+            self._changed(name, None)
             self.grants.difference_update(revoked)
+
+    def _changed(self, name: str, row: Row | None) -> None:
+        self.version += 1
+        self.on_row(name, row)
 
     async def check(self) -> None:
         """Read one row. Raises `Problem` where the ledger does not answer."""
@@ -139,6 +149,7 @@ class Ledger:
             generation = row.request.generation if row.object_key else None
             await self._timed(lambda db: _write(db, row, grant, generation))
             self.rows[row.name] = row
+            self._changed(row.name, row)
             if grant:
                 self.grants.add(grant)
             if generation is not None:

@@ -1,6 +1,7 @@
 """An engine that behaves: it keeps attachments in memory, joins repeated requests, and finishes when it is told to."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,9 +112,9 @@ class FakeEngine:
             "problem": None,
         }
 
-    def views(self) -> list[dict[str, Any]]:
+    def listing(self) -> bytes:
         """As the contract says."""
-        return [self.view(name) for name in sorted(self.requests)]
+        return json.dumps({"attachments": [self.view(name) for name in sorted(self.requests)]}).encode()
 
     async def resolve(self, source: str) -> dict[str, Any]:
         """As the contract says."""

@@ -58,7 +58,7 @@ MUTANTS = (
     Mutant(
         "needs of others ignored",
         "attachers/base.py",
-        "    return (mine & created) - others",
+        "    return frozenset(key for key in mine & created if key not in others)",
         "    return mine & created",
     ),
     Mutant(

@@ -38,7 +38,7 @@ async def test_attach_hands_out_a_verified_device_and_detach_leaves_nothing(worl
         assert what == ["resolve", "grant", "record", "log", "scan", "publish"]
         assert world.object().permissions == [INITIATOR]
         await daemon.detach("one")
-        assert daemon.engine.views() == []
+        assert daemon.views() == []
     assert world.kernel.inventory() == before
     assert world.object().permissions == []
 
@@ -204,7 +204,7 @@ async def test_no_such_object_leaves_nothing(world: World) -> None:
         await refused(daemon.attach("one", "cdmi://server/cdmi_objectid/404"), Code.NOT_FOUND)
         assert phase(daemon, "one") == "failed"
         await daemon.detach("one")
-        assert daemon.engine.views() == []
+        assert daemon.views() == []
     assert world.kernel.inventory() == before
 
 
@@ -232,7 +232,7 @@ async def test_a_restart_adopts_what_stands_without_touching_it(world: World) ->
         steps = Steps(world)
         await daemon.engine.settled()
         assert steps.taken == []
-        assert [view["phase"] for view in daemon.engine.views()] == ["attached", "attached"]
+        assert [view["phase"] for view in daemon.views()] == ["attached", "attached"]
         assert world.kernel.inventory() == before
         await asyncio.gather(daemon.detach("one"), daemon.detach("two"))
     assert world.kernel.inventory() == empty
@@ -264,7 +264,7 @@ async def test_a_detach_overtakes_an_attach_that_waits(world: World) -> None:
         await Steps(world).seen(Scan)
         await daemon.detach("one")
         await refused(attaching, Code.CONFLICT)
-        assert daemon.engine.views() == []
+        assert daemon.views() == []
     assert world.kernel.inventory() == empty
 
 

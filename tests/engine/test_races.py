@@ -171,7 +171,7 @@ async def test_a_detach_that_joins_the_undoing_of_an_attach_succeeds(world: Worl
         await steps.seen(Logout)
         await daemon.detach("one")
         await refused(attaching, Code.WRONG_DEVICE)
-        assert daemon.engine.views() == []
+        assert daemon.views() == []
 
 
 async def test_a_detach_during_the_hand_over_is_not_answered_with_success_to_an_attach(world: World) -> None:

@@ -4,6 +4,7 @@ What outlives a crash is in `World` (the kernel, the disk, the CDMI server); wha
 """
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -331,6 +332,11 @@ class Processes:
         """PUT, and say what it came to."""
         outcome, _ = await self.engine.attach(Request(name, source, **more), wait_s=None, owner_uid=0)
         return outcome
+
+    def views(self) -> list[dict[str, Any]]:
+        """GET of all."""
+        found: list[dict[str, Any]] = json.loads(self.engine.listing())["attachments"]
+        return found
 
     async def detach(self, name: str) -> None:
         """DELETE, and wait for it."""
