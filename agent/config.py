@@ -164,6 +164,8 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
     user = table.text("user") or None
     scheme = TokenScheme(table.choice("token_scheme", tuple(TokenScheme), TokenScheme.BEARER))
     ca_file = table.text("ca_file", check=_readable) or None
+    client_cert = table.text("client_cert_file", check=_readable) or None
+    client_key = secrets.path(table, "client_key")
     networks = table.texts("storage_networks", check=_network)
     allow_http = table.flag("allow_http", default=False)
     nfs_server = table.text("nfs_server") or None
@@ -181,6 +183,8 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
             token=token,
             token_scheme=scheme,
             ca_file=ca_file,
+            client_cert=client_cert,
+            client_key=client_key,
             storage_networks=tuple(ipaddress.ip_network(network) for network in networks),
             allow_http=allow_http,
             nfs_server=nfs_server,

@@ -41,6 +41,8 @@ def _server(server: Server, chaps: tuple[Chap, ...]) -> dict[str, Any]:
         "token": server.token and SHOWN,
         "token_scheme": str(server.token_scheme) if server.token else None,
         "ca_file": server.ca_file,
+        "client_cert_file": server.client_cert,
+        "client_key": server.client_key and SHOWN,
         "storage_networks": tuple(str(network) for network in server.storage_networks),
         "nfs_server": server.nfs_server,
     }

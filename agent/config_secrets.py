@@ -51,15 +51,43 @@ class Reader:
             return self._credential(table, key, found.credential)
         return _read_file(table, f"{key}_file", Path(found.file)) if found.file else None
 
+    def path(self, table: Table, key: str) -> str | None:
+        """Where the secret is that `KEY_credential` or `KEY_file` names, for who reads it as a file (TLS keys)."""
+        found = named(table, key)
+        if found.credential:
+            path = self._credential_path(table, key, found.credential)
+            return str(path) if path else None
+        if found.file and _is_private(table, f"{key}_file", Path(found.file)):
+            return found.file
+        return None
+
     def _credential(self, table: Table, key: str, name: str) -> Secret | None:
         if self.credentials is None and not self.need_credentials:
             return Secret(name)  # a stand-in: a shell has no credentials, and the rest can be checked all the same
+        path = self._credential_path(table, key, name)
+        return _read_file(table, f"{key}_credential", path, private=True) if path else None
+
+    def _credential_path(self, table: Table, key: str, name: str) -> Path | None:
         path = Path(self.credentials or "/run/credentials/cdmi-attachd.service") / name
-        if self.credentials is None or not path.exists():
+        if self.need_credentials and (self.credentials is None or not path.exists()):
             remedy = f"put LoadCredential={name}:/etc/cdmi-attach/credentials/{name} into cdmi-attachd.service"
             table.complain(f"{key}_credential", f"there is no systemd credential {name}", remedy)
             return None
-        return _read_file(table, f"{key}_credential", path, private=True)
+        return path
+
+
+def _is_private(table: Table, key: str, path: Path) -> bool:
+    """Whether the file can be read by us, and by nobody else."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except OSError as error:
+        what = f"{path} cannot be read ({error.strerror})"
+        table.complain(key, what, f"create it: install -m 0400 -o cdmi-attach /dev/stdin {path}")
+        return False
+    if mode & 0o077:
+        table.complain(key, f"{path} is open to others", f"chown cdmi-attach {path} && chmod 0400 {path}")
+    return not mode & 0o077
 
 
 def _read_file(table: Table, key: str, path: Path, *, private: bool = False) -> Secret | None:

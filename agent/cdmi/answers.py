@@ -68,12 +68,10 @@ class TooLargeError(Problem):
 
 def unreachable(server: Server, reason: str, *, status: int) -> Problem:
     """No answer: 502 where the connection failed, 504 where time ran out."""
-    return Problem(
-        Code.CDMI_UNREACHABLE,
-        f"{server.url}: {shown(redacted(server, reason), 300)}",
-        hint="check that the server runs, and url and ca_file of this [[server]]",
-        status=status,
-    )
+    certificates = ", and ca_file (and client_cert_file, where the server asks for one)"
+    hint = f"check that the server runs{certificates if server.scheme == 'https' else ''}, and url of this [[server]]"
+    detail = f"{server.url}: {shown(redacted(server, reason), 300)}"
+    return Problem(Code.CDMI_UNREACHABLE, detail, hint=hint, status=status)
 
 
 def refused(server: Server, reason: str, *, hint: str) -> Problem:

@@ -6,7 +6,7 @@ from agent.cdmi import networks, sources
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
-from agent.cdmi.wire import Limits, Told, Wire, nobody
+from agent.cdmi.wire import Clock, Limits, Told, Wire, nobody
 from agent.model import Resolved
 
 
@@ -14,7 +14,8 @@ class CdmiClient:
     """Talks to the configured servers and to no others; makes its connections when they are needed.
 
     `protocols` are those enabled on this host. Nothing is cached but connections: each call reads anew.
-    `told` is told of every request: its server, and the HTTP status or `unreachable`.
+    `told` is told of every request: its server, and the HTTP status or `unreachable`. `clock` tells monotonic seconds,
+    for how long a server that is away is left alone.
     """
 
     def __init__(
@@ -25,11 +26,12 @@ class CdmiClient:
         resolver: networks.Resolver | None = None,
         limits: Limits | None = None,
         told: Told = nobody,
+        clock: Clock | None = None,
     ) -> None:
         self._servers = tuple(servers)
         self._protocols = tuple(protocols)
         self._resolver = resolver or networks.look_up
-        self._wire = Wire(limits or Limits(), told=told)
+        self._wire = Wire(limits or Limits(), told=told, clock=clock)
 
     async def resolve(self, source: str) -> Resolved:
         """See `agent.model.Cdmi`."""

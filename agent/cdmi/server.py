@@ -130,5 +130,7 @@ def _check_login(server: Server) -> None:
         raise ValueError("token: give either user and password, or a token")
     if server.user is not None and (":" in server.user or not server.user.isprintable()):
         raise ValueError("user: a colon or a control character cannot be sent in Basic authentication")
+    if server.client_key is not None and server.client_cert is None:
+        raise ValueError("client_cert_file: a key (client_key_file, client_key_credential) needs its certificate")
     if server.token is not None and not re.fullmatch(r"[!-~]+", server.token.reveal(), re.ASCII):
         raise ValueError("token: it is empty, or has characters that a header cannot carry")

@@ -246,3 +246,109 @@ async def test_closing_twice_and_asking_again() -> None:
         await client.close()
         await client.close()
         await client.resolve(f"{url}cdmi_objectid/45234")
+
+
+# Our own certificate, what is kept, and what is ignored.
+
+
+def asking_for_certificates(authority: trustme.CA) -> ssl.SSLContext:
+    context = tls_of(authority, "localhost")
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+async def test_a_server_may_ask_for_our_certificate(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    ours = authority.issue_cert("one@example.org")
+    ours.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    ours.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    ours.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    ca_file, cert, key = (str(tmp_path / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    async with serving(answering(BODY), tls=asking_for_certificates(authority)) as url:
+        right: list[Any] = [{"client_cert": cert, "client_key": key}, {"client_cert": str(tmp_path / "both.pem")}]
+        for values in right:
+            async with client_of(url, ca_file=ca_file, **values) as client:
+                assert (await client.resolve(f"{url}cdmi_objectid/45234")).object_id == "45234"
+        nobody = await problem_of(url, ca_file=ca_file)
+        assert (nobody.code, nobody.status) == (Code.CDMI_UNREACHABLE, 502)
+        assert "client_cert_file" in nobody.hint
+        in_vain: list[Any] = [{"client_cert": cert}, {"client_cert": cert, "client_key": ca_file}]
+        for wrong in in_vain:
+            problem = await problem_of(url, ca_file=ca_file, **wrong)
+            assert problem.code is Code.CDMI_UNREACHABLE and "client_cert_file" in problem.detail
+
+
+async def test_a_key_with_a_passphrase_is_refused_and_never_asked_for(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:geheim", "-subj", "/CN=x"]
+    command += ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0
+    values: Any = {"client_cert": str(tmp_path / "cert.pem"), "client_key": str(tmp_path / "key.pem")}
+    problem = await problem_of("https://localhost:1/", **values)
+    assert "cannot be used with its key" in problem.detail
+
+
+async def test_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[web.Request] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request)
+        return web.json_response(BODY)
+
+    (tmp_path / "netrc").write_text("machine localhost login one password geheim\n")
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1/")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with serving(answer) as url, client_of(url) as client:
+        await client.resolve(f"{url}cdmi_objectid/45234")
+    assert "Authorization" not in asked[0].headers
+
+
+async def test_cookies_are_not_kept() -> None:
+    asked: list[web.Request] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request)
+        return web.json_response(BODY, headers={"Set-Cookie": "session=1; Path=/"})
+
+    async with serving(answer) as url, client_of(url) as client:
+        for _ in range(2):
+            await client.resolve(f"{url}cdmi_objectid/45234")
+    assert "Cookie" not in asked[1].headers
+
+
+async def test_a_kept_connection_that_has_ended_costs_no_failure() -> None:
+    """The server ends a kept connection at the very moment that it is used again."""
+    connections = 0
+    raw = json.dumps(BODY).encode()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(raw) + raw)
+        await reader.read(1)  # the next request is never answered
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with client_of(url) as client:
+        for _ in range(3):
+            assert (await client.resolve(f"{url}cdmi_objectid/45234")).object_id == "45234"
+    server.close()
+    assert connections == 3
+
+
+async def test_a_connection_is_kept() -> None:
+    transports = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        transports.add(id(request.transport))
+        return web.json_response(BODY)
+
+    async with serving(answer) as url, client_of(url) as client:
+        for _ in range(5):
+            await client.resolve(f"{url}cdmi_objectid/45234")
+    assert len(transports) == 1

@@ -244,3 +244,55 @@ def test_the_effective_configuration_is_toml_again_without_secrets(files: Files)
 def test_a_file_that_we_may_not_read(files: Files) -> None:
     files.write("config.toml", "", mode=0)
     assert "Permission denied" in files.errors()[0]
+
+
+CERTIFICATE = '[[server]]\nurl = "https://x.example/"\nclient_cert_file = "CERT"\n'
+
+
+def test_a_clients_certificate_and_its_key(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    cert, key = files.write("cert.pem", "cert"), files.write("key.pem", "key")
+    text = CERTIFICATE.replace("CERT", str(cert))
+    (server,) = files.load(text).servers
+    assert (server.client_cert, server.client_key) == (str(cert), None)
+    (server,) = files.load(f'{text}client_key_file = "{key}"\n').servers
+    assert server.client_key == str(key)
+    assert 'client_key = "***"' in render(files.load())
+    (files.credentials / "tls").write_text("key")
+    (server,) = files.load(f'{text}client_key_credential = "tls"\n').servers
+    assert server.client_key == str(files.credentials / "tls")
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ('client_key_file = "/nowhere/key.pem"', "client_key_file: /nowhere/key.pem cannot be read"),
+        ('client_key_file = "OPEN"', "is open to others"),
+        ('client_key_credential = "none"', "there is no systemd credential none"),
+        ('client_key_file = "KEY"\nclient_key_credential = "tls"', "are both given"),
+    ],
+)
+def test_a_key_that_cannot_be_used(tmp_path: Path, more: str, word: str) -> None:
+    files = Files(tmp_path)
+    cert, key, opened = files.write("c", "cert"), files.write("k", "key"), files.write("o", "key", mode=0o644)
+    (files.credentials / "tls").write_text("key")
+    more = more.replace("KEY", str(key)).replace("OPEN", str(opened))
+    with pytest.raises(ConfigError, match=word):
+        files.load(CERTIFICATE.replace("CERT", str(cert)) + more)
+
+
+def test_a_key_needs_its_certificate(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    key = files.write("k", "key")
+    with pytest.raises(ConfigError, match=r"client_cert_file: a key .* needs its certificate"):
+        files.load(f'[[server]]\nurl = "https://x.example/"\nclient_key_file = "{key}"\n')
+
+
+def test_what_is_named_is_read_again_with_the_files(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    token = files.write("token", "first\n")
+    files.write("config.toml", f'[[server]]\nurl = "https://x.example/"\ntoken_file = "{token}"\n')
+    tokens = [files.load().servers[0].token]
+    token.write_text("second\n")
+    tokens.append(files.load().servers[0].token)
+    assert [one.reveal() for one in tokens if one] == ["first", "second"]
