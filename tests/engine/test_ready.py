@@ -64,4 +64,4 @@ async def test_a_detach_does_not_wait_for_it(world: World) -> None:
             await attach
         assert caught.value.code in (Code.CONFLICT, Code.NOT_FOUND)
         assert world.clock.now() - before <= ready.LONGEST_PAUSE_S
-        assert daemon.engine.views() == []
+        assert daemon.views() == []
