@@ -7,7 +7,7 @@ HERE := tests/unit tests/engine tests/api tests/host
 DEBIAN_SET := python3-aiohttp python3-rtslib-fb python3-systemd python3-libvirt \
 	python3-pytest python3-pytest-asyncio python3-jsonschema python3-trustme python3-prometheus-client
 
-.PHONY: help setup demo run soak pictures check test test-here test-debian test-lab lab mutants bench install clean
+.PHONY: help setup demo run soak pictures explanations check test test-here test-debian test-lab lab mutants bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,9 @@ soak: lab ## kill -9 at random moments on the real kernel (CYCLES=1000 SEED=...)
 
 pictures: setup ## draw docs/screens/ anew, from real attaches in the lab
 	$(BIN)/python -m demo.pictures
+
+explanations: $(VENV)/.stamp ## write docs/resolve.md anew, from what the command says
+	$(BIN)/python -m demo.explanations
 
 check: $(VENV)/.stamp ## ruff and mypy --strict
 	$(BIN)/ruff format --check .

@@ -68,7 +68,8 @@ class SeenExport:
     `protocol` is iscsi, fc, nfs, occi, ... or unknown; `reason` says why it is not usable (empty when it is);
     `plan` holds the plan's JSON values of a usable one; `permissions` is None when the entry has none (anybody may).
     `at` is the URI of the container above the object that has the entry, empty where the object has it itself.
-    `pending`: it is not usable yet, since the server has something to fill in.
+    `pending`: it is not usable yet, since the server has something to fill in. `hint` is what would make it usable,
+    `notes` say how a usable one was read, and what of it is left out.
     """
 
     key: str
@@ -79,6 +80,8 @@ class SeenExport:
     permissions: tuple[str, ...] | None = None
     at: str = ""
     pending: bool = False
+    hint: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ class Resolved:
 
     `server` is the configured server's URL, `uri` the object's own (by ID where it has one), `kind` is container or
     dataobject. `exports` has those of the containers above a data object, too; `above` are these, from below.
-    `pending` says in words that the server is not done with making the object, empty when it is.
+    `pending` says in words that the server is not done with making the object, empty when it is. `version` is the one
+    of CDMI that the server was spoken to in.
     """
 
     server: str
@@ -107,6 +111,7 @@ class Resolved:
     exports: tuple[SeenExport, ...]
     above: tuple[Above, ...] = ()
     pending: str = ""
+    version: str = ""
 
 
 class Cdmi(Protocol):

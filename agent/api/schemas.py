@@ -164,6 +164,8 @@ EXPORT = _object(
         "used": FLAG | {"description": "an attachment with the configured protocols would use this one"},
         "pending": FLAG | {"description": "not usable yet: an attach waits for it until its deadline"},
         "reason": _text("why it is not usable; empty when it is"),
+        "hint": _text("what would make it usable; empty when it is"),
+        "notes": _list(_text()) | {"description": "how its values were read, and what of it is left out"},
         "permissions": {"type": ["array", "null"], "items": {"type": "string"}, "description": "null: anybody may"},
         "plan": {"type": ["object", "null"]},
     },
@@ -179,6 +181,7 @@ RESOLVED = _object(
         "name": MAYBE_TEXT,
         "kind": _text("container or dataobject"),
         "size": {"type": ["integer", "null"], "description": "bytes; null when not told"},
+        "version": MAYBE_TEXT | {"description": "the CDMI version that the server was spoken to in"},
         "pending": MAYBE_TEXT | {"description": "the server is not done with making it; null when it is"},
         "exports": _list(EXPORT),
         "above": _list(_object({"uri": _text(), "says": _text()}, required=("uri", "says")))

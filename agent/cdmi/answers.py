@@ -17,7 +17,7 @@ NOT_THIS_WAY = (400, 404, 406)
 class Answer:
     """One answer: `asked` is method and URL (after redirects), `body` at most the limit.
 
-    `version` is the CDMI version that the server says, empty where it says none.
+    `version` is the CDMI version that the server says, empty where it says none; `spoken` the one that it was asked in.
     """
 
     server: Server
@@ -26,6 +26,7 @@ class Answer:
     status: int
     body: bytes
     version: str = ""
+    spoken: str = ""
 
     def check(self) -> "Answer":
         """The answer itself when it is a success; else raises `Problem` not-found or cdmi-refused."""

@@ -106,9 +106,14 @@ async def _arrive(
 ) -> None:
     """Note the container found; its entries are usable only if the object really is at the path below it."""
     if why := await _astray(wire, start, here, names):
-        entries = tuple(replace(one, usable=False, reason=why, plan=None) if one.usable else one for one in entries)
+        entries = tuple(_distrusted(one, why) if one.usable else one for one in entries)
     view.exports += entries
     view.say(here.url, why or "is the nearest container with a usable NFS export")
+
+
+def _distrusted(entry: SeenExport, why: str) -> SeenExport:
+    hint = "let the server's administrator correct objectName and parentURI of the object and of what is above it"
+    return replace(entry, usable=False, reason=why, plan=None, hint=hint, notes=())
 
 
 async def _astray(wire: Wire, start: Found, here: Found, names: tuple[str, ...]) -> str:

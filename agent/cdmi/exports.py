@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from agent.cdmi import iscsi_export, nfs_export
+from agent.cdmi import explain, iscsi_export, nfs_export
 from agent.cdmi.place import Place
 from agent.model import SeenExport
 from attachers import checks
@@ -38,10 +38,7 @@ _PROTOCOLS = {
     "mqtt": "mqtt",
     "cdmi": "cdmi",
 }
-_OCCI = (
-    "an OCCI entry has no connection data: CDMI leaves it to the infrastructure that OCCI and CDMI share;"
-    " let the server export Network/iSCSI beside it"
-)
+_OCCI = "an OCCI entry has no connection data: CDMI leaves it to the infrastructure that OCCI and CDMI share"
 
 
 def read_exports(exports: object, *, protocols: Collection[str], place: Place | None = None) -> tuple[SeenExport, ...]:
@@ -79,14 +76,16 @@ def _read(key: str, entry: object, protocols: Collection[str], place: Place) -> 
     shown = _permissions(entry) if protocol != nfs_export.PROTOCOL else None  # NFS has users and folders in there
     why = _why_not(key, entry, protocol, protocols) or _whose(protocol, place)
     if why:
-        return _unusable(key, protocol, why, place, shown)
+        return replace(_unusable(key, protocol, why, place, shown), hint=explain.remedy(protocol, protocols, place))
     try:
         plan = _plan(key, entry, protocol, place)
     except iscsi_export.NotReadyError as not_ready:
-        return replace(_unusable(key, protocol, str(not_ready), place, shown), pending=not_ready.pending)
+        unready = _unusable(key, protocol, str(not_ready), place, shown)
+        return replace(unready, pending=not_ready.pending, hint=not_ready.hint)
     except Problem as problem:
-        return _unusable(key, protocol, problem.detail, place, shown)
-    return SeenExport(key, protocol, usable=True, reason="", plan=plan, permissions=shown, at=place.at)
+        return replace(_unusable(key, protocol, problem.detail, place, shown), hint=problem.hint)
+    notes = explain.notes(protocol, entry, place)
+    return SeenExport(key, protocol, usable=True, reason="", plan=plan, permissions=shown, at=place.at, notes=notes)
 
 
 def _plan(key: str, entry: Mapping[str, Any], protocol: str, place: Place) -> Mapping[str, Any]:
@@ -111,7 +110,7 @@ def _why_not(key: str, entry: Mapping[str, Any], protocol: str, protocols: Colle
     if protocol not in READ:
         return f"{protocol} exports are not supported by this version"
     if protocol not in protocols:
-        return f"{protocol} is not enabled on this host: add it to protocols in [attach]"
+        return f"{protocol} is not enabled on this host (protocols in [attach])"
     return ""
 
 

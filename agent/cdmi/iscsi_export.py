@@ -21,6 +21,11 @@ class NotReadyError(Exception):
     def __init__(self, reason: str, *, pending: bool = True) -> None:
         super().__init__(reason)
         self.pending = pending
+        self.hint = (
+            "wait until the server has made the export, or see in its log why it does not"
+            if pending
+            else "let the server's administrator switch it on again"
+        )
 
 
 def read(entry: Mapping[str, Any], path: str, *, size: int) -> dict[str, Any]:

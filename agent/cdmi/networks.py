@@ -20,6 +20,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
 """From a host name to its addresses; raises `OSError`."""
 MAX_NAMES = 16
+_HINT = "add the network to storage_networks of this [[server]], if it is a storage network of yours"
 _SPECIAL = ("is_loopback", "is_link_local", "is_multicast", "is_unspecified")
 log = logging.getLogger(__name__)
 
@@ -93,12 +94,14 @@ def _with_server(
                 address = nfs_checks.server(text)
                 if allows(server.storage_networks, ipaddress.ip_address(address)):
                     kept = {name: value for name, value in plan.items() if name != SERVERS}
-                    return replace(seen, plan={"server": address, **kept})
+                    left_out = tuple(f"left out: {one}" for one in dict.fromkeys(dropped))
+                    return replace(seen, plan={"server": address, **kept}, notes=(*seen.notes, *left_out))
             except (ValueError, Problem):
                 address = ascii(text)[:80]
             shown_host = host if host == address else f"{host} ({address})"
             dropped.append(f"NFS server {shown_host} is outside storage_networks of this server ({_listed(server)})")
-    return replace(seen, usable=False, reason="; ".join(dict.fromkeys(dropped)), plan=None)
+    reason = "; ".join(dict.fromkeys(dropped))
+    return replace(seen, usable=False, reason=reason, plan=None, hint=_HINT, notes=())
 
 
 def _sort_out(text: str, port: int, server: Server, kept: dict[str, None], dropped: list[str]) -> None:
@@ -121,11 +124,12 @@ def _listed(server: Server) -> str:
 def _with_portals(seen: SeenExport, portals: list[str], dropped: list[str]) -> SeenExport:
     reason = "; ".join(dict.fromkeys(dropped))
     if not portals or seen.plan is None:
-        return replace(seen, usable=False, reason=reason, plan=None)
+        return replace(seen, usable=False, reason=reason, plan=None, hint=_HINT, notes=())
     if dropped:
         log.warning("export %s: not used: %s", ascii(seen.key), reason)
     plan = iscsi.plan_of({**seen.plan, "portals": portals})
-    return replace(seen, plan=plan.as_json())
+    left_out = tuple(f"left out: {one}" for one in dict.fromkeys(dropped))
+    return replace(seen, plan=plan.as_json(), notes=(*seen.notes, *left_out))
 
 
 async def _look_up_all(names: Sequence[str], resolver: Resolver, names_s: float) -> dict[str, Sequence[str] | str]:

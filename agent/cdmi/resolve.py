@@ -65,15 +65,16 @@ async def resolve(
     at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else _spelt(location, kind)
     name = name_of(found.members) or shown(location.names[-1] if location.names else "/", MAX_NAME)
     return Resolved(
-        server.url,
-        at.url,
-        object_id,
-        name,
-        kind,
-        size,
-        (*own, *view.exports),
-        tuple(view.above),
-        pending_of(found.members),
+        server=server.url,
+        uri=at.url,
+        object_id=object_id,
+        name=name,
+        kind=kind,
+        size=size,
+        exports=(*own, *view.exports),
+        above=tuple(view.above),
+        pending=pending_of(found.members),
+        version=answer.spoken,
     )
 
 

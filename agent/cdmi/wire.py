@@ -161,7 +161,8 @@ class Wire:
         ) as response:
             raw = await self._read(peer.server, response)
             version = response.headers.get(VERSION_HEADER, "")
-            answer = Answer(peer.server, f"{method} {url}", url, response.status, raw, version)
+            asked = f"{method} {url}"
+            answer = Answer(peer.server, asked, url, response.status, raw, version, spoken=dialect.version)
             return answer, response.headers.get("Location")
 
     async def _read(self, server: Server, response: aiohttp.ClientResponse) -> bytes:

@@ -83,13 +83,20 @@ def _run(args: Words) -> int:
 
 
 def _ask(args: Words) -> int:
-    """One question, and the answer as a tree."""
+    """One question, and the answer as an explanation or a tree."""
     from agent.cli import client, show
 
     body = {"source": args.source} if args.verb == "resolve" else None
     method, route = ("GET", "/v1/host") if body is None else ("POST", "/v1/resolve")
     answer = client.call(args.socket, method, route, body, timeout_s=client.LONGEST_S)
-    print(show.as_json(answer) if args.json else show.tree(answer))
+    if args.json:
+        print(show.as_json(answer))
+    elif body is None:
+        print(show.tree(answer))
+    else:
+        from agent.cli import explain
+
+        print(explain.text(answer, colours=show.coloured(sys.stdout)))
     return 0
 
 

@@ -50,6 +50,7 @@ def explanation_of(
         "kind": resolved.kind,
         "size": resolved.size,
         "pending": resolved.pending or None,
+        "version": resolved.version or None,
         "exports": [
             {
                 "key": export.key,
@@ -58,6 +59,8 @@ def explanation_of(
                 "at": export.at or None,
                 "used": export is chosen,
                 "pending": export.pending,
+                "hint": export.hint,
+                "notes": list(export.notes),
                 "reason": export.reason,
                 "permissions": None if export.permissions is None else list(export.permissions),
                 "plan": dict(export.plan) if export.plan is not None else None,

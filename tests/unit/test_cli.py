@@ -161,7 +161,10 @@ def test_one_attachment_and_the_others_are_trees(command: Command) -> None:
     assert shown.startswith("a  attached, iscsi, verified\n├─ source ")
     assert "│  └─ path     /dev/sda  2:0:0:3  via 10.0.0.1:3260  running\n" in shown
     assert shown.endswith("41 ms  log in to iqn... at 10.0.0.1:3260\n")
-    assert "reason: not in this version" in command("resolve", "cdmi://s/x").out
+    assert (
+        "- Network/NFSv4 (NFS): cannot be used\n    why      not in this version\n"
+        in command("resolve", "cdmi://s/x").out
+    )
     assert "hostname: host1\n" in command("host").out
 
 
