@@ -18,6 +18,7 @@ class Answer:
     """One answer: `asked` is method and URL (after redirects), `body` at most the limit.
 
     `version` is the CDMI version that the server says, empty where it says none; `spoken` the one that it was asked in.
+    `found` is the CDMI object of a success, or the reason why there is none.
     """
 
     server: Server
@@ -27,6 +28,7 @@ class Answer:
     body: bytes
     version: str = ""
     spoken: str = ""
+    found: dict[str, Any] | str = "it was not read"
 
     def check(self) -> "Answer":
         """The answer itself when it is a success; else raises `Problem` not-found or cdmi-refused."""
@@ -42,21 +44,25 @@ class Answer:
 
     def is_object(self) -> bool:
         """Whether the body is a JSON object."""
-        try:
-            return isinstance(strictjson.loads(self.body), dict)
-        except ValueError:
-            return False
+        return isinstance(self.found, dict)
 
     def members(self) -> dict[str, Any]:
         """The CDMI object in a successful answer. Raises `Problem` cdmi-refused where it is none."""
-        try:
-            return strictjson.loads(self.check().body)
-        except ValueError as error:
-            raise refused(
-                self.server,
-                f"the answer to {self.asked} is no CDMI object: {error}",
-                hint="check url and spec_version of this [[server]]",
-            ) from None
+        found = self.check().found
+        if isinstance(found, str):
+            what = f"the answer to {self.asked} is no CDMI object: {found}"
+            raise refused(self.server, what, hint="check url and spec_version of this [[server]]")
+        return found
+
+
+def read(status: int, body: bytes) -> dict[str, Any] | str:
+    """The CDMI object of a success; else why there is none."""
+    if status not in DONE:
+        return "it is no success"
+    try:
+        return strictjson.loads(body)
+    except ValueError as error:
+        return str(error)
 
 
 class TooLargeError(Problem):

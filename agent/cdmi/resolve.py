@@ -89,7 +89,9 @@ async def _find(wire: Wire, location: Location) -> Answer:
         answer = await wire.get(server, _spelt(location, CONTAINER).url)
     except TooLargeError:
         return await select(wire, server, location.url, FIELDS)
-    if location.slash or not (answer.status in NOT_THIS_WAY or (answer.status in DONE and not answer.is_object())):
+    if answer.status in DONE:
+        return answer if answer.is_object() else await select(wire, server, location.url, FIELDS)
+    if location.slash or answer.status not in NOT_THIS_WAY:
         return answer
     return await select(wire, server, _spelt(location, DATAOBJECT).url, FIELDS)
 

@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from agent.cdmi.answers import DONE, Answer, TooLargeError, refused, unreachable
+from agent.cdmi.answers import DONE, Answer, TooLargeError, read, refused, unreachable
 from agent.cdmi.dialects import V2_0, VERSION_HEADER, Dialect
 from agent.cdmi.peer import Peer, make_peer
 from agent.cdmi.server import PORTS, Server, TokenScheme
@@ -162,7 +162,8 @@ class Wire:
             raw = await self._read(peer.server, response)
             version = response.headers.get(VERSION_HEADER, "")
             asked = f"{method} {url}"
-            answer = Answer(peer.server, asked, url, response.status, raw, version, spoken=dialect.version)
+            found = read(response.status, raw)
+            answer = Answer(peer.server, asked, url, response.status, raw, version, dialect.version, found)
             return answer, response.headers.get("Location")
 
     async def _read(self, server: Server, response: aiohttp.ClientResponse) -> bytes:

@@ -112,7 +112,8 @@ BOMB = gzip.compress(b" " * (64 << 20))
     [
         (answering(b"<html>\x00\xff not JSON"), "no CDMI object"),
         (answering(b""), "no CDMI object"),
-        (answering(b"[" * 100_000), "nested"),
+        (answering(b"[" * 50_000), "nested"),
+        (answering(b'{"a":[' + b"1," * 100_000 + b"1]}"), "more than 65536 values"),
         (answering(b'{"a":' * 40 + b"1" + b"}" * 40), "nested"),
         (answering(b'{"objectID":"1","objectID":"2"}'), "twice"),
         (answering(b'{"a":NaN}'), "NaN"),

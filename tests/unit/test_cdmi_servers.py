@@ -1,5 +1,6 @@
 """Servers of the field (cdmi.md 6): what our client makes of each, replayed from answers written after their source."""
 
+import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,10 +14,10 @@ from agent.model import Resolved
 from agent.secret import Secret
 from attachers.problems import Code, Problem
 from tests.cdmi_server.replay import Replay, names, replaying
-from tests.unit.test_cdmi_client import LOCAL
 
 BASIC: dict[str, Any] = {"user": "restadmin", "password": Secret("restadmin")}
 TOKEN: dict[str, Any] = {"token": Secret("t"), "token_scheme": TokenScheme.X_AUTH_TOKEN}
+NETWORKS = (ipaddress.ip_network("10.1.0.0/16"),)
 COVERED: set[str] = set()
 
 
@@ -24,9 +25,8 @@ COVERED: set[str] = set()
 async def client_of(name: str, root: str = "", **values: Any) -> AsyncIterator[tuple[Replay, CdmiClient, str]]:
     COVERED.add(name)
     async with replaying(name) as (replay, origin):
-        client = CdmiClient(
-            [Server(origin + root, allow_http=True, storage_networks=LOCAL, **values)], protocols=("iscsi", "nfs")
-        )
+        server = Server(origin + root, allow_http=True, storage_networks=NETWORKS, **values)
+        client = CdmiClient([server], protocols=("iscsi", "nfs"))
         try:
             yield replay, client, origin + root
         finally:
@@ -160,7 +160,7 @@ async def test_scalitys_container_is_no_json() -> None:
 async def test_the_draft_of_3_0_is_read() -> None:
     found, asked = await resolved("seedmi", "images/disk", "cdmi/")
     assert choose(found, ("nfs",)).plan == {
-        "server": "127.0.0.7",
+        "server": "10.1.0.7",
         "export": "/images",
         "path": "disk",
         "version": "4.1",
