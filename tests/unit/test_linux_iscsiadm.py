@@ -18,7 +18,7 @@ SCRIPT = """#!/bin/sh
 case $1 in
 say) echo "Logging in"; echo "iscsiadm: it failed" >&2; exit 24;;
 wait) : > $2; read line < $3; exit 0;;
-ids) read -r pid comm state ppid pgrp session rest < /proc/$$/stat; set -- /proc/$$/fd/*; echo $pid $session $#; exit 0;;
+ids) read -r pid c s p g session rest < /proc/$$/stat; set -- /proc/$$/fd/*; echo $pid $session $#; exit 0;;
 esac
 """
 
