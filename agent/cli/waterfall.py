@@ -32,21 +32,31 @@ STYLE = """\
 def svg(view: "dict[str, Any]") -> str:
     """The picture of the last run of an attachment's steps."""
     found = timing.last_run(timing.spans(view.get("steps") or ()))
-    whole = timing.total_ms(found) or 1.0
-    height = TOP + ROW * len(found) + 16
     title = f"{view.get('name')}: {view.get('phase')}, {show.duration(timing.total_ms(found))}"
+    return drawn([(title, found)])
+
+
+def drawn(runs: "Sequence[tuple[str, Sequence[timing.Span]]]") -> str:
+    """Runs below each other, each with its title, on one axis of time."""
+    whole = max(timing.total_ms(found) for _, found in runs) or 1.0
+    heights = [TOP + ROW * len(found) + 16 for _, found in runs]
+    title = "; ".join(title for title, _ in runs)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-        f'role="img" aria-label="{_quoted(title)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{sum(heights)}" '
+        f'viewBox="0 0 {WIDTH} {sum(heights)}" role="img" aria-label="{_quoted(title)}">',
         f"<title>{_quoted(title)}</title>",
         f"<style>\n{STYLE}\n</style>",
-        f'<rect class="paper" width="{WIDTH}" height="{height}" rx="6"/>',
-        f'<text class="title" x="{LEFT}" y="26">{_quoted(title)}</text>',
-        *_axis(whole, height),
-        *_bars(found, whole),
-        "</svg>",
+        f'<rect class="paper" width="{WIDTH}" height="{sum(heights)}" rx="6"/>',
     ]
-    return "\n".join(parts) + "\n"
+    for number, (caption, found) in enumerate(runs):
+        parts += [
+            f'<g transform="translate(0 {sum(heights[:number])})">',
+            f'<text class="title" x="{LEFT}" y="26">{_quoted(caption)}</text>',
+            *_axis(whole, heights[number]),
+            *_bars(found, whole),
+            "</g>",
+        ]
+    return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _axis(whole_ms: float, height: int) -> "Iterator[str]":

@@ -69,7 +69,7 @@ async def _act(host: Host, request: Asked) -> dict[str, Any] | None:
     step = wire.decode_step(members["step"], path="value.step")
     then = None if members["then"] is None else wire.decode_query(members["then"], path="value.then")
     text, began, outcome = step.describe(), host.now(), "broke off"
-    log.info("%s", text, extra={"step": text})
+    log.debug("%s", text, extra={"step": text})
     try:
         sight = await host.act(step, timeout_s=request.timeout_s, then=then)
         outcome = "done"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from bench.inside import scene, trace
@@ -98,7 +99,8 @@ def _act(player: Player, act: Mapping[str, Any], luns: Sequence[Lun], number: in
     began = time.time()
     with trace.traced(player.family()) as executed:
         answer = player.ask(request)
-    answer |= {"player": player.label, "case": act["case"], "run": number, "programs": executed}
+    answer |= {"player": player.label, "case": act["case"], "run": number}
+    answer |= {"programs": [program.what for program in executed], "ran": [asdict(program) for program in executed]}
     if player.options["module"] == "ours":
         answer |= {"steps": _steps(act["verb"], luns, began)}
     print(json.dumps(answer), flush=True)

@@ -1,15 +1,18 @@
 """Processes counted by the kernel: fork and exec of a family, in a tracing instance of our own."""
 
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 TRACING = Path("/sys/kernel/tracing")
 INSTANCE = TRACING / "instances/bench"
-EVENTS = ("sched_process_fork", "sched_process_exec")
+EVENTS = ("sched_process_fork", "sched_process_exec", "sched_process_exit")
 FORK = re.compile(r"sched_process_fork: .*?pid=(\d+) child_comm=.*? child_pid=(\d+)")
-EXEC = re.compile(r"sched_process_exec: filename=(\S+) pid=(\d+)")
+EXEC = re.compile(r" (\d+\.\d+): sched_process_exec: filename=(\S+) pid=(\d+)")
+EXIT = re.compile(r" (\d+\.\d+): sched_process_exit: .*?pid=(\d+)")
 SLICE = Path("/sys/fs/cgroup/system.slice")
 
 
@@ -18,6 +21,7 @@ def set_up() -> None:
     INSTANCE.mkdir(exist_ok=True)
     (INSTANCE / "tracing_on").write_text("0")
     (INSTANCE / "buffer_size_kb").write_text("2048")
+    (INSTANCE / "trace_clock").write_text("mono")
     for event in EVENTS:
         (INSTANCE / "events/sched" / event / "enable").write_text("1")
 
@@ -37,10 +41,21 @@ def threads_of(services: Iterable[str]) -> set[int]:
     return {int(tid) for service in services for tid in (SLICE / service / "cgroup.threads").read_text().split()}
 
 
+@dataclass(slots=True)
+class Program:
+    """One that was executed: its name, and from when to when in ms since the trace began."""
+
+    what: str
+    start_ms: float
+    took_ms: float = 0.0
+
+
 @contextmanager
-def traced(family: set[int]) -> Iterator[list[str]]:
+def traced(family: set[int]) -> Iterator[list[Program]]:
     """Yield a list that holds, after the block, what these threads and all that come from them executed."""
-    executed: list[str] = []
+    executed: list[Program] = []
+    running: dict[int, Program] = {}
+    began = time.monotonic()
     (INSTANCE / "trace").write_text("")
     (INSTANCE / "tracing_on").write_text("1")
     try:
@@ -52,5 +67,8 @@ def traced(family: set[int]) -> Iterator[list[str]]:
         if fork := FORK.search(line):
             if int(fork[1]) in family:
                 family.add(int(fork[2]))
-        elif (found := EXEC.search(line)) and int(found[2]) in family:
-            executed.append(found[1].rpartition("/")[2])
+        elif (found := EXEC.search(line)) and int(found[3]) in family:
+            running[int(found[3])] = Program(found[2].rpartition("/")[2], (float(found[1]) - began) * 1e3)
+            executed.append(running[int(found[3])])
+        elif (ended := EXIT.search(line)) and (program := running.pop(int(ended[2]), None)):
+            program.took_ms = (float(ended[1]) - began) * 1e3 - program.start_ms
