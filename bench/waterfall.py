@@ -1,4 +1,4 @@
-"""`python -m bench.waterfall`: an attach of ours beside one of os-brick's, as a picture, from the samples of the bench."""
+"""`python -m bench.waterfall`: an attach of ours beside one of os-brick's, drawn from the samples of the bench."""
 
 import json
 import sys
