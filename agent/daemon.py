@@ -23,7 +23,7 @@ from agent.engine.ledger import MIGRATIONS, Ledger
 from agent.log import setup_logging
 from agent.messages import Message, fields
 from agent.model import Cdmi
-from attachers import iscsi
+from attachers import fc, iscsi
 from attachers.base import Attacher, Host
 from attachers.problems import Problem
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 SOCKET = Path("/run/cdmi-attach/control.sock")
 HELPER = Path("/run/cdmi-attach/helper.sock")
 STATE = Path("/var/lib/cdmi-attach")
-ATTACHERS: dict[str, Attacher] = {iscsi.protocol: iscsi}
+ATTACHERS: dict[str, Attacher] = {iscsi.protocol: iscsi, fc.protocol: fc}
 """Every protocol that this daemon can attach: a new one is one file in attachers/ and one line here."""
 
 

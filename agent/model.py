@@ -124,12 +124,12 @@ class Cdmi(Protocol):
         """
         ...
 
-    async def grant(self, uri: str, key: str, initiator: str) -> None:
-        """Add one initiator to the permissions of one export entry; others' entries stay. Idempotent, read back."""
+    async def grant(self, uri: str, key: str, *initiators: str) -> None:
+        """Add initiators to the permissions of one export entry; others' entries stay. Idempotent, read back."""
         ...
 
-    async def revoke(self, uri: str, key: str, initiator: str) -> None:
-        """Take one initiator out of it; an object or an entry that is gone is success. Idempotent, read back."""
+    async def revoke(self, uri: str, key: str, *initiators: str) -> None:
+        """Take initiators out of it; an object or an entry that is gone is success. Idempotent, read back."""
         ...
 
     async def close(self) -> None:

@@ -97,7 +97,8 @@ class Context:
     `needed` are the resource keys that other attachments need (see `Attacher.needs`), `done` the steps that this
     attempt has begun, `failed` those that it took in vain, with their problems, `unsure` those of which nobody knows
     whether they were done. `wwid` is the logical unit that was handed out before, if any. `owner` is the configured
-    owner of device nodes, `allow_unverified` whether an export without a logical unit name may be used.
+    owner of device nodes, `allow_unverified` whether an export without a logical unit name may be used. `withdrawn`
+    says that the server has taken back what it permitted for us: nothing of it can return.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Context:
     wwid: str | None = None
     owner: str = ""
     allow_unverified: bool = False
+    withdrawn: bool = False
 
 
 class Attacher(Protocol):
@@ -117,6 +119,14 @@ class Attacher(Protocol):
     @property
     def protocol(self) -> str:
         """The protocol's name in the API: iscsi, fc, nfs."""
+        ...
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the host may bring back by itself what was removed, for as long as the server shows it.
+
+        Then a detach looks once more, and removes what has returned, after the permission was withdrawn.
+        """
         ...
 
     def query(self, name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:

@@ -13,6 +13,8 @@ IQN = re.compile(
     r"|eui\.[0-9A-Fa-f]{16}|naa\.(?:[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32})",
     re.ASCII,
 )
+WWPN = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_WWPN_SPELT = re.compile(r"(?:0x|naa\.)?([0-9a-f]{16}|[0-9a-f]{2}(?:[:-][0-9a-f]{2}){7})", re.ASCII | re.IGNORECASE)
 DOMAIN = re.compile(r"[A-Za-z0-9_.+:-]{1,128}", re.ASCII)
 DISK_TARGET = re.compile(r"(?:sd|vd|hd|xvd)[a-z]{1,3}", re.ASCII)
 OWNER = re.compile(r"[a-z_][a-z0-9_-]{0,31}:[a-z_][a-z0-9_-]{0,31}", re.ASCII)
@@ -52,6 +54,44 @@ def iqn(value: str, *, field: str = "target") -> str:
     if len(folded) > 223 or ".." in folded:
         raise refuse(field, value, "an iSCSI name (iqn., eui. or naa.)")
     return _match(IQN, field, folded, "an iSCSI name (iqn., eui. or naa.)")
+
+
+def wwpn(value: str, *, field: str = "wwpn") -> str:
+    """A Fibre Channel port name (FC-FS, Name_Identifier) in normal form, 16 lower-case hex digits, however it is spelt.
+
+    `0x...`, `naa....`, with colons or dashes between the bytes, in any case. No stripping of single characters: a port
+    name may begin with zeros (attach.md, case 16).
+    """
+    match = _WWPN_SPELT.fullmatch(value)
+    if not match:
+        raise refuse(field, value, "a Fibre Channel port name of 16 hexadecimal digits such as 20:00:02:00:00:00:00:11")
+    return re.sub("[:-]", "", match[1]).lower()
+
+
+def ports(values: tuple[str, ...], *, field: str = "targets") -> None:
+    """Port names in normal form."""
+    for value in values:
+        if not is_wwpn(value):
+            raise refuse(field, value, "a port name in normal form, 16 lower-case hex digits")
+
+
+def is_wwpn(value: str) -> bool:
+    """Whether a name is a Fibre Channel port name in normal form."""
+    return WWPN.fullmatch(value) is not None
+
+
+def with_colons(value: str) -> str:
+    """A port name as people and the kernel's target write it: 20:00:02:00:00:00:00:11."""
+    return ":".join(value[at : at + 2] for at in range(0, len(value), 2))
+
+
+def nexus(target: str, local: str) -> None:
+    """The two ends of an I_T nexus: an iSCSI name and a portal, or a remote and a local port's name in normal form."""
+    if not is_wwpn(target):
+        iqn(target)
+        portal(local)
+    elif not is_wwpn(local):
+        raise refuse("portal", local, "the normal form of a local port's name, 16 lower-case hex digits")
 
 
 def lun(value: int, *, field: str = "lun") -> int:

@@ -11,6 +11,7 @@ from attachers.sights import LOGGED_IN, IscsiQuery, Query, ScsiPath, ScsiSight, 
 from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Scan
 
 protocol = "iscsi"
+comes_back = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,39 @@ class IscsiQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class FcQuery:
+    """Look at everything that one LUN behind these Fibre Channel target ports touches on this host.
+
+    `targets` are their names in normal form; the rest is as in `IscsiQuery`.
+    """
+
+    name: str
+    targets: tuple[str, ...]
+    lun: int
+    wwid: str | None = None
+    holders: bool = False
+
+    def __post_init__(self) -> None:
+        checks.name(self.name)
+        checks.lun(self.lun)
+        checks.ports(self.targets)
+        if self.wwid is not None:
+            checks.wwid(self.wwid)
+
+
+@dataclass(frozen=True, slots=True)
+class FcPort:
+    """A Fibre Channel port of this host: its name, SCSI host number and state (fc_host/port_state), and each remote
+    port that it knows, in words.
+    """
+
+    wwpn: str
+    host: int
+    state: str
+    remote: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A node record in iscsid's database; `ours` when we created it."""
 
@@ -44,11 +77,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A way to a target (an I_T nexus of SAM): an iSCSI session, as sysfs shows it.
+    """A way to a target (an I_T nexus of SAM) as sysfs shows it: an iSCSI session, or an FC remote port seen from a
+    local one.
 
-    `portal` is the one it was made for (persistent address and port), `host` the SCSI host number, `state` as in
-    iscsi_session/state (LOGGED_IN, FAILED, FREE), and `devices` are the SCSI addresses of all devices on it, whosever
-    they are.
+    `portal` is the one that the session was made for (persistent address and port), or the local port's name; `host`
+    the SCSI host number; `state` as in iscsi_session/state (LOGGED_IN, FAILED, FREE), of a remote port LOGGED_IN or
+    what fc_remote_ports says of it (Blocked, Not Present); `devices` are the SCSI addresses of all devices on it,
+    whosever they are. `sid` is the session's number, or the remote port's on its host. A remote port is never `ours`.
     """
 
     sid: int
@@ -58,6 +93,19 @@ class Session:
     state: str
     devices: tuple[str, ...] = ()
     ours: bool = False
+    channel: int = 0
+    target_id: int = 0
+
+    def at(self, lun: int) -> str:
+        """The SCSI address of a LUN on it."""
+        return f"{self.host}:{self.channel}:{self.target_id}:{lun}"
+
+    @property
+    def via(self) -> str:
+        """This way, as people know it: the portal, or which remote port from which local one."""
+        if not checks.is_wwpn(self.target):
+            return self.portal
+        return f"{checks.with_colons(self.target)} from {checks.with_colons(self.portal)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +137,9 @@ class ScsiSight:
 
     `link` is what the attachment's link points at (None: no link); `device_link` the node that
     /dev/cdmi-attach/WWID resolves to; `owner` of that node as `user:group`. `busy` describes operations on these
-    very resources that are still under way in the helper: their outcome is not known yet.
+    very resources that are still under way in the helper: their outcome is not known yet. `ports` are the host's own
+    FC ports. `owned` are the targets at which this LUN is ours even while no device shows it (FC: the kernel brings it
+    back with its port).
     """
 
     records: tuple[Record, ...] = ()
@@ -99,6 +149,8 @@ class ScsiSight:
     device_link: str | None = None
     owner: str = ""
     busy: tuple[str, ...] = ()
+    ports: tuple[FcPort, ...] = ()
+    owned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +206,12 @@ class HostSight:
     kernel: str
     boot_id: str
     stragglers: int = 0
+    fc: Ability = Ability(available=False, reason="this host has no Fibre Channel port")
 
 
-Query = IscsiQuery | DomainQuery | HostQuery
+ScsiQuery = IscsiQuery | FcQuery
+"""The queries that a `ScsiSight` answers."""
+Query = ScsiQuery | DomainQuery | HostQuery
 Sight = ScsiSight | DomainSight | HostSight
-QUERIES: tuple[type[Query], ...] = (IscsiQuery, DomainQuery, HostQuery)
+QUERIES: tuple[type[Query], ...] = (IscsiQuery, FcQuery, DomainQuery, HostQuery)
 SIGHTS: tuple[type[Sight], ...] = (ScsiSight, DomainSight, HostSight)

@@ -46,8 +46,8 @@ class Login:
 class Scan:
     """Claim one SCSI address for us (udev rule), then ask the kernel to look at exactly that one.
 
-    `target` and `portal` name the session that the address belongs to. That nothing is found there is no failure of
-    the step (the server may still map the LUN); the claim is given up then.
+    `target` and `portal` name the session that the address belongs to, or the remote and the local FC port. That
+    nothing is found there is no failure of the step (the server may still map the LUN); the claim is given up then.
     """
 
     hctl: str
@@ -56,8 +56,7 @@ class Scan:
 
     def __post_init__(self) -> None:
         checks.hctl(self.hctl)
-        checks.iqn(self.target)
-        checks.portal(self.portal)
+        checks.nexus(self.target, self.portal)
 
     def describe(self) -> str:
         return f"scan {self.hctl}"
@@ -120,6 +119,45 @@ class RemoveDevice:
 
     def describe(self) -> str:
         return f"flush and remove {self.hctl}" if self.wwid else f"remove {self.hctl}"
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Say, before the server is asked for it, that one LUN behind these FC target ports is ours.
+
+    Whenever a port returns, also at boot, the kernel itself finds all of its LUNs, so that it is not the scan that says
+    whose a device is. A way on which the LUN is there already stays somebody else's. Changes nothing but the record of
+    what was created.
+    """
+
+    targets: tuple[str, ...]
+    lun: int
+
+    def __post_init__(self) -> None:
+        checks.ports(self.targets)
+        checks.lun(self.lun)
+
+    def describe(self) -> str:
+        return f"expect LUN {self.lun} of {', '.join(checks.with_colons(target) for target in self.targets)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Disown:
+    """Give up what `Own` said: what shows there from now on is not ours.
+
+    Taken at the very end, when the server shows the LUN no more: until then it may come back. Refused while a device of
+    ours is there. Gives up the claims of its addresses, too.
+    """
+
+    targets: tuple[str, ...]
+    lun: int
+
+    def __post_init__(self) -> None:
+        checks.ports(self.targets)
+        checks.lun(self.lun)
+
+    def describe(self) -> str:
+        return f"give up LUN {self.lun} of {', '.join(checks.with_colons(target) for target in self.targets)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +228,20 @@ class TakeDisk:
         return f"take {self.name} from domain {self.domain}"
 
 
-Step = CreateRecord | Login | Scan | Publish | Unpublish | RemoveDevice | Logout | DeleteRecord | GiveDisk | TakeDisk
+Step = (
+    CreateRecord
+    | Login
+    | Scan
+    | Publish
+    | Unpublish
+    | RemoveDevice
+    | Own
+    | Disown
+    | Logout
+    | DeleteRecord
+    | GiveDisk
+    | TakeDisk
+)
 STEPS: tuple[type[Step], ...] = (
     CreateRecord,
     Login,
@@ -198,6 +249,8 @@ STEPS: tuple[type[Step], ...] = (
     Publish,
     Unpublish,
     RemoveDevice,
+    Own,
+    Disown,
     Logout,
     DeleteRecord,
     GiveDisk,

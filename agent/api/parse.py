@@ -93,9 +93,9 @@ def _refuse_later_features(request: Request) -> None:
         f"format={request.format}": (request.format != "raw", "ask for raw"),
         "lease_s": (request.lease_s is not None, "leave lease_s out, and DELETE the attachment yourself"),
         f"min_paths={request.min_paths}": (request.min_paths > 1, "ask for 1: more paths are added later"),
-        f"protocols without iscsi ({', '.join(request.protocols)})": (
-            "iscsi" not in request.protocols,
-            "add iscsi to protocols",
+        f"protocols without iscsi and fc ({', '.join(request.protocols)})": (
+            not {"iscsi", "fc"} & set(request.protocols),
+            "add iscsi or fc to protocols",
         ),
     }
     for what, (asked, hint) in later.items():

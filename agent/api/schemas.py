@@ -195,7 +195,7 @@ HOST = _object(
     {
         "hostname": _text(),
         "initiator_name": MAYBE_TEXT | {"description": "the iSCSI name (IQN) of this host"},
-        "wwpns": _list(_text()),
+        "wwpns": _list(_text()) | {"description": "the names of this host's Fibre Channel ports, 16 hex digits each"},
         "protocols": {
             "type": "object",
             "additionalProperties": _object({"available": FLAG, "reason": _text()}, required=("available",)),

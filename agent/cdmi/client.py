@@ -39,13 +39,13 @@ class CdmiClient:
             self._wire, source, servers=self._servers, protocols=self._protocols, resolver=self._resolver
         )
 
-    async def grant(self, uri: str, key: str, initiator: str) -> None:
+    async def grant(self, uri: str, key: str, *initiators: str) -> None:
         """See `agent.model.Cdmi`. An entry without `permissions` is open to anybody: nothing to do."""
-        await make(self._wire, Change(sources.parse(uri, self._servers), key, initiator, present=True))
+        await make(self._wire, Change(sources.parse(uri, self._servers), key, initiators, present=True))
 
-    async def revoke(self, uri: str, key: str, initiator: str) -> None:
+    async def revoke(self, uri: str, key: str, *initiators: str) -> None:
         """See `agent.model.Cdmi`."""
-        await make(self._wire, Change(sources.parse(uri, self._servers), key, initiator, present=False))
+        await make(self._wire, Change(sources.parse(uri, self._servers), key, initiators, present=False))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from agent.cdmi import explain, iscsi_export, nfs_export
+from agent.cdmi import explain, fc_export, iscsi_export, nfs_export
 from agent.cdmi.place import Place
 from agent.model import SeenExport
 from attachers import checks
@@ -17,7 +17,7 @@ from attachers.problems import Code, Problem
 MAX_EXPORTS = 64
 MAX_KEY = 256
 UNKNOWN = "unknown"
-READ = (iscsi_export.PROTOCOL, nfs_export.PROTOCOL)
+READ = (iscsi_export.PROTOCOL, fc_export.PROTOCOL, nfs_export.PROTOCOL)
 """The protocols whose entries are read into plans: see `_plan`."""
 _PROTOCOLS = {
     "iscsi": "iscsi",
@@ -95,6 +95,8 @@ def _plan(key: str, entry: Mapping[str, Any], protocol: str, place: Place) -> Ma
         return nfs_export.read(key, entry, path, place)
     if entry.get("permissions") is not None and names_in(entry["permissions"]) is None:
         raise checks.refuse(f"{path}.permissions", entry["permissions"], "a list of initiator names")
+    if protocol == fc_export.PROTOCOL:
+        return fc_export.read(entry, path, size=place.size)
     return iscsi_export.read(entry, path, size=place.size)
 
 

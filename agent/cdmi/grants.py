@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.cdmi.answers import NOT_THIS_WAY, refused
 from agent.cdmi.exports import names_in, path_of
+from agent.cdmi.initiators import normal
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
@@ -28,34 +29,37 @@ _SERVERS_OWN = frozenset(
         "logical_unit_number",
         "logical_unit_name",
         "portals",
+        "target_wwpns",
         "active",
         "server_addresses",
         "last_problems",
         "state_determined_time",
     }
 )
-"""What only servers write: CDMI 1.1 clause 13.7, 2.0 clause 13.5, and the draft of 3.0."""
+"""What only servers write: CDMI 1.1 clause 13.7, 2.0 clause 13.5, docs/cdmi-fc.md, and the draft of 3.0."""
 Entries = Mapping[str, Mapping[str, Any]]
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One name to be in (`present`) or out of the permissions of one entry of the object at `location`."""
+    """Names of one host to be in (`present`) or out of the permissions of one entry of the object at `location`."""
 
     location: Location
     key: str
-    name: str
+    names: tuple[str, ...]
     present: bool
 
     def is_made(self, names: tuple[str, ...]) -> bool:
-        """Whether the permissions are as wanted; names are compared without case."""
-        return (self.name.casefold() in _folded(names)) == self.present
+        """Whether the permissions are as wanted; spellings do not matter."""
+        mine, there = _normal(self.names), _normal(names)
+        return mine <= there if self.present else not mine & there
 
     def applied(self, names: tuple[str, ...]) -> list[str]:
         """The permissions as wanted: all others stay, in their order."""
-        others = [name for name in names if name.casefold() != self.name.casefold()]
-        return [*names, self.name] if self.present else others
+        if self.present:
+            return [*names, *(name for name in self.names if normal(name) not in _normal(names))]
+        return [name for name in names if normal(name) not in _normal(self.names)]
 
 
 async def make(wire: Wire, change: Change) -> None:
@@ -150,9 +154,9 @@ def _lost(change: Change, before: Entries, after: Entries) -> frozenset[str]:
     for key, entry in before.items():
         had, has = names_in(entry.get("permissions")), names_in(after[key].get("permissions"))
         if had is not None and has is not None:
-            lost |= _folded(had) - _folded(has)
-    return lost - {change.name.casefold()}
+            lost |= _normal(had) - _normal(has)
+    return lost - _normal(change.names)
 
 
-def _folded(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(name.casefold() for name in names)
+def _normal(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(normal(name) for name in names)

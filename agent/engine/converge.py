@@ -13,7 +13,7 @@ from agent.messages import Message, fields
 from attachers.base import Act, Attacher, Context, Decision, Fail, Goal, Gone, Host, Look, Ready, Uncertain, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
-from attachers.steps import CreateRecord, Step
+from attachers.steps import CreateRecord, Own, Step
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,8 @@ class Attempt:
     attachments come and go); `finish` is called while the locks are still held, as soon as the goal is reached.
     `began` and `ended` are told of every step (when it began, and its outcome), `uncertain` of every one whose outcome
     is not known, `unready` as long as the goal is not reached; `overtaken` says that the opposite is wanted by now.
-    `permission` is the work on the server that goes on meanwhile: until it is done, only records are made.
+    `permission` is the work on the server that goes on meanwhile, or waits for `due`: until it is done, only what the
+    server need not know of is done.
     """
 
     goal: Goal
@@ -42,13 +43,14 @@ class Attempt:
     unready: Callable[[], Awaitable[None]]
     overtaken: Callable[[], bool]
     permission: asyncio.Task[None] | None = None
+    due: asyncio.Event = field(default_factory=asyncio.Event)
     done: list[Step] = field(default_factory=list)
     failed: dict[Step, Problem] = field(default_factory=dict)
     unsure: set[Step] = field(default_factory=set)
 
     def awaits_permission(self, step: Step) -> bool:
         """Whether a step has to wait until the server has let this host in."""
-        return self.permission is not None and not self.permission.done() and not isinstance(step, CreateRecord)
+        return self.permission is not None and not self.permission.done() and not isinstance(step, CreateRecord | Own)
 
 
 async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
@@ -65,6 +67,7 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
         if isinstance(decision, Ready | Gone):
             return decision
         if isinstance(decision, Act) and attempt.permission and attempt.awaits_permission(decision.step):
+            attempt.due.set()
             await asyncio.shield(attempt.permission)
         else:
             await _wait(host, attempt, decision, seen)

@@ -169,7 +169,7 @@ class Engine:
             "hostname": sight.hostname,
             "initiator_name": sight.initiator_name,
             "wwpns": list(sight.wwpns),
-            "protocols": {"iscsi": asdict(sight.iscsi)},
+            "protocols": {"iscsi": asdict(sight.iscsi), "fc": asdict(sight.fc)},
             "libvirt": asdict(sight.libvirt),
             "kernel": sight.kernel,
             "stragglers": sight.stragglers,

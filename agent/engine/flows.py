@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from agent.cdmi import initiators
 from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
@@ -18,7 +19,7 @@ from agent.engine.ready import ready
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, IscsiQuery, ScsiSight
+from attachers.sights import HostQuery, HostSight, ScsiQuery, ScsiSight
 
 T = TypeVar("T")
 NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
@@ -49,9 +50,9 @@ async def detach(desk: Desk, name: str, *, deadline: float) -> None:
         await _refuse_other_users(desk, row)
     for given in row.domains:
         await take_back(desk, name, given, deadline=deadline)
-    if row.plan is not None and not row.released:
+    if row.plan is not None and (not row.released or desk.attacher(row.protocol).comes_back):
         await _converge(desk, name, Goal.GONE, deadline=deadline)
-    await _within(desk, deadline, _revoke_and_forget(desk, row))
+    await _revoke_and_forget(desk, row, deadline=deadline)
 
 
 async def _refuse_other_users(desk: Desk, row: Row) -> None:
@@ -62,7 +63,7 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
     attacher, plan = desk.attacher(row.protocol), row.plan or {}
     query = attacher.query(row.name, plan, goal=Goal.GONE)
     needed = desk.needed_by_others(row.name)
-    if not isinstance(query, IscsiQuery) or any(
+    if not isinstance(query, ScsiQuery) or any(
         key.startswith("lun:") and key in needed for key in attacher.needs(plan)
     ):
         return
@@ -81,18 +82,32 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
 
 
 async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> None:
-    """Converge, and get this host permitted meanwhile. The request to the server is at its end when this returns."""
-    permission = asyncio.create_task(_within(desk, deadline, _grant(desk, row)))
+    """Converge, and get this host permitted meanwhile. The request to the server is at its end when this returns.
+
+    What may come by itself as soon as the server lets it come is said to be ours before the server is asked.
+    """
+    due = asyncio.Event()
+    permission = asyncio.create_task(_permission(desk, row, due, deadline=deadline))
+    if not desk.attacher(row.protocol).comes_back:
+        due.set()
     try:
-        await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline, permission=permission)
+        await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline, permission=permission, due=due)
+        due.set()
         await permission
     except asyncio.CancelledError:
         permission.cancel()
         raise
     finally:
+        if not due.is_set():
+            permission.cancel()
         await asyncio.wait({permission})
         if not permission.cancelled():
             permission.exception()  # told by `converge`, unless something else went wrong before
+
+
+async def _permission(desk: Desk, row: Row, due: asyncio.Event, *, deadline: float) -> None:
+    await due.wait()
+    await _within(desk, deadline, _grant(desk, row))
 
 
 async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> None:
@@ -113,9 +128,7 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
     try:
         async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
             resolved, export = await ready(desk, row.request, deadline=deadline)
-        wanted = None
-        if export.permissions is not None:
-            wanted = Grant(resolved.uri, export.key, (await sight).initiator_name)
+        names = initiators.of_host(export.protocol, await sight) if export.permissions is not None else ()
     finally:
         sight.cancel()
         await asyncio.gather(sight, return_exceptions=True)
@@ -131,39 +144,48 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         "plan": plan,
     }
     async with desk.locks.hold([_permissions(resolved.uri)]):  # so that nobody revokes what we count on
-        grant = wanted if wanted and _is_to_be_made(wanted, export, granted | desk.ledger.grants) else None
+        wanted = [Grant(resolved.uri, export.key, name) for name in names]
+        grants = [grant for grant in wanted if _is_to_be_made(grant, export, granted | desk.ledger.grants)]
         async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
             refuse_second_use(desk, replace(row, **found))
-            return await desk.ledger.change(row.name, grant=grant, **found)
+            return await desk.ledger.change(row.name, grants=grants, **found)
 
 
 def _is_to_be_made(wanted: Grant, export: SeenExport, ours: set[Grant]) -> bool:
     """Whether a permission is not there yet, or only there because of us: then it goes with its last user."""
-    initiator = wanted.initiator.lower()
-    return wanted in ours or initiator not in (name.lower() for name in export.permissions or ())
+    return wanted in ours or not any(initiators.same(wanted.initiator, name) for name in export.permissions or ())
 
 
 async def _grant(desk: Desk, row: Row) -> None:
     """Make good every grant that the ledger intends for this object; idempotent, like the server's side of it."""
-    for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
-        what = f"grant {grant.initiator} on {grant.uri}"
-        async with desk.locks.hold([_permissions(grant.uri)]), desk.noted(row.name, what, "Grant"):
-            await desk.cdmi.grant(grant.uri, grant.key, grant.initiator)
+    names = [grant.initiator for grant in _grants_of(desk, row)]
+    if names:
+        what = f"grant {', '.join(names)} on {row.uri}"
+        async with desk.locks.hold([_permissions(row.uri)]), desk.noted(row.name, what, "Grant"):
+            await desk.cdmi.grant(row.uri, row.key, *names)
 
 
-async def _revoke_and_forget(desk: Desk, row: Row) -> None:
+async def _revoke_and_forget(desk: Desk, row: Row, *, deadline: float) -> None:
     """Take back what we granted on this object, unless another attachment here relies on it; then forget this one.
 
-    Under one lock: of two that leave at once, the second has to see that the first is gone.
+    Under one lock: of two that leave at once, the second has to see that the first is gone. What may come back by
+    itself is looked for once more in between, since it can return for as long as the server shows it.
     """
-    revoked: list[Grant] = []
     async with desk.locks.hold([_permissions(row.uri)] if row.uri else []):
-        for grant in [g for g in desk.ledger.grants if (g.uri, g.key) == (row.uri, row.key)]:
-            if not desk.grant_is_needed(grant, row.name):
-                async with desk.noted(row.name, f"revoke {grant.initiator} on {grant.uri}", "Revoke"):
-                    await desk.cdmi.revoke(grant.uri, grant.key, grant.initiator)
-                revoked.append(grant)
+        revoked = [grant for grant in _grants_of(desk, row) if not desk.grant_is_needed(grant, row.name)]
+        names = [grant.initiator for grant in revoked]
+        if names:
+            async with desk.noted(row.name, f"revoke {', '.join(names)} on {row.uri}", "Revoke"):
+                await _within(desk, deadline, desk.cdmi.revoke(row.uri, row.key, *names))
+        if row.plan is not None and desk.attacher(row.protocol).comes_back:
+            await _converge(desk, row.name, Goal.GONE, deadline=deadline, withdrawn=True)
         await desk.ledger.forget(row.name, revoked=revoked)
+
+
+def _grants_of(desk: Desk, row: Row) -> list[Grant]:
+    """The permissions that we added for this export, in a steady order."""
+    found = [grant for grant in desk.ledger.grants if (grant.uri, grant.key) == (row.uri, row.key)]
+    return sorted(found, key=lambda grant: grant.initiator)
 
 
 def _permissions(uri: str) -> str:
@@ -172,23 +194,17 @@ def _permissions(uri: str) -> str:
 
 
 async def _converge(
-    desk: Desk, name: str, goal: Goal, *, deadline: float, permission: asyncio.Task[None] | None = None
+    desk: Desk,
+    name: str,
+    goal: Goal,
+    *,
+    deadline: float,
+    permission: asyncio.Task[None] | None = None,
+    due: asyncio.Event | None = None,
+    withdrawn: bool = False,
 ) -> None:
     row = desk.ledger.rows[name]
     assert row.plan is not None
-
-    def context(attempt: Attempt) -> Context:
-        return Context(
-            name=name,
-            read_only=row.request.access is Access.RO,
-            needed=desk.needed_by_others(name),
-            done=tuple(attempt.done),
-            failed=attempt.failed,
-            unsure=frozenset(attempt.unsure),
-            wwid=row.device.wwid if row.device and row.handed_out else None,
-            owner=desk.settings.owner,
-            allow_unverified=desk.settings.allow_unverified,
-        )
 
     async def uncertain() -> None:
         await desk.ledger.change(name, phase=Phase.UNCERTAIN)
@@ -208,7 +224,7 @@ async def _converge(
             plan=row.plan,
             name=name,
             deadline=deadline,
-            context=context,
+            context=lambda attempt: _context(desk, row, attempt, withdrawn=withdrawn),
             finish=lambda reached: _finish(desk, name, goal, reached),
             began=lambda step: desk.began(name, step.describe()),
             ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
@@ -216,7 +232,23 @@ async def _converge(
             unready=unready,
             overtaken=lambda: desk.ledger.rows[name].goal is not goal,
             permission=permission,
+            due=due or asyncio.Event(),
         ),
+    )
+
+
+def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool) -> Context:
+    return Context(
+        name=row.name,
+        read_only=row.request.access is Access.RO,
+        needed=desk.needed_by_others(row.name),
+        done=tuple(attempt.done),
+        failed=attempt.failed,
+        unsure=frozenset(attempt.unsure),
+        wwid=row.device.wwid if row.device and row.handed_out else None,
+        owner=desk.settings.owner,
+        allow_unverified=desk.settings.allow_unverified,
+        withdrawn=withdrawn,
     )
 
 

@@ -109,9 +109,9 @@ class Ledger:
         """Commit a new attachment: from here on it is wanted."""
         await self._commit(lambda: row)
 
-    async def change(self, name: str, *, grant: Grant | None = None, **changes: Any) -> Row:
-        """Commit changes to one row and, in the same transaction, an intent to grant. Returns the new row."""
-        return await self._commit(lambda: replace(self.rows[name], **changes), grant)
+    async def change(self, name: str, *, grants: Collection[Grant] = (), **changes: Any) -> Row:
+        """Commit changes to one row and, in the same transaction, intents to grant. Returns the new row."""
+        return await self._commit(lambda: replace(self.rows[name], **changes), grants)
 
     async def forget(self, name: str, *, revoked: Collection[Grant] = ()) -> None:
         """Commit that an attachment is no longer wanted, and gone, and that these permissions were taken back."""
@@ -133,25 +133,24 @@ class Ledger:
         """Read one row. Raises `Problem` where the ledger does not answer."""
         await self._store.run(lambda db: _execute(db, "SELECT name FROM attachments LIMIT 1"))
 
-    async def _commit(self, make: Callable[[], Row], grant: Grant | None = None) -> Row:
-        before, row = await _to_its_end(self._make(make, grant))
+    async def _commit(self, make: Callable[[], Row], grants: Collection[Grant] = ()) -> Row:
+        before, row = await _to_its_end(self._make(make, grants))
         if before is None or before.phase is not row.phase:
             self.on_phase(row.name, row.phase)
         return row
 
-    async def _make(self, make: Callable[[], Row], grant: Grant | None) -> tuple[Row | None, Row]:
+    async def _make(self, make: Callable[[], Row], grants: Collection[Grant]) -> tuple[Row | None, Row]:
         """Commit a row. Returns the one before, and the one that there is now."""
         async with self._lock:  # changes are made to the row as it is now, one after the other
             row = make()
             before = self.rows.get(row.name)
-            if row == before and grant is None:
+            if row == before and not grants:
                 return before, row
             generation = row.request.generation if row.object_key else None
-            await self._timed(lambda db: _write(db, row, grant, generation))
+            await self._timed(lambda db: _write(db, row, grants, generation))
             self.rows[row.name] = row
             self._changed(row.name, row)
-            if grant:
-                self.grants.add(grant)
+            self.grants |= {*grants}
             if generation is not None:
                 self.generations[row.object_key] = max(generation, self.generations.get(row.object_key, generation))
         return before, row
@@ -174,10 +173,10 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def _write(db: sqlite3.Connection, row: Row, grant: Grant | None, generation: int | None) -> None:
+def _write(db: sqlite3.Connection, row: Row, grants: Collection[Grant], generation: int | None) -> None:
     values = (row.name, row.goal, row.phase, row.object_id, json.dumps(to_json(row)))
     _execute(db, "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?)", *values)
-    if grant:
+    for grant in grants:
         _execute(db, "INSERT OR IGNORE INTO grants VALUES (?, ?, ?)", grant.uri, grant.key, grant.initiator)
     if generation is not None:
         _execute(db, NEWER, row.object_key, generation)

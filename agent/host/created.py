@@ -10,19 +10,27 @@ from agent.store import Store, open_store
 
 
 class Kind(StrEnum):
-    """What can be created. A record outlives the kernel; the others go with it."""
+    """What can be created. A record outlives the kernel, and so does what we said of a LUN; the others go with it.
+
+    `OWNED` is a LUN behind Fibre Channel that is ours wherever and whenever the kernel shows it, `BORROWED` a way to it
+    on which it was there before.
+    """
 
     RECORD = "record"
     SESSION = "session"
     DEVICE = "device"
     LINK = "link"
+    OWNED = "owned"
+    BORROWED = "borrowed"
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
     """One thing by its names.
 
-    A record or a session by target and portal, a device by these and hctl, a link by name and wwid; the rest is "".
+    A record or a session by target and portal, a device by these and hctl, a link by name and wwid; an owned LUN by
+    target and `name`, its number, a borrowed one by portal, too; the rest is "". Behind Fibre Channel, target and
+    portal are the names of the remote and the local port.
     """
 
     kind: Kind
@@ -48,6 +56,9 @@ class Row:
     confirmed: bool = False
 
 
+LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED)
+"""The kinds that a reboot does not void."""
+
 MIGRATIONS = (
     """
     CREATE TABLE created (
@@ -72,14 +83,15 @@ class Created:
         """What is in the record now."""
         return self._rows
 
-    async def put(self, row: Row) -> None:
-        """Write a row; on disk when this returns. Raises `Problem` when it is not: then nothing may be created."""
-        known = row.thing in self._rows
+    async def put(self, *rows: Row) -> None:
+        """Write rows; on disk when this returns. Raises `Problem` when they are not: then nothing may be created."""
+        new = [row for row in rows if row.thing not in self._rows]
         try:
-            await self.change(put=(row,))
+            await self.change(put=rows)
         except BaseException:
-            if not known and self._rows.get(row.thing) is row:
-                del self._rows[row.thing]
+            for row in new:
+                if self._rows.get(row.thing) is row:
+                    del self._rows[row.thing]
             raise
 
     async def change(self, *, put: Iterable[Row] = (), drop: Iterable[Thing] = ()) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from agent.host.created import Created, Kind, Row, Thing
+from agent.host.created import LASTING, Created, Kind, Row, Thing
 from agent.host.guarded_judge import (
     Rows,
     covers,
@@ -24,14 +24,18 @@ from agent.host.guarded_judge import (
     step_of,
     thing_of,
 )
+from agent.host.guarded_owned import Lasting, owned, owned_at
+from attachers import checks
 from attachers.base import Host
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, IscsiQuery, Query, ScsiSight, Sight
+from attachers.sights import HostQuery, HostSight, Query, ScsiQuery, ScsiSight, Sight
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
+    Disown,
     Login,
     Logout,
+    Own,
     Publish,
     RemoveDevice,
     Scan,
@@ -55,6 +59,7 @@ class GuardedHost:
     def __init__(self, raw: Host, created: Created, *, straggle_s: float = STRAGGLE_S) -> None:
         self._raw = raw
         self._created = created
+        self._lasting = Lasting(created, self._look)
         self._straggle_s = straggle_s
         self._boot_id = ""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -73,7 +78,7 @@ class GuardedHost:
         assert isinstance(host, HostSight)
         self._boot_id = host.boot_id
         rows = list(self._created.rows.values())
-        void = [r.thing for r in rows if r.thing.kind is not Kind.RECORD and r.boot_id != host.boot_id]
+        void = [r.thing for r in rows if r.thing.kind not in LASTING and r.boot_id != host.boot_id]
         await self._created.change(drop=void)
         self._limbo = {
             row.thing: row.since + self._straggle_s
@@ -87,7 +92,7 @@ class GuardedHost:
                 log.warning("cannot compare %s with the host, it stays in the record: %s", thing, problem.detail)
 
     async def observe(self, query: Query) -> Sight:
-        if not isinstance(query, IscsiQuery):
+        if not isinstance(query, ScsiQuery):
             return await self._raw.observe(query)
         self._insist_on_recovery()
         return self._shown(query, await self._see(query))
@@ -95,14 +100,14 @@ class GuardedHost:
     async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         """Take a step, and look at what came of it: with `then`, by that very query where it shows the thing."""
         insist_on_canonical_names(step)
-        last = await self._act(step, timeout_s, then if isinstance(then, IscsiQuery) else None)
-        if isinstance(then, IscsiQuery) and last is not None:
+        last = await self._act(step, timeout_s, then if isinstance(then, ScsiQuery) else None)
+        if isinstance(then, ScsiQuery) and last is not None:
             return self._shown(then, last)
         with suppress(Problem):  # the step is done: whoever asked looks again
             return await self.observe(then) if then else None
         return None
 
-    async def _act(self, step: Step, timeout_s: float, then: IscsiQuery | None) -> ScsiSight | None:
+    async def _act(self, step: Step, timeout_s: float, then: ScsiQuery | None) -> ScsiSight | None:
         """Returns what `then` showed right after the step, if it was looked at."""
         match step:
             case CreateRecord() | Login() | Scan() | Publish():
@@ -114,6 +119,16 @@ class GuardedHost:
             case RemoveDevice(hctl=hctl):
                 async with self._hold(hctl, step, timeout_s):
                     return await self._remove(step, timeout_s, then)
+            case Own(targets, lun):
+                for target in targets:
+                    async with self._hold(lock_of(owned(target, lun)), step, timeout_s):
+                        await self._lasting.own(target, lun, boot_id=self._boot_id, now=self.now())
+            case Disown(targets, lun):
+                for target in targets:
+                    async with self._hold(lock_of(owned(target, lun)), step, timeout_s):
+                        await self._lasting.refuse_while_there(step, target)
+                        await self._raw.act(replace(step, targets=(target,)), timeout_s=timeout_s)
+                        await self._lasting.disown(target, lun)
             case Unpublish(name=name):
                 async with self._hold(name, step, timeout_s):
                     return await self._unpublish(step, timeout_s, then)
@@ -149,7 +164,7 @@ class GuardedHost:
     # Creating.
 
     async def _create(
-        self, step: CreateRecord | Login | Scan | Publish, timeout_s: float, then: IscsiQuery | None
+        self, step: CreateRecord | Login | Scan | Publish, timeout_s: float, then: ScsiQuery | None
     ) -> ScsiSight | None:
         thing = thing_of(step)
         sight = await self._look(thing)
@@ -178,7 +193,7 @@ class GuardedHost:
         if row and not row.confirmed:
             await self._create(create, timeout_s, None)
 
-    async def _confirm(self, thing: Thing, then: IscsiQuery | None) -> ScsiSight | None:
+    async def _confirm(self, thing: Thing, then: ScsiQuery | None) -> ScsiSight | None:
         """The step succeeded: write down what came of it.
 
         A scan that found nothing made nothing; anything else that does not show yet stays an intent.
@@ -191,9 +206,14 @@ class GuardedHost:
         return await self._look_after(thing, then, keep=None if thing.kind is Kind.DEVICE else thing)
 
     def _sid(self, step: Step, sight: ScsiSight) -> int | None:
-        """The session that a new device is on. Raises `Problem` when no session has that SCSI host."""
+        """The session that a new device is on. Raises `Problem` when no session has that SCSI host, or (FC) when the
+        LUN was not said to be ours before.
+        """
         if not isinstance(step, Scan):
             return None
+        lun = int(step.hctl.rpartition(":")[2])
+        if checks.is_wwpn(step.target) and owned(step.target, lun) not in self._created.rows:
+            raise Problem(Code.CONFLICT, f"{step.hctl} was not said to be ours first", step=step.describe())
         session = host_session(step, sight)
         if session is None:
             text = f"no session to {step.target} at {step.portal} leads to {step.hctl} any more"
@@ -215,7 +235,7 @@ class GuardedHost:
     # Undoing.
 
     async def _undo(
-        self, step: Logout | DeleteRecord, thing: Thing, timeout_s: float, then: IscsiQuery | None
+        self, step: Logout | DeleteRecord, thing: Thing, timeout_s: float, then: ScsiQuery | None
     ) -> ScsiSight | None:
         sight = await self._look(thing)
         if thing not in self._created.rows:
@@ -229,8 +249,12 @@ class GuardedHost:
         await self._raw.act(step, timeout_s=timeout_s)
         return await self._look_after(thing, then)
 
-    async def _remove(self, step: RemoveDevice, timeout_s: float, then: IscsiQuery | None) -> ScsiSight | None:
+    async def _remove(self, step: RemoveDevice, timeout_s: float, then: ScsiQuery | None) -> ScsiSight | None:
         thing = next((t for t in self._created.rows if t.kind is Kind.DEVICE and t.hctl == step.hctl), None)
+        if thing is None and await self._lasting.is_back(step.hctl):
+            await self._raw.act(step, timeout_s=timeout_s)
+            self._removed |= set() if await self._lasting.is_back(step.hctl) else {step.hctl}
+            return None
         if thing is None:
             if step.hctl in self._removed:
                 return None
@@ -244,7 +268,7 @@ class GuardedHost:
             self._removed.add(step.hctl)
         return last
 
-    async def _unpublish(self, step: Unpublish, timeout_s: float, then: IscsiQuery | None) -> ScsiSight | None:
+    async def _unpublish(self, step: Unpublish, timeout_s: float, then: ScsiQuery | None) -> ScsiSight | None:
         sight = await self._look(Thing(Kind.LINK, name=step.name, wwid=step.wwid or ""))
         mine = self._links(step.name)
         if not mine:
@@ -264,9 +288,7 @@ class GuardedHost:
         """Look at one thing whose lock is held, as cheaply as can be, and settle its rows."""
         return await self._see(look_for(thing), mine=lock_of(thing))
 
-    async def _look_after(
-        self, thing: Thing, then: IscsiQuery | None, *, keep: Thing | None = None
-    ) -> ScsiSight | None:
+    async def _look_after(self, thing: Thing, then: ScsiQuery | None, *, keep: Thing | None = None) -> ScsiSight | None:
         """Look at a thing after a step, by `then` where that shows it; `keep` stays even when it does not show yet.
 
         Returns the sight of `then`, None where something else was looked at.
@@ -277,7 +299,7 @@ class GuardedHost:
         )
         return sight if serves else None
 
-    async def _see(self, query: IscsiQuery, *, mine: str = "", keep: Thing | None = None) -> ScsiSight:
+    async def _see(self, query: ScsiQuery, *, mine: str = "", keep: Thing | None = None) -> ScsiSight:
         """Look, and settle every row that the answer covers, but those that another step works on meanwhile.
 
         `mine` is the lock that the one who looks holds.
@@ -297,11 +319,12 @@ class GuardedHost:
         self._settle(judged, sight, keep=keep)
         return sight
 
-    def _shown(self, query: IscsiQuery, sight: ScsiSight) -> ScsiSight:
+    def _shown(self, query: ScsiQuery, sight: ScsiSight) -> ScsiSight:
         """A sight as whoever asked gets it: with what is ours."""
         self._seen |= {path.hctl for path in sight.paths}
         self._removed.difference_update(*(session.devices for session in sight.sessions))
-        return replace(mark(sight, self._created.rows), busy=sight.busy + self._unresolved(query))
+        marked, busy = mark(sight, self._created.rows), sight.busy + self._unresolved(query)
+        return replace(marked, busy=busy, owned=owned_at(query, self._created.rows))
 
     def _settle(self, rows: Iterable[Row], sight: ScsiSight, *, keep: Thing | None = None) -> None:
         """Drop the rows of what is gone, unless something under way may still bring it; confirm what is found."""
@@ -320,7 +343,7 @@ class GuardedHost:
         if not self._boot_id:
             raise Problem(Code.UNAVAILABLE, "the record of what was created has not been compared with the host yet")
 
-    def _unresolved(self, query: IscsiQuery) -> tuple[str, ...]:
+    def _unresolved(self, query: ScsiQuery) -> tuple[str, ...]:
         """Records, logins and scans that were begun before a crash and may still come to something."""
         return tuple(
             f"{step_of(thing).describe()} (begun before the helper restarted)"

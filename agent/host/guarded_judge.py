@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.host.created import Kind, Row, Thing
+from agent.host.guarded_owned import is_owned
 from attachers import checks
 from attachers.problems import Code, Problem
-from attachers.sights import IscsiQuery, ScsiSight, Session
+from attachers.sights import FcQuery, IscsiQuery, ScsiQuery, ScsiSight, Session
 from attachers.steps import DEVICES, CreateRecord, DeleteRecord, Login, Logout, Publish, Scan, Step
 
 NOWHERE = "iqn.2000-01.invalid.cdmi-attach:nothing"
@@ -47,20 +48,26 @@ def step_of(thing: Thing) -> CreateRecord | Login | Scan:
 
 def lock_of(thing: Thing) -> str:
     """What only one step at a time may work on. A record and its session are one."""
+    if thing.kind in (Kind.OWNED, Kind.BORROWED):
+        return f"{thing.target}#{thing.name}"
     return thing.hctl or thing.name or f"{thing.target}@{thing.portal}"
 
 
-def look_for(thing: Thing) -> IscsiQuery:
+def look_for(thing: Thing) -> ScsiQuery:
     """The cheapest query that shows a thing: of a LUN that nobody has, so that no device is sent an INQUIRY."""
     if thing.kind is Kind.LINK:
         return IscsiQuery(thing.name, NOWHERE, (), checks.MAX_LUN, thing.wwid or None)
+    if checks.is_wwpn(thing.target):
+        return FcQuery("none", (thing.target,), checks.MAX_LUN)
     return IscsiQuery("none", thing.target, (thing.portal,), checks.MAX_LUN)
 
 
-def covers(query: IscsiQuery, thing: Thing) -> bool:
-    """Whether the answer to a query shows the thing, if it is there."""
+def covers(query: ScsiQuery, thing: Thing) -> bool:
+    """Whether the answer to a query shows the thing, if it is there; what we only said of a LUN is no thing to see."""
     if thing.kind is Kind.LINK:
         return thing.name == query.name
+    if isinstance(query, FcQuery):
+        return thing.kind is Kind.DEVICE and thing.target in query.targets
     return thing.target == query.target and thing.portal in query.portals
 
 
@@ -75,6 +82,8 @@ def stands(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> bool:
             return any(thing.hctl in session.devices for session in sessions_of(thing, sight, sid=sid))
         case Kind.LINK:
             return sight.link == f"{DEVICES}/{thing.wwid}"
+        case Kind.OWNED | Kind.BORROWED:
+            return False
 
 
 def sessions_of(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> list[Session]:
@@ -104,7 +113,7 @@ def mark(sight: ScsiSight, rows: Rows) -> ScsiSight:
         sight,
         records=tuple(replace(r, ours=Thing(Kind.RECORD, r.target, r.portal) in rows) for r in sight.records),
         sessions=tuple(replace(s, ours=is_ours(s, sight, rows)) for s in sight.sessions),
-        paths=tuple(replace(p, ours=_made(p.hctl, p.via, sight, rows)) for p in sight.paths),
+        paths=tuple(replace(p, ours=_made(p.hctl, sight, rows)) for p in sight.paths),
     )
 
 
@@ -116,27 +125,28 @@ def is_ours(session: Session, sight: ScsiSight, rows: Rows) -> bool:
     return row.sid == session.sid or (row.sid is None and len(sessions_of(row.thing, sight)) == 1)
 
 
-def _made(hctl: str, via: str, sight: ScsiSight, rows: Rows) -> bool:
+def _made(hctl: str, sight: ScsiSight, rows: Rows) -> bool:
     session = next((s for s in sight.sessions if hctl in s.devices), None)
-    row = rows.get(Thing(Kind.DEVICE, session.target, via, hctl)) if session else None
-    return session is not None and row is not None and row.sid == session.sid
+    if session is None:
+        return False
+    row = rows.get(Thing(Kind.DEVICE, session.target, session.portal, hctl))
+    return (row is not None and row.sid == session.sid) or is_owned(session, hctl, rows)
 
 
 def host_session(step: Scan, sight: ScsiSight) -> Session | None:
     """The session that really has the SCSI host of the step's address."""
-    host, channel, target, _ = step.hctl.split(":")
-    same = sessions_of(thing_of(step), sight)
-    return next((s for s in same if (str(s.host), "0", "0") == (host, channel, target)), None)
+    lun = int(step.hctl.rpartition(":")[2])
+    return next((s for s in sessions_of(thing_of(step), sight) if s.at(lun) == step.hctl), None)
 
 
 def insist_on_canonical_names(step: Step) -> None:
     """Two spellings of one thing would be two things in the record. Raises `Problem` (`invalid-request`)."""
-    portal = getattr(step, "portal", None)
-    if portal is not None and checks.portal(portal) != portal:
-        raise checks.refuse("portal", portal, f"in canonical form ({checks.portal(portal)})")
-    target = getattr(step, "target", "")
-    if portal is not None and checks.iqn(target) != target:
-        raise checks.refuse("target", target, f"in canonical form ({checks.iqn(target)})")
+    target, portal = getattr(step, "target", ""), getattr(step, "portal", None)
+    if portal is not None and not checks.is_wwpn(target):
+        if checks.portal(portal) != portal:
+            raise checks.refuse("portal", portal, f"in canonical form ({checks.portal(portal)})")
+        if checks.iqn(target) != target:
+            raise checks.refuse("target", target, f"in canonical form ({checks.iqn(target)})")
     hctl = getattr(step, "hctl", None)
     if hctl is not None and ":".join(str(int(part)) for part in hctl.split(":")) != hctl:
         raise checks.refuse("hctl", hctl, "without leading zeros")

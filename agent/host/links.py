@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from agent.host import sysfs
+from agent.host import fc_sysfs, sysfs
 from agent.host.roots import Roots
 from attachers.steps import DEVICES
 
@@ -30,6 +30,8 @@ def _text(link: Path) -> str | None:
 
 DISKSEQ = "CDMI_ATTACH_DISKSEQ"
 """What our udev rule calls the sequence number of a disk."""
+NEXUS = "CDMI_ATTACH_NEXUS"
+"""What a claim calls the remote and the local FC port of its address."""
 
 
 def put_device(roots: Roots, wwid: str, hctl: str, node: str) -> None:
@@ -85,13 +87,29 @@ def to_node(devices: Path, node: str) -> list[Path]:
 # Claims: a file for each SCSI address that is ours to scan; systemd/10-cdmi-attach.rules looks for it.
 
 
-def claim(roots: Roots, hctl: str, owner: tuple[int, int] | None = None) -> None:
-    """Claim an address before it is scanned; `owner` (uid and gid) is whom udev gives its node to."""
+def claim(
+    roots: Roots, hctl: str, owner: tuple[int, int] | None = None, *, nexus: tuple[str, str] | None = None
+) -> None:
+    """Claim an address before it is scanned; `owner` (uid and gid) is whom udev gives its node to.
+
+    `nexus` are the remote and the local FC port that the address is for: the disk comes back with them, so that its
+    claim outlasts it. What an earlier claim said of the address is kept.
+    """
+    said = _claimed(roots, hctl)
+    if owner:
+        said |= {"CDMI_ATTACH_USER": str(owner[0]), "CDMI_ATTACH_GROUP": str(owner[1])}
+    if nexus:
+        said[NEXUS] = f"{nexus[0]}@{nexus[1]}"
     path = roots.claims / hctl
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     new = path.with_name(f".{hctl}.new")
-    new.write_text(f"CDMI_ATTACH_USER={owner[0]}\nCDMI_ATTACH_GROUP={owner[1]}\n" if owner else "")
+    new.write_text("".join(f"{name}={value}\n" for name, value in said.items()))
     new.replace(path)
+
+
+def _claimed(roots: Roots, hctl: str) -> dict[str, str]:
+    lines = (sysfs.text(roots.claims / hctl) or "").splitlines()
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
 def is_claimed(roots: Roots, hctl: str) -> bool:
@@ -105,9 +123,26 @@ def drop_claim(roots: Roots, hctl: str) -> None:
 
 
 def drop_stale_claims(roots: Roots, keep: Collection[str] = ()) -> None:
-    """Give up every claim without a device but `keep`: SCSI host numbers are used again, by disks of anybody."""
+    """Give up every claim without a device but `keep`: SCSI host numbers are used again, by disks of anybody.
+
+    That of an FC disk stays for as long as that number still is the local port's that it came through.
+    """
     for name in sysfs.entries(roots.claims):
-        if name not in keep and not (roots.sys / "class/scsi_device" / name).exists():
+        there = (roots.sys / "class/scsi_device" / name).exists()
+        if name not in keep and not there and not _may_come_back(roots, name):
+            (roots.claims / name).unlink(missing_ok=True)
+
+
+def _may_come_back(roots: Roots, hctl: str) -> bool:
+    nexus = _claimed(roots, hctl).get(NEXUS, "")
+    return bool(nexus) and fc_sysfs.local(roots, hctl) == nexus.partition("@")[2]
+
+
+def drop_claims_of(roots: Roots, targets: Collection[str], lun: int) -> None:
+    """Give up the claims of a LUN behind FC ports, wherever it was."""
+    for name in sysfs.entries(roots.claims):
+        nexus = _claimed(roots, name).get(NEXUS, "")
+        if name.endswith(f":{lun}") and nexus.partition("@")[0] in targets:
             (roots.claims / name).unlink(missing_ok=True)
 
 

@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agent.host import blocks, domains, holders, iscsiadm, links, linux_disks, linux_iscsi, scsi_generic, sysfs
+from agent.host import (
+    blocks,
+    domains,
+    fc_sysfs,
+    holders,
+    iscsiadm,
+    links,
+    linux_disks,
+    linux_iscsi,
+    nexus,
+    scsi_generic,
+    sysfs,
+)
 from agent.host.roots import Roots
 from agent.host.tools import Tools, left, sought
 from agent.host.uevents import Changes, Uevents
@@ -30,12 +42,14 @@ from attachers.sights import (
     DomainDisk,
     DomainQuery,
     DomainSight,
+    FcQuery,
     HostQuery,
     HostSight,
     IscsiQuery,
     Query,
     Record,
     ScsiPath,
+    ScsiQuery,
     ScsiSight,
     Session,
     Sight,
@@ -43,9 +57,11 @@ from attachers.sights import (
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
+    Disown,
     GiveDisk,
     Login,
     Logout,
+    Own,
     Publish,
     RemoveDevice,
     Scan,
@@ -85,7 +101,7 @@ class LinuxHost:
         self._under_way = UnderWay(self._changes)
         self._uevents = Uevents(self._changes)
         self._unanswered: dict[str, asyncio.Future[Any]] = {}
-        self._asking: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
+        self._asking: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._owners: dict[tuple[int, int], str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         pool.on_end = self._changes.grow
@@ -116,8 +132,8 @@ class LinuxHost:
     async def observe(self, query: Query) -> Sight:
         """Look; see `Host.observe`."""
         match query:
-            case IscsiQuery():
-                return await self._iscsi(query)
+            case IscsiQuery() | FcQuery():
+                return await self._scsi(query)
             case DomainQuery(domain):
                 return await self._domain(domain)
             case HostQuery():
@@ -180,6 +196,10 @@ class LinuxHost:
                 linux_disks.unpublish(self._tools, step)
             case RemoveDevice():
                 await linux_disks.remove(self._tools, step, deadline)
+            case Own():
+                pass  # the record says it
+            case Disown(targets, lun):
+                links.drop_claims_of(self._roots, targets, lun)
             case Logout():
                 await linux_iscsi.log_out(self._tools, step, deadline)
             case DeleteRecord():
@@ -230,21 +250,23 @@ class LinuxHost:
 
     def _host(self) -> HostSight:
         no_iscsi, no_libvirt = iscsiadm.missing(self._roots), domains.missing(self._roots)
+        wwpns = fc_sysfs.wwpns(self._roots)
         return HostSight(
             hostname=socket.gethostname(),
             initiator_name=iscsiadm.initiator_name(self._roots),
-            wwpns=sysfs.wwpns(self._roots),
+            wwpns=wwpns,
             iscsi=Ability(not no_iscsi, no_iscsi),
+            fc=Ability(bool(wwpns), "" if wwpns else fc_sysfs.NO_PORT),
             libvirt=Ability(not no_libvirt, no_libvirt),
             kernel=os.uname().release,
             boot_id=sysfs.text(self._roots.proc / "sys/kernel/random/boot_id") or "",
             stragglers=len(self._pool.stragglers),
         )
 
-    # iSCSI
+    # LUNs
 
-    async def _iscsi(self, query: IscsiQuery) -> ScsiSight:
-        sessions = sysfs.sessions(self._roots, query.target)
+    async def _scsi(self, query: ScsiQuery) -> ScsiSight:
+        sessions = nexus.asked_for(self._roots, query)
         found = [(s, d) for s in sessions for hctl in _at_lun(s, query.lun) if (d := sysfs.disk(self._roots, hctl))]
         answers, users = await asyncio.gather(
             asyncio.gather(*(self._identity(session, disk) for session, disk in found)),
@@ -257,24 +279,29 @@ class LinuxHost:
         named = query.wwid or next((name for path in paths if (name := scsi.identity_of(path, None))), None)
         device_link = links.of_device(self._roots, named) if named else None
         return ScsiSight(
-            records=tuple(Record(query.target, portal) for portal in iscsiadm.portals(self._roots, query.target)),
+            records=self._records(query) if isinstance(query, IscsiQuery) else (),
             sessions=sessions,
             paths=paths,
             link=links.of_name(self._roots, query.name),
             device_link=device_link,
             owner=self._owner(device_link) if device_link else "",
             busy=self._under_way.busy(asked(query, sessions)),
+            ports=fc_sysfs.ports(self._roots) if isinstance(query, FcQuery) else (),
         )
+
+    def _records(self, query: IscsiQuery) -> tuple[Record, ...]:
+        return tuple(Record(query.target, portal) for portal in iscsiadm.portals(self._roots, query.target))
 
     async def _identity(self, session: Session, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
         """What the device itself answers now, or why it does not; asked only where it can, and once at a time."""
         if session.state != LOGGED_IN or disk.state != "running":
             return frozenset(), f"the session is {session.state}, the device {disk.state}"
-        async with self._asking.setdefault(session.host, asyncio.Semaphore(ASKED_AT_ONCE)):
+        way = session.at(0).removesuffix("0")
+        async with self._asking.setdefault(way, asyncio.Semaphore(ASKED_AT_ONCE)):
             unanswered = [hctl for hctl, late in self._unanswered.items() if not late.done()]
             if disk.hctl in unanswered:
                 return frozenset(), "an earlier INQUIRY is still unanswered"
-            if sum(hctl.startswith(f"{session.host}:") for hctl in unanswered) >= ASKED_AT_ONCE:
+            if sum(hctl.startswith(way) for hctl in unanswered) >= ASKED_AT_ONCE:
                 return frozenset(), "earlier INQUIRYs on this session are still unanswered"
             answer = await self._ask(disk)
         if not sysfs.is_still(disk):  # what was seen is not what was asked
@@ -326,7 +353,7 @@ def _path(
 ) -> ScsiPath:
     return ScsiPath(
         hctl=disk.hctl,
-        via=session.portal,
+        via=session.via,
         node=f"/dev/{disk.node}" if disk.node else None,
         state=disk.state,
         size=disk.size,

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from agent.host import links, sysfs
+from agent.host import links, nexus, sysfs
 from agent.host.tools import Tools, left
+from attachers import checks
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN
@@ -15,15 +16,19 @@ LOOK_S = 0.2  # how often its queue is looked at meanwhile: no event tells that 
 
 
 async def scan(tools: Tools, step: Scan, deadline: float) -> None:
-    """Claim the address, and have the kernel look at it: synchronous (scsi_transport_iscsi.c iscsi_user_scan)."""
+    """Claim the address, and have the kernel look at it.
+
+    Synchronous: scsi_transport_iscsi.c iscsi_user_scan, scsi_transport_fc.c fc_user_scan.
+    """
     if sysfs.has_device(tools.roots, step.hctl):
         return
     host, channel, target, lun = step.hctl.split(":")
-    sessions = sysfs.sessions(tools.roots, step.target)
-    if not any(s.host == int(host) and s.portal == step.portal and s.state == LOGGED_IN for s in sessions):
-        detail = f"there is no session to {step.target} at {step.portal} on host{host} (now)"
+    sessions = nexus.sessions(tools.roots, step.target)
+    if not any(s.at(int(lun)) == step.hctl and s.portal == step.portal and s.state == LOGGED_IN for s in sessions):
+        detail = f"no session to {step.target} at {step.portal} leads to {step.hctl} (now)"
         raise Problem(Code.TARGET_TIMEOUT, detail, hint="try again", step=step.describe())
-    links.claim(tools.roots, step.hctl)
+    fibre = (step.target, step.portal) if checks.is_wwpn(step.target) else None
+    links.claim(tools.roots, step.hctl, nexus=fibre)
     path = tools.roots.sys / f"class/scsi_host/host{host}/scan"
     await _call(tools, step, deadline, "write", path=str(path), text=f"{channel} {target} {lun}")
     if not sysfs.has_device(tools.roots, step.hctl):

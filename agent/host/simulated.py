@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.host.simulated_clock import Clock, RealClock
+from agent.host.simulated_fabric import Fabric
 from agent.host.simulated_faults import Hang, Hook, Moment
 from agent.host.simulated_kernel import INITIATOR, Device, Domain, Kernel
 from agent.host.simulated_san import San
@@ -44,6 +45,7 @@ class SimulatedHost:
         self.clock: Clock = clock or RealClock()
         self.hook = hook
         self.kernel = Kernel(self.san, initiator=initiator)
+        self.fabric = Fabric(self.kernel, self.touch)
         self._running: list[_Running] = []
         self._hidden: set[_Running] = set()
         self._changes = 0
@@ -142,10 +144,13 @@ class SimulatedHost:
         self.touch()
 
     def reboot(self) -> None:
-        """Lose what lives in the kernel and in /run, keep iscsid's records; the boot id is a new one."""
+        """Lose what lives in the kernel and in /run, keep iscsid's records; the boot id is a new one. FC ports log in
+        again, and every LUN that they show is there before anybody asks.
+        """
         self._running.clear()
         self._hidden.clear()
         self.kernel.reboot()
+        self.fabric.boot()
         self.touch()
 
     def open_device(self, hctl: str, *, holder: str = "somebody (pid 4711)") -> None:
@@ -161,7 +166,7 @@ class SimulatedHost:
         """Have the kernel read identity and size of a device again (device/rescan)."""
         found = self.kernel.device(hctl)
         assert found, hctl
-        unit = self.san.answer(self.kernel.initiator, found[0].target, found[0].portal, found[1].lun)
+        unit = self.san.answer(self.kernel.name_on(found[0]), found[0].target, found[0].portal, found[1].lun)
         if unit:
             found[1].wwid, found[1].size = unit.wwid, unit.size
             self.touch()

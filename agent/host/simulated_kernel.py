@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from agent.host.simulated_san import San
+from agent.host.simulated_san import Lun, San
+from attachers import checks
+from attachers.sights import LOGGED_IN
 
 INITIATOR = "iqn.1993-08.org.debian:01:simulated"
 
@@ -29,7 +31,7 @@ class Device:
 
 @dataclass(slots=True)
 class Session:
-    """An iSCSI session and the devices on it, by SCSI address."""
+    """An iSCSI session, or an FC remote port seen from a local one, and the devices on it, by SCSI address."""
 
     sid: int
     host: int
@@ -37,6 +39,11 @@ class Session:
     portal: str
     state: str = "LOGGED_IN"
     devices: dict[str, Device] = field(default_factory=dict)
+    target_id: int = 0
+
+    def at(self, lun: int) -> str:
+        """The SCSI address of a LUN on it."""
+        return f"{self.host}:0:{self.target_id}:{lun}"
 
 
 @dataclass(slots=True)
@@ -53,6 +60,7 @@ class Kernel:
 
     `records` are iscsid's: (target, portal) -> who wrote the settings. `links` are /run/cdmi-attach/disk,
     `device_links` /dev/cdmi-attach (wwid -> SCSI address), `claims` the addresses that udev is to leave to us.
+    `fabric` are the FC ports that see each other: local and remote.
     """
 
     san: San
@@ -64,6 +72,7 @@ class Kernel:
     device_links: dict[str, str] = field(default_factory=dict)
     claims: set[str] = field(default_factory=set)
     domains: dict[str, Domain] = field(default_factory=dict)
+    fabric: list[tuple[str, str]] = field(default_factory=list)
     last_sid: int = 0
     last_host: int = 2
     last_node: int = 0
@@ -92,18 +101,25 @@ class Kernel:
 
     def add_device(self, session: Session, lun: int) -> Device | None:
         """What a scan of one address does: a device without a node yet, or nothing where no LUN answers."""
-        unit = self.san.answer(self.initiator, session.target, session.portal, lun)
+        unit = self._answer(session, lun)
         if unit is None:
             return None
-        hctl = f"{session.host}:0:0:{lun}"
+        hctl = session.at(lun)
         device = Device(hctl, lun, unit.wwid, unit.size, unit.read_only)
         session.devices[hctl] = device
         return device
 
     def identity(self, session: Session, device: Device) -> str | None:
         """What the device answers to an INQUIRY sent now; None where nobody answers."""
-        unit = self.san.answer(self.initiator, session.target, session.portal, device.lun)
-        return unit.wwid if unit and session.state == "LOGGED_IN" else None
+        unit = self._answer(session, device.lun)
+        return unit.wwid if unit and session.state == LOGGED_IN else None
+
+    def _answer(self, session: Session, lun: int) -> Lun | None:
+        return self.san.answer(self.name_on(session), session.target, session.portal, lun)
+
+    def name_on(self, session: Session) -> str:
+        """What this host is called on a session: its initiator name, or its port's."""
+        return session.portal if checks.is_wwpn(session.target) else self.initiator
 
     def probe(self) -> bool:
         """Let sd finish: every device without a node gets one, and udev links the claimed. Whether there was any."""
@@ -115,10 +131,10 @@ class Kernel:
                 self.device_links.setdefault(device.wwid, device.hctl)
         return bool(waiting)
 
-    def drop_device(self, session: Session, hctl: str) -> None:
+    def drop_device(self, session: Session, hctl: str, *, with_claim: bool = True) -> None:
         """Delete a device; udev takes its links along."""
         session.devices.pop(hctl, None)
-        self.claims.discard(hctl)
+        self.claims -= {hctl} if with_claim else set()
         self.device_links = {wwid: at for wwid, at in self.device_links.items() if at != hctl}
 
     def reboot(self) -> None:

@@ -10,7 +10,10 @@ from attachers import checks
 
 @dataclass(frozen=True, slots=True)
 class Lun:
-    """A logical unit as one target shows it: at these portals, under this number, to these initiators."""
+    """A logical unit as one target shows it: at these portals, under this number, to these initiators.
+
+    Of a Fibre Channel target (by its port's name) there are no portals, and initiators are port names.
+    """
 
     target: str
     portals: tuple[str, ...]
@@ -54,7 +57,7 @@ class San:
         return [
             one
             for one in self._current()
-            if one.target == target and portal in one.portals and initiator in one.initiators
+            if one.target == target and (portal in one.portals or not one.portals) and initiator in one.initiators
         ]
 
     def answer(self, initiator: str, target: str, portal: str, lun: int) -> Lun | None:

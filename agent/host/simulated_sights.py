@@ -1,43 +1,74 @@
 """What a simulated host shows: the answers to the queries of attachers/sights.py."""
 
+from agent.host.simulated_fabric import ports
 from agent.host.simulated_kernel import Device, Kernel, Session
 from attachers import sights
-from attachers.sights import DomainQuery, DomainSight, HostQuery, HostSight, IscsiQuery, Query, ScsiSight, Sight
+from attachers.sights import (
+    DomainQuery,
+    DomainSight,
+    FcQuery,
+    HostQuery,
+    HostSight,
+    IscsiQuery,
+    Query,
+    ScsiQuery,
+    ScsiSight,
+    Sight,
+)
 from attachers.steps import DEVICES, Step
 
 
 def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
     """Answer a query. `running` are the steps whose outcome is not known yet."""
     match query:
-        case IscsiQuery():
-            return _iscsi(kernel, query, running)
+        case IscsiQuery() | FcQuery():
+            return _scsi(kernel, query, running)
         case DomainQuery():
             return _domain(kernel, query, running)
         case HostQuery():
             return _host(kernel, len(running))
 
 
-def _iscsi(kernel: Kernel, query: IscsiQuery, running: tuple[Step, ...]) -> ScsiSight:
-    sessions = [s for s in kernel.sessions.values() if s.target == query.target and s.portal in query.portals]
+def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSight:
+    sessions = [s for s in kernel.sessions.values() if _is_at(query, s.target, s.portal)]
     link = kernel.links.get(query.name)
     wwid = query.wwid or (link or "").removeprefix(f"{DEVICES}/")
     linked = kernel.device(kernel.device_links.get(wwid, ""))
     return ScsiSight(
-        records=tuple(sights.Record(t, p) for t, p in kernel.records if t == query.target and p in query.portals),
-        sessions=tuple(sights.Session(s.sid, s.host, s.target, s.portal, s.state, tuple(s.devices)) for s in sessions),
+        records=tuple(sights.Record(t, p) for t, p in kernel.records if _is_at(query, t, p)),
+        sessions=tuple(_session(s) for s in sessions),
         paths=tuple(_path(kernel, s, d, query) for s in sessions for d in s.devices.values() if d.lun == query.lun),
         link=link,
         device_link=linked[1].node if linked else None,
         owner=linked[1].owner if linked else "",
         busy=tuple(step.describe() for step in running if _touches(kernel, step, query)),
+        ports=ports(kernel) if isinstance(query, FcQuery) else (),
     )
 
 
-def _path(kernel: Kernel, session: Session, device: Device, query: IscsiQuery) -> sights.ScsiPath:
+def _is_at(query: ScsiQuery, target: str, portal: str) -> bool:
+    if isinstance(query, FcQuery):
+        return target in query.targets
+    return target == query.target and portal in query.portals
+
+
+def _session(session: Session) -> sights.Session:
+    return sights.Session(
+        session.sid,
+        session.host,
+        session.target,
+        session.portal,
+        session.state,
+        tuple(session.devices),
+        target_id=session.target_id,
+    )
+
+
+def _path(kernel: Kernel, session: Session, device: Device, query: ScsiQuery) -> sights.ScsiPath:
     identity = kernel.identity(session, device)
     return sights.ScsiPath(
         hctl=device.hctl,
-        via=session.portal,
+        via=_session(session).via,
         node=device.node,
         state="running",
         size=device.size if device.node else 0,
@@ -49,15 +80,15 @@ def _path(kernel: Kernel, session: Session, device: Device, query: IscsiQuery) -
     )
 
 
-def _touches(kernel: Kernel, step: Step, query: IscsiQuery) -> bool:
+def _touches(kernel: Kernel, step: Step, query: ScsiQuery) -> bool:
     """Whether a running step may still change what this query looks at."""
     if getattr(step, "name", None) == query.name:
         return True
     if hctl := getattr(step, "hctl", None):
         found = kernel.device(hctl)
-        if found and found[0].target == query.target:
+        if found and _is_at(query, found[0].target, found[0].portal):
             return True
-    return getattr(step, "target", None) == query.target and getattr(step, "portal", "") in query.portals
+    return _is_at(query, getattr(step, "target", ""), getattr(step, "portal", ""))
 
 
 def _domain(kernel: Kernel, query: DomainQuery, running: tuple[Step, ...]) -> DomainSight:
@@ -75,8 +106,9 @@ def _host(kernel: Kernel, stragglers: int) -> HostSight:
     return HostSight(
         hostname="simulated",
         initiator_name=kernel.initiator,
-        wwpns=(),
+        wwpns=tuple(port.wwpn for port in ports(kernel)),
         iscsi=works,
+        fc=works if ports(kernel) else sights.Ability(available=False, reason="the simulated host has no FC port"),
         libvirt=works,
         kernel="simulated",
         boot_id=kernel.boot_id,

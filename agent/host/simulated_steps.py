@@ -2,14 +2,17 @@
 
 from agent.host.simulated_kernel import Device, Kernel, Session
 from attachers.problems import Code, Problem
+from attachers.sights import LOGGED_IN
 from attachers.steps import (
     DEVICES,
     LINKS,
     CreateRecord,
     DeleteRecord,
+    Disown,
     GiveDisk,
     Login,
     Logout,
+    Own,
     Publish,
     RemoveDevice,
     Scan,
@@ -55,6 +58,10 @@ def take(kernel: Kernel, step: Step) -> None:
                 kernel.device_links.pop(step.wwid, None)
         case RemoveDevice():
             _remove(kernel, step)
+        case Own():
+            pass  # the record says it
+        case Disown():
+            _disown(kernel, step)
         case Logout():
             _log_out(kernel, step)
         case DeleteRecord():
@@ -79,15 +86,15 @@ def _log_in(kernel: Kernel, step: Login) -> None:
 
 
 def _scan(kernel: Kernel, step: Scan) -> None:
-    host, _, _, lun = step.hctl.split(":")
+    lun = int(step.hctl.rpartition(":")[2])
     session = kernel.session(step.target, step.portal)
-    if session is None or session.host != int(host):
-        text = f"no session to {step.target} at {step.portal} has SCSI host {host}"
+    if session is None or session.at(lun) != step.hctl or session.state != LOGGED_IN:
+        text = f"no session to {step.target} at {step.portal} leads to {step.hctl} (now)"
         raise _refused(step, Code.TARGET_TIMEOUT, text)
     if step.hctl in session.devices:
         return
     kernel.claims.add(step.hctl)
-    if kernel.add_device(session, int(lun)) is None:  # a scan that finds nothing is no failure, as in the kernel
+    if kernel.add_device(session, lun) is None:  # a scan that finds nothing is no failure, as in the kernel
         kernel.claims.discard(step.hctl)
 
 
@@ -126,6 +133,13 @@ def _remove(kernel: Kernel, step: RemoveDevice) -> None:
     if step.wwid:
         _verified(kernel, step, step.hctl, step.wwid)
     kernel.drop_device(session, step.hctl)
+
+
+def _disown(kernel: Kernel, step: Disown) -> None:
+    """The claim of a disk that did not come back."""
+    for session in kernel.sessions.values():
+        if session.target in step.targets and session.at(step.lun) not in session.devices:
+            kernel.claims.discard(session.at(step.lun))
 
 
 def _log_out(kernel: Kernel, step: Logout) -> None:

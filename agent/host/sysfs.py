@@ -156,10 +156,3 @@ def character_numbers(disk: Disk) -> list[str]:
 def has_device(roots: Roots, hctl: str) -> bool:
     """Whether the kernel has a device at that address."""
     return Path(roots.sys, "class/scsi_device", hctl).exists()
-
-
-def wwpns(roots: Roots) -> tuple[str, ...]:
-    """The port names of this host's Fibre Channel ports, 16 hex digits each."""
-    hosts = roots.sys / "class/fc_host"
-    names = ((text(hosts / host / "port_name") or "").removeprefix("0x").lower() for host in entries(hosts))
-    return tuple(name for name in names if name)

@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.host.uevents import Changes
-from attachers.sights import IscsiQuery, Session
+from attachers.sights import IscsiQuery, ScsiQuery, Session
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
+    Disown,
     GiveDisk,
     Login,
     Logout,
+    Own,
     Publish,
     RemoveDevice,
     Scan,
@@ -36,16 +38,17 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset({f"name:{name}"} | ({f"wwid:{wwid}"} if wwid else set()))
         case RemoveDevice(hctl=hctl):
             return frozenset({f"hctl:{hctl}"})
+        case Own(targets, lun) | Disown(targets, lun):
+            return frozenset(f"lun:{target}#{lun}" for target in targets)
         case GiveDisk(name=name, domain=domain) | TakeDisk(name=name, domain=domain):
             return frozenset({f"name:{name}", f"domain:{domain}"})
 
 
-def asked(query: IscsiQuery, sessions: Iterable[Session]) -> frozenset[str]:
+def asked(query: ScsiQuery, sessions: Iterable[Session]) -> frozenset[str]:
     """The keys of what a query looks at."""
-    keys = {f"name:{query.name}", f"wwid:{query.wwid}"}
-    keys |= {f"portal:{query.target}@{portal}" for portal in query.portals}
-    for session in sessions:
-        keys.add(f"hctl:{session.host}:0:0:{query.lun}")
+    keys = {f"name:{query.name}", f"wwid:{query.wwid}", *(f"hctl:{session.at(query.lun)}" for session in sessions)}
+    if isinstance(query, IscsiQuery):
+        keys |= {f"portal:{query.target}@{portal}" for portal in query.portals}
     return frozenset(keys)
 
 

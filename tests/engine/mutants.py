@@ -46,8 +46,8 @@ MUTANTS = (
     Mutant(
         "grant recorded after the act",
         "agent/engine/flows.py",
-        "grant=grant, **found)",
-        "grant=None, **found)",
+        "grants=grants, **found)",
+        "grants=(), **found)",
     ),
     Mutant(
         "identity check skipped",

@@ -7,8 +7,9 @@ import pytest
 from agent.model import Access, DomainRequest, Outcome, Request
 from attachers.problems import Code, Problem
 from attachers.steps import LINKS, Login, RemoveDevice, Scan
+from tests.engine.cdmi_model import INITIATOR, PORTAL, wwid_of
 from tests.engine.faults import Steps
-from tests.engine.world import INITIATOR, PORTAL, Processes, World, running, wwid_of
+from tests.engine.world import BOTH, Processes, World, running
 
 TARGET = "iqn.2026-01.org.example:shared"
 
@@ -300,7 +301,7 @@ async def test_a_caller_who_does_not_wait_is_told_so(world: World) -> None:
     world.add_object(2, target=world.object().target, lun=5, permissions=None)
     world.change(mapped=False)
     async with running(world) as daemon:
-        outcome, view = await daemon.engine.attach(Request("one", source), wait_s=0, owner_uid=0)
+        outcome, view = await daemon.engine.attach(Request("one", source, **BOTH), wait_s=0, owner_uid=0)
         assert outcome is Outcome.PENDING and view["phase"] == "attaching" and view["link"] is None
         world.change(mapped=True)
         assert await daemon.outcome("one", source) is Outcome.CREATED

@@ -16,7 +16,8 @@ from agent.model import DomainRequest
 from attachers.problems import Problem
 from attachers.sights import Query
 from attachers.steps import RemoveDevice, Step
-from tests.engine.world import INITIATOR, PORTAL, Crash, Processes, Trip, World, running, wwid_of
+from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, wwid_of
+from tests.engine.world import Crash, Processes, Trip, World, running
 
 Scene = Callable[[World], None]
 Script = Callable[[World, Processes], Awaitable[None]]
@@ -67,6 +68,28 @@ async def a_disk_is_in_use(world: World, daemon: Processes) -> None:
     await delete_all(world, daemon)
 
 
+async def a_cable_is_pulled(world: World, daemon: Processes) -> None:
+    """The kernel takes the disks away with their port, and brings them back with it, by itself."""
+    await put_all(world, daemon)
+    world.flap()
+    with suppress(Problem):
+        await put_all(world, daemon)
+    world.kernel.fabric.lose(REMOTE)
+    await delete_all(world, daemon)
+    world.kernel.fabric.plug(REMOTE)
+
+
+async def the_server_is_slow_to_withdraw(world: World, daemon: Processes) -> None:
+    """A port returns after our disk is gone, and before the server has taken the permission back."""
+
+    async def back_again(moment: Moment, what: str, _uri: str) -> None:
+        if (moment, what) == (Moment.BEFORE, "revoke"):
+            world.flap()
+
+    world.cdmi.hook = back_again
+    await come_and_go(world, daemon)
+
+
 def one_lun(world: World) -> None:
     world.add_object(1)
 
@@ -89,7 +112,21 @@ def a_domain(world: World) -> None:
     world.kernel.add_domain("one-42")
 
 
-SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain]
+def behind_fibre_channel(world: World) -> None:
+    world.cable()
+    for number in (1, 2):
+        world.add_fc_object(number, lun=number)
+
+
+def a_lun_that_the_kernel_found(world: World) -> None:
+    """The administrator permitted it, so that the kernel found it before us; another one comes with us."""
+    world.add_fc_object(1, permissions=[LOCAL])
+    world.cable()
+    world.add_fc_object(2, lun=2)
+
+
+FIBRE = [behind_fibre_channel, a_lun_that_the_kernel_found]
+SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, *FIBRE]
 
 
 class Case:
@@ -198,7 +235,11 @@ async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scen
 
 
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
-@pytest.mark.parametrize("scene", [one_lun, two_luns_of_one_target, a_domain], ids=lambda scene: scene.__name__)
+@pytest.mark.parametrize(
+    "scene",
+    [one_lun, two_luns_of_one_target, a_domain, *FIBRE],
+    ids=lambda scene: scene.__name__,
+)
 async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:
     await crash_everywhere(fast_disk, scene, follow_up, dies="both", stride=3, reboot=True)
 
@@ -207,6 +248,15 @@ async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene
 @pytest.mark.parametrize("script", [a_lun_is_swapped, a_disk_is_in_use], ids=lambda script: script.__name__)
 async def test_a_crash_while_something_else_is_wrong(fast_disk: Path, script: Script, dies: str) -> None:
     await crash_everywhere(fast_disk, one_lun, "undo", script=script, dies=dies)
+
+
+@pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
+@pytest.mark.parametrize(
+    "script", [a_cable_is_pulled, the_server_is_slow_to_withdraw], ids=lambda script: script.__name__
+)
+async def test_a_crash_while_the_kernel_brings_luns_back(fast_disk: Path, script: Script, dies: str) -> None:
+    """Cases 11 and 12."""
+    await crash_everywhere(fast_disk, behind_fibre_channel, "undo", script=script, dies=dies)
 
 
 async def test_a_crash_in_the_recovery_from_a_crash(fast_disk: Path) -> None:

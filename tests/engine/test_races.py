@@ -28,9 +28,10 @@ from attachers.steps import (
     TakeDisk,
     Unpublish,
 )
+from tests.engine.cdmi_model import INITIATOR, PORTAL, wwid_of
 from tests.engine.faults import Gate, Steps
 from tests.engine.test_attachments import phase, refused
-from tests.engine.world import INITIATOR, PORTAL, Crash, Processes, Trip, World, running, wwid_of
+from tests.engine.world import Crash, Processes, Trip, World, running
 
 T = TypeVar("T")
 DOMAIN = DomainRequest("one-42", "sda")
@@ -55,7 +56,7 @@ async def test_two_readers_that_a_crash_left_on_their_way_out_leave_no_permissio
         gone = replace(row, goal=Goal.GONE, phase=Phase.DETACHING, released=True, device=None, handed_out=False)
         for name in ("r1", "r2"):
             await daemon.ledger.add(replace(gone, name=name))
-        await daemon.ledger.change("r1", grant=Grant(row.uri, row.key, INITIATOR))
+        await daemon.ledger.change("r1", grants=[Grant(row.uri, row.key, INITIATOR)])
         world.change(permissions=[INITIATOR])
     async with running(world) as daemon:
         await daemon.engine.settled()
@@ -306,10 +307,12 @@ async def test_a_commit_is_not_cut_off_by_a_cancellation(tmp_path: Path, change:
     store = HeldStore(inner)
     ledger, grant = Ledger(store), Grant("https://server/cdmi/1", "key", INITIATOR)
     await ledger.add(Row("one", Request("one", "cdmi://server/1"), 0))
-    await ledger.change("one", grant=grant)
+    await ledger.change("one", grants=[grant])
     work: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "add": lambda: ledger.add(Row("two", Request("two", "cdmi://server/2"), 0)),
-        "change": lambda: ledger.change("one", grant=Grant("https://server/cdmi/2", "key", INITIATOR), goal=Goal.GONE),
+        "change": lambda: ledger.change(
+            "one", grants=[Grant("https://server/cdmi/2", "key", INITIATOR)], goal=Goal.GONE
+        ),
         "forget": lambda: ledger.forget("one", revoked=[grant]),
     }
     store.hold = True

@@ -10,9 +10,10 @@ from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainQuery, Query
 from attachers.steps import STEPS, CreateRecord, GiveDisk, RemoveDevice, Scan, Step, TakeDisk, Unpublish
+from tests.engine.cdmi_model import wwid_of
 from tests.engine.faults import Steps, away
 from tests.engine.test_attachments import refused
-from tests.engine.world import World, running, wwid_of
+from tests.engine.world import World, running
 
 DOMAIN = DomainRequest("one-42", "sda")
 

@@ -6,7 +6,7 @@ What outlives a crash is in `World` (the kernel, the disk, the CDMI server); wha
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,25 +21,17 @@ from agent.host.guarded import GuardedHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Moment
-from agent.host.simulated_san import Lun, San
-from agent.model import Outcome, Request, Resolved, SeenExport
+from agent.host.simulated_san import San
+from agent.model import Outcome, Request, Resolved
 from agent.store import Store, open_store
-from attachers import iscsi
-from attachers.base import Host, Uncertain
+from attachers import fc, iscsi
+from attachers.base import Attacher, Host, Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
 from attachers.steps import Step
+from tests.engine.cdmi_model import INITIATOR, LOCAL, REMOTE, CdmiModel, Object, wwid_of
 
 T = TypeVar("T")
-INITIATOR = "iqn.2026-01.org.example:host-1"
-PORTAL = "127.0.0.1:3260"
-KEY = "Network/iSCSI"
-SIZE = 64 << 20
-
-
-def wwid_of(number: int) -> str:
-    """The logical unit name of an object made by `add_object`."""
-    return f"naa.6001405{number:025x}"
 
 
 class Crash(BaseException):
@@ -169,87 +161,6 @@ class TrippedStore(Store):
         self._inner.close()
 
 
-@dataclass(slots=True)
-class Object:
-    """A LUN container of the modelled CDMI server. `permissions` None: the entry has none, and anybody may.
-
-    `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
-    whether the export says its name; `unready` how often it is resolved before the server has filled in its export.
-    """
-
-    object_id: str
-    target: str
-    lun: int
-    wwid: str
-    permissions: list[str] | None = field(default_factory=list)
-    portals: tuple[str, ...] = (PORTAL,)
-    size: int = SIZE
-    behind: str = ""
-    mapped: bool = True
-    named: bool = True
-    unready: float = 0
-
-
-CdmiHook = Callable[[Moment, str, str], Awaitable[None]]
-"""Called around every request to the server with what is asked and of which object; what it raises is the answer."""
-
-
-class CdmiModel:
-    """A CDMI server as the engine sees it: permissions given there are what the storage network enforces."""
-
-    def __init__(self, san: San) -> None:
-        self.san = san
-        self.objects: dict[str, Object] = {}
-        self.down: Problem | None = None
-        self.with_ids = True
-        self.hook: CdmiHook | None = None
-
-    def add(self, obj: Object) -> str:
-        """Make a LUN of it. Returns its source."""
-        self.objects[obj.object_id] = obj
-        self.show(obj)
-        return f"cdmi://server/cdmi_objectid/{obj.object_id}"
-
-    def show(self, obj: Object) -> None:
-        """Let the storage network show what the object is by now."""
-        allowed = (INITIATOR,) if obj.permissions is None else tuple(obj.permissions)
-        self.san.remove(obj.target, obj.lun)
-        if obj.mapped:
-            self.san.add(Lun(obj.target, obj.portals, obj.lun, obj.behind or obj.wwid, obj.size, allowed))
-
-    def _find(self, uri: str) -> Object:
-        if self.down:
-            raise self.down
-        object_id = uri.rstrip("/").rpartition("/")[2]
-        if object_id not in self.objects:
-            raise Problem(Code.NOT_FOUND, f"source: the server has no object {object_id}", hint="check the object ID")
-        return self.objects[object_id]
-
-    def resolve(self, source: str) -> Resolved:
-        obj = self._find(source)
-        plan = iscsi.Plan(obj.target, obj.portals, obj.lun, obj.wwid if obj.named else None, obj.size).as_json()
-        permissions = None if obj.permissions is None else tuple(obj.permissions)
-        seen = SeenExport(KEY, "iscsi", True, "", plan, permissions)
-        if obj.unready:
-            obj.unready -= 1
-            seen = SeenExport(KEY, "iscsi", False, "not ready: no portals", None, permissions, pending=True)
-        uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
-        object_id = obj.object_id if self.with_ids else ""
-        return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, (seen,))
-
-    def grant(self, uri: str, initiator: str) -> None:
-        obj = self._find(uri)
-        if obj.permissions is not None and initiator not in obj.permissions:
-            obj.permissions.append(initiator)
-        self.show(obj)
-
-    def revoke(self, uri: str, initiator: str) -> None:
-        obj = self._find(uri)
-        if obj.permissions is not None and initiator in obj.permissions:
-            obj.permissions.remove(initiator)
-        self.show(obj)
-
-
 class TrippedCdmi:
     """The client of one process: every call is a point before and a point after. Implements `agent.model.Cdmi`."""
 
@@ -259,11 +170,11 @@ class TrippedCdmi:
     async def resolve(self, source: str) -> Resolved:
         return await self._call("resolve", source, lambda: self._model.resolve(source))
 
-    async def grant(self, uri: str, key: str, initiator: str) -> None:
-        await self._call("grant", uri, lambda: self._model.grant(uri, initiator))
+    async def grant(self, uri: str, key: str, *initiators: str) -> None:
+        await self._call("grant", uri, lambda: self._model.grant(uri, *initiators))
 
-    async def revoke(self, uri: str, key: str, initiator: str) -> None:
-        await self._call("revoke", uri, lambda: self._model.revoke(uri, initiator))
+    async def revoke(self, uri: str, key: str, *initiators: str) -> None:
+        await self._call("revoke", uri, lambda: self._model.revoke(uri, *initiators))
 
     async def close(self) -> None:
         return None
@@ -301,6 +212,20 @@ class World:
         name = target or f"iqn.2026-01.org.example:lun{number}"
         return self.cdmi.add(Object(f"{number:032X}", name, lun, wwid_of(number), **more))
 
+    def add_fc_object(self, number: int = 1, *, lun: int = 1, **more: Any) -> str:
+        """A LUN container behind the array's port `REMOTE` (and `beside`). Returns its source."""
+        return self.add_object(number, target=REMOTE, lun=lun, **more)
+
+    def cable(self, *targets: str) -> None:
+        """Connect the host's FC port with the array's: the kernel finds at once all that it may see."""
+        for target in targets or (REMOTE,):
+            self.kernel.fabric.connect(LOCAL, target)
+
+    def flap(self) -> None:
+        """Pull the cable for so long that the kernel gives up, and put it back."""
+        self.kernel.fabric.lose(REMOTE)
+        self.kernel.fabric.plug(REMOTE)
+
     def object(self, number: int = 1) -> Object:
         """One made by `add_object`; after a change to it call `show`."""
         return self.cdmi.objects[f"{number:032X}"]
@@ -308,10 +233,15 @@ class World:
     def change(self, number: int = 1, **changes: Any) -> None:
         """Change an object, and what the storage network shows of it."""
         obj = self.object(number)
-        self.san.remove(obj.target, obj.lun)
+        for target in obj.targets:
+            self.san.remove(target, obj.lun)
         for name, value in changes.items():
             setattr(obj, name, value)
         self.cdmi.show(obj)
+
+
+BOTH: Mapping[str, Any] = {"protocols": ("iscsi", "fc")}
+"""Every protocol, where a test does not say which."""
 
 
 @dataclass(slots=True)
@@ -325,12 +255,12 @@ class Processes:
 
     async def attach(self, name: str, source: str, **more: Any) -> dict[str, Any]:
         """PUT, and wait for it. Returns the view."""
-        _, view = await self.engine.attach(Request(name, source, **more), wait_s=None, owner_uid=0)
+        _, view = await self.engine.attach(Request(name, source, **{**BOTH, **more}), wait_s=None, owner_uid=0)
         return view
 
     async def outcome(self, name: str, source: str, **more: Any) -> Outcome:
         """PUT, and say what it came to."""
-        outcome, _ = await self.engine.attach(Request(name, source, **more), wait_s=None, owner_uid=0)
+        outcome, _ = await self.engine.attach(Request(name, source, **{**BOTH, **more}), wait_s=None, owner_uid=0)
         return outcome
 
     def views(self) -> list[dict[str, Any]]:
@@ -360,7 +290,8 @@ async def running(world: World, trip: Trip | None = None, *, dies: str = "both")
         await helper.guarded.recover()
         ledger = Ledger(TrippedStore(stores[1], daemon_trip, "the daemon"))
         host = TrippedHost(helper if dies == "helper" else helper.guarded, daemon_trip, "the helper")
-        desk = Desk(host, TrippedCdmi(world.cdmi, daemon_trip), ledger, {iscsi.protocol: iscsi}, world.settings)
+        attachers: dict[str, Attacher] = {iscsi.protocol: iscsi, fc.protocol: fc}
+        desk = Desk(host, TrippedCdmi(world.cdmi, daemon_trip), ledger, attachers, world.settings)
         engine = Engine(desk)
         try:
             await engine.start()

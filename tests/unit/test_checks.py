@@ -49,6 +49,45 @@ def test_a_portal_has_one_spelling(portal: str, canonical: str) -> None:
     assert checks.portal(portal) == checks.portal(canonical) == canonical
 
 
+@pytest.mark.parametrize(
+    ("spelt", "normal"),
+    [
+        ("20:00:02:00:00:00:00:11", "2000020000000011"),
+        ("0x2000020000000011", "2000020000000011"),
+        ("20-00-02-00-00-00-00-1A", "200002000000001a"),
+        ("naa.5001405ABCDEF012", "5001405abcdef012"),
+        ("0x0000000000000001", "0000000000000001"),  # vdsm's lstrip("0x") makes 1 of it
+        ("00:00:00:00:00:00:00:01", "0000000000000001"),
+        ("0X2000020000000011", "2000020000000011"),
+    ],
+)
+def test_a_port_name_has_one_normal_form(spelt: str, normal: str) -> None:
+    """Case 16."""
+    assert checks.wwpn(spelt) == checks.wwpn(normal) == normal
+    assert checks.is_wwpn(normal) and checks.wwpn(checks.with_colons(normal)) == normal
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "2000", "20000200000000111", "0x200002000000001", "20:00:02:00:00:00:00", "20:00020000000011"),
+        *("2" * 15 + "g", "2000020000000011\n", " 2000020000000011", "iqn.2003-01.org.example:t", "\u0662" * 16),
+    ],
+)
+def test_what_is_no_port_name(name: str) -> None:
+    with pytest.raises(Problem) as refused:
+        checks.wwpn(name, field="permissions[0]")
+    assert refused.value.code is Code.INVALID_REQUEST and "permissions[0]" in refused.value.detail
+
+
+def test_the_ends_of_a_nexus_are_of_one_kind() -> None:
+    checks.nexus("2000020000000011", "2000020000000010")
+    checks.nexus(TARGET, "10.0.0.1:3260")
+    for target, local in (("2000020000000011", "10.0.0.1:3260"), (TARGET, "2000020000000010"), ("20:00", "20:01")):
+        with pytest.raises(Problem):
+            checks.nexus(target, local)
+
+
 @pytest.mark.parametrize("name", ["iqn.2003-01.org.x:../..", "iqn.2003-01.org.x/y", "iqn.2003-01.org.x:a\n", "-T", "."])
 def test_a_target_is_no_path_and_no_option(name: str) -> None:
     with pytest.raises(Problem):

@@ -20,7 +20,6 @@ def test_a_host_without_iscsi_shows_nothing(roots: Roots) -> None:
     assert sysfs.sessions(roots, TARGET) == ()
     assert iscsiadm.portals(roots, TARGET) == ()
     assert sysfs.disk(roots, "0:0:0:0") is None
-    assert sysfs.wwpns(roots) == ()
     assert iscsiadm.initiator_name(roots) == ""
 
 
@@ -113,11 +112,6 @@ def test_a_portal_with_and_without_a_tpgt_is_one_portal(roots: Roots) -> None:
 def test_the_initiators_name(roots: Roots) -> None:
     write(roots.etc / "iscsi/initiatorname.iscsi", "## a comment\nInitiatorName=iqn.1993-08.org.debian:01:8d2\n")
     assert iscsiadm.initiator_name(roots) == "iqn.1993-08.org.debian:01:8d2"
-
-
-def test_the_names_of_fibre_channel_ports(roots: Roots) -> None:
-    write(roots.sys / "class/fc_host/host1/port_name", "0x200002000000001A")
-    assert sysfs.wwpns(roots) == ("200002000000001a",)
 
 
 # The lock that a killed iscsiadm leaves behind (attach.md, case 25)

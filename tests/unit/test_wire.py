@@ -10,6 +10,7 @@ from agent import wire
 from attachers import sights, steps
 from attachers.problems import Code, Problem
 
+R, L = "2000020000000011", "2000020000000010"
 T, P, W = "iqn.2024-01.org.example:one", "[fd00::1]:3260", "naa.6001405000000001"
 STEPS: list[steps.Step] = [
     steps.CreateRecord(T, P),
@@ -20,6 +21,9 @@ STEPS: list[steps.Step] = [
     steps.Unpublish("vm", W),
     steps.RemoveDevice("3:0:0:1"),
     steps.RemoveDevice("3:0:0:1", W),
+    steps.Scan("7:0:0:1", R, L),
+    steps.Own((R,), 1),
+    steps.Disown((R, L), 1),
     steps.Logout(T, P),
     steps.DeleteRecord(T, P),
     steps.GiveDisk("vm", "one-7", "sda", "scsi", False),
@@ -28,6 +32,7 @@ STEPS: list[steps.Step] = [
 QUERIES: list[sights.Query] = [
     sights.IscsiQuery("vm", T, (P, "10.0.0.1:3260"), 1, W, holders=True),
     sights.IscsiQuery("vm", T, (), 0),
+    sights.FcQuery("vm", (R, L), 1, W, holders=True),
     sights.DomainQuery("one-7"),
     sights.HostQuery(),
 ]
@@ -48,6 +53,11 @@ SIGHTS: list[sights.Sight] = [
         device_link="/dev/sda",
         owner="a:b",
         busy=("scan 3:0:0:1",),
+    ),
+    sights.ScsiSight(
+        sessions=(sights.Session(0, 7, R, L, "Blocked", ("7:0:2:1",), channel=0, target_id=2),),
+        ports=(sights.FcPort(L, 7, "Online", ("20:00:02:00:00:00:00:11 Online (FCP Target)",)),),
+        owned=(R,),
     ),
     sights.DomainSight(True, False, (sights.DomainDisk("sda", "/x"),)),
     sights.HostSight("h", T, ("2000000000000001",), sights.Ability(True), sights.Ability(False, "no"), "6.1", "b", 2),

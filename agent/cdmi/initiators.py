@@ -1,0 +1,31 @@
+"""What hosts are called in the `permissions` of exports, and when two spellings mean the same host. Pure."""
+
+from attachers import checks
+from attachers.problems import Code, Problem
+from attachers.sights import HostSight
+
+
+def of_host(protocol: str, host: HostSight) -> tuple[str, ...]:
+    """The names of this host that an export of that protocol has to permit, every FC port of its own.
+
+    Raises `Problem` (`unsupported-on-host`) where the host has none.
+    """
+    if protocol != "fc":
+        return (host.initiator_name,)
+    if not host.wwpns:
+        hint = "load the driver of the host's HBA, or make an FCoE port; see: cdmi-attach doctor"
+        raise Problem(Code.UNSUPPORTED_ON_HOST, "this host has no Fibre Channel port", hint=hint)
+    return host.wwpns
+
+
+def normal(name: str) -> str:
+    """The form in which two spellings of one name are equal: FC port names in 16 digits, all others without case."""
+    try:
+        return checks.wwpn(name)
+    except Problem:
+        return name.casefold()
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two spellings are of one name."""
+    return normal(one) == normal(other)

@@ -1,0 +1,170 @@
+"""Fibre Channel: from an export (target ports, LUN, logical unit name) to one verified disk, and back to nothing.
+
+The fabric logs in by itself: there is nothing to make before the LUN and nothing to take down after it. But whenever a
+port returns the kernel scans all of its LUNs (drivers/scsi/scsi_transport_fc.c, fc_scsi_scan_rport), so the LUN may be
+there before we look for it, and come back after we removed it, for as long as the server shows it. All that while it is
+ours, unless it was there before: we say so before the server is asked for it, and until it shows it no more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from attachers import checks, lun
+from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Ready, Wait, may_free
+from attachers.problems import Code, Problem
+from attachers.sights import LOGGED_IN, FcPort, FcQuery, Query, ScsiPath, ScsiSight, Session, Sight
+from attachers.steps import Disown, Own, Publish, Scan
+
+protocol = "fc"
+comes_back = True
+NOT_PRESENT = "Not Present"
+"""What the kernel says of a remote port that it no longer waits for (fc_remote_ports/port_state)."""
+MOST_REMOTE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the export says, checked: `targets` are port names in normal form, `size` the least one (0: unknown)."""
+
+    targets: tuple[str, ...]
+    lun: int
+    wwid: str | None
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        checks.lun(self.lun, field="logical_unit_number")
+        if not self.targets:
+            raise checks.refuse("target_wwpns", "", "a list of at least one target port's name")
+        checks.ports(self.targets, field="target_wwpns")
+        if self.wwid is not None:
+            checks.wwid(self.wwid, field="logical_unit_name")
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values, for the ledger."""
+        return asdict(self) | {"targets": list(self.targets)}
+
+
+def plan_of(values: Mapping[str, Any]) -> Plan:
+    """The plan from its JSON values. Raises `Problem` (`invalid-request`) where one is not what it may be."""
+    return Plan(targets=tuple(values["targets"]), lun=values["lun"], wwid=values["wwid"], size=values.get("size", 0))
+
+
+def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
+    """Look at the LUN of this plan, whatever the goal."""
+    p = plan_of(plan)
+    return FcQuery(name, p.targets, p.lun, p.wwid)
+
+
+def needs(plan: Mapping[str, Any]) -> frozenset[str]:
+    """The LUN at every target port, from whichever local port, and the logical unit itself."""
+    p = plan_of(plan)
+    return frozenset({_lun(target, p.lun) for target in p.targets} | ({f"wwid:{p.wwid}"} if p.wwid else set()))
+
+
+def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) -> Decision:
+    """The one next thing on the way to the goal."""
+    assert isinstance(sight, ScsiSight)
+    p = plan_of(plan)
+    return _attach(p, sight, context) if goal is Goal.ATTACHED else _detach(p, sight, context)
+
+
+# On the way in: a port that is there, the LUN, then as every transport.
+
+
+def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
+    if wait := lun.wait_if_busy(sight):
+        return wait
+    usable = [s for target in plan.targets for s in sight.sessions if s.target == target and s.state == LOGGED_IN]
+    if not usable:
+        return _no_port(plan, sight)
+    if not {*plan.targets} <= {*sight.owned}:
+        return lun.step(Own(plan.targets, plan.lun), context)
+    found = [(path, session) for session in usable for path in sight.paths if path.hctl == session.at(plan.lun)]
+    seen = _verified(plan, found, sight, context)
+    if seen is not None and (isinstance(seen, Ready | Act) or any(path.node is None for path, _ in found)):
+        return seen
+    return _scan(plan, usable, sight, context, seen)
+
+
+def _verified(plan: Plan, found: list[tuple[ScsiPath, Session]], sight: ScsiSight, context: Context) -> Decision | None:
+    """What is next for the first path that is good (what is handed out already before all others), else for any."""
+    found.sort(key=lambda pair: pair[0].node is None or pair[0].node != sight.device_link)
+    decisions = [
+        lun.verify(_unit(plan), path, sight, context, needed=_lun(session.target, plan.lun) in context.needed)
+        for path, session in found
+    ]
+    good = (d for d in decisions if isinstance(d, Ready) or (isinstance(d, Act) and isinstance(d.step, Publish)))
+    return next(good, decisions[0] if decisions else None)
+
+
+def _scan(plan: Plan, usable: list[Session], sight: ScsiSight, context: Context, seen: Decision | None) -> Decision:
+    """Look at the LUN on each way that does not show it, one after the other; then again, the longest ago first."""
+    shown = {path.hctl for path in sight.paths}
+    scans = [Scan(s.at(plan.lun), s.target, s.portal) for s in usable if s.at(plan.lun) not in shown]
+    new = [scan for scan in scans if scan not in context.done and scan not in context.failed]
+    if new:
+        return Act(new[0])
+    if seen is not None:
+        return seen
+    again = sorted((s for s in scans if s not in context.failed), key=context.done.index)
+    ways = " and ".join(session.via for session in usable)
+    return lun.scan((again or scans)[0], f"{ways} to show LUN {plan.lun}", context)
+
+
+def _no_port(plan: Plan, sight: ScsiSight) -> Decision:
+    """The kernel waits for a port that is blocked, and so do we. For one that it does not know nobody waits."""
+    wanted = ", ".join(checks.with_colons(target) for target in plan.targets)
+    if not sight.ports and not sight.sessions:
+        hint = "load the driver of the host's HBA, or make an FCoE port; see: cdmi-attach doctor"
+        return Fail(Problem(Code.UNSUPPORTED_ON_HOST, "this host has no Fibre Channel port", hint=hint))
+    awaited = [session for session in sight.sessions if session.state != NOT_PRESENT]
+    if awaited:
+        text = "; ".join(f"{session.via} (host{session.host}) is {session.state}" for session in awaited)
+        return Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint="see the cable, the switch, and the target's state"))
+    local = "; ".join(_local(port) for port in sight.ports)
+    return Fail(
+        Problem(
+            Code.TARGET_TIMEOUT,
+            f"no port of this host sees {wanted}: {local}",
+            hint="check cables and zoning between these ports, and target_wwpns of the export",
+        )
+    )
+
+
+def _local(port: FcPort) -> str:
+    known, rest = port.remote[:MOST_REMOTE], port.remote[MOST_REMOTE:]
+    seen = ", ".join([*known, *([f"{len(rest)} more"] if rest else [])])
+    return f"{checks.with_colons(port.wwpn)} (host{port.host}) is {port.state} and sees {seen or 'nothing'}"
+
+
+# On the way out: the LUN as every transport; at the very end, when it cannot come back, our word that it is ours.
+
+
+def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
+    if wait := lun.wait_if_busy(sight):
+        return wait
+    free = may_free(needs(plan.as_json()), lun.created(sight, _key), context.needed)
+    doomed = [path for path in sight.paths if path.ours and _key_of(path, sight) in free]
+    if next_ := lun.take_back(_unit(plan), sight, doomed, context):
+        return next_
+    ours = tuple(target for target in sight.owned if _lun(target, plan.lun) not in context.needed)
+    return lun.step(Disown(ours, plan.lun), context) if ours and context.withdrawn else Gone()
+
+
+def _unit(plan: Plan) -> lun.Unit:
+    targets = ", ".join(checks.with_colons(target) for target in plan.targets)
+    return lun.Unit(f"LUN {plan.lun} of {targets}", plan.wwid, plan.size)
+
+
+def _key_of(path: ScsiPath, sight: ScsiSight) -> str:
+    session = next((s for s in sight.sessions if path.hctl in s.devices), None)
+    return _key(session, int(path.hctl.rpartition(":")[2])) if session else ""
+
+
+def _key(session: Session, number: int) -> str:
+    return _lun(session.target, number)
+
+
+def _lun(target: str, number: int) -> str:
+    return f"lun:{target}#{number}"

@@ -1,0 +1,122 @@
+"""A CDMI server as the engine sees it: objects, exports and permissions, which the storage network enforces."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.host.simulated_faults import Moment
+from agent.host.simulated_san import Lun, San
+from agent.model import Resolved, SeenExport
+from attachers import checks, fc, iscsi
+from attachers.problems import Code, Problem
+
+INITIATOR = "iqn.2026-01.org.example:host-1"
+LOCAL, REMOTE, REMOTE_2 = "2000020000000010", "2000020000000011", "2000020000000013"
+"""A Fibre Channel port of the host, and those of an array that it sees once `World.cable` was laid."""
+PORTAL = "127.0.0.1:3260"
+KEY = "Network/iSCSI"
+SIZE = 64 << 20
+
+
+def wwid_of(number: int) -> str:
+    """The logical unit name of an object made by `add_object`."""
+    return f"naa.6001405{number:025x}"
+
+
+@dataclass(slots=True)
+class Object:
+    """A LUN container of the modelled CDMI server. `permissions` None: the entry has none, and anybody may.
+
+    `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
+    whether the export says its name; `unready` how often it is resolved before the server has filled in its export.
+    `target` is an iSCSI name, or an FC port's; `beside` are more FC ports, `hidden` those of them that do not show it.
+    """
+
+    object_id: str
+    target: str
+    lun: int
+    wwid: str
+    permissions: list[str] | None = field(default_factory=list)
+    portals: tuple[str, ...] = (PORTAL,)
+    size: int = SIZE
+    behind: str = ""
+    mapped: bool = True
+    named: bool = True
+    unready: float = 0
+    beside: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def protocol(self) -> str:
+        return "fc" if checks.is_wwpn(self.target) else "iscsi"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target, *self.beside)
+
+    def plan(self) -> dict[str, Any]:
+        wwid = self.wwid if self.named else None
+        if self.protocol == "fc":
+            return fc.Plan(self.targets, self.lun, wwid, self.size).as_json()
+        return iscsi.Plan(self.target, self.portals, self.lun, wwid, self.size).as_json()
+
+
+CdmiHook = Callable[[Moment, str, str], Awaitable[None]]
+"""Called around every request to the server with what is asked and of which object; what it raises is the answer."""
+
+
+class CdmiModel:
+    """A CDMI server as the engine sees it: permissions given there are what the storage network enforces."""
+
+    def __init__(self, san: San) -> None:
+        self.san = san
+        self.objects: dict[str, Object] = {}
+        self.down: Problem | None = None
+        self.with_ids = True
+        self.hook: CdmiHook | None = None
+
+    def add(self, obj: Object) -> str:
+        """Make a LUN of it. Returns its source."""
+        self.objects[obj.object_id] = obj
+        self.show(obj)
+        return f"cdmi://server/cdmi_objectid/{obj.object_id}"
+
+    def show(self, obj: Object) -> None:
+        """Let the storage network show what the object is by now."""
+        allowed = (INITIATOR, LOCAL) if obj.permissions is None else tuple(obj.permissions)
+        portals = obj.portals if obj.protocol == "iscsi" else ()
+        for target in obj.targets:
+            self.san.remove(target, obj.lun)
+            if obj.mapped and target not in obj.hidden:
+                self.san.add(Lun(target, portals, obj.lun, obj.behind or obj.wwid, obj.size, allowed))
+
+    def _find(self, uri: str) -> Object:
+        if self.down:
+            raise self.down
+        object_id = uri.rstrip("/").rpartition("/")[2]
+        if object_id not in self.objects:
+            raise Problem(Code.NOT_FOUND, f"source: the server has no object {object_id}", hint="check the object ID")
+        return self.objects[object_id]
+
+    def resolve(self, source: str) -> Resolved:
+        obj = self._find(source)
+        permissions = None if obj.permissions is None else tuple(obj.permissions)
+        seen = SeenExport(KEY, obj.protocol, True, "", obj.plan(), permissions)
+        if obj.unready:
+            obj.unready -= 1
+            seen = SeenExport(KEY, obj.protocol, False, "not ready: no portals", None, permissions, pending=True)
+        uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
+        object_id = obj.object_id if self.with_ids else ""
+        return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, (seen,))
+
+    def grant(self, uri: str, *initiators: str) -> None:
+        obj = self._find(uri)
+        if obj.permissions is not None:
+            obj.permissions += [name for name in initiators if name not in obj.permissions]
+        self.show(obj)
+
+    def revoke(self, uri: str, *initiators: str) -> None:
+        obj = self._find(uri)
+        if obj.permissions is not None:
+            obj.permissions[:] = [name for name in obj.permissions if name not in initiators]
+        self.show(obj)
