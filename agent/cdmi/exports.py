@@ -16,6 +16,7 @@ from attachers.problems import Code, Problem
 
 MAX_EXPORTS = 64
 MAX_KEY = 256
+MAX_NAMES = 4096
 UNKNOWN = "unknown"
 READ = (iscsi_export.PROTOCOL, fc_export.PROTOCOL, nfs_export.PROTOCOL)
 """The protocols whose entries are read into plans: see `_plan`."""
@@ -94,7 +95,8 @@ def _plan(key: str, entry: Mapping[str, Any], protocol: str, place: Place) -> Ma
     if protocol == nfs_export.PROTOCOL:
         return nfs_export.read(key, entry, path, place)
     if entry.get("permissions") is not None and names_in(entry["permissions"]) is None:
-        raise checks.refuse(f"{path}.permissions", entry["permissions"], "a list of initiator names")
+        wanted = f"a list of at most {MAX_NAMES} initiator names"
+        raise checks.refuse(f"{path}.permissions", entry["permissions"], wanted)
     if protocol == fc_export.PROTOCOL:
         return fc_export.read(entry, path, size=place.size)
     return iscsi_export.read(entry, path, size=place.size)
@@ -136,12 +138,16 @@ def _unusable(
 
 
 def names_in(permissions: object) -> tuple[str, ...] | None:
-    """The names in `permissions`, a string or an array of them; None where it is neither."""
+    """The names in `permissions`, a string or an array of at most `MAX_NAMES`; None where it is neither."""
     if isinstance(permissions, str):
         return (permissions,) if permissions else ()
-    if isinstance(permissions, list) and all(isinstance(name, str) for name in permissions):
+    if isinstance(permissions, list) and len(permissions) <= MAX_NAMES and all(map(_is_text, permissions)):
         return tuple(permissions)
     return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _permissions(entry: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -13,14 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.cdmi.answers import NOT_THIS_WAY, refused
+from agent.cdmi.answers import refused
 from agent.cdmi.exports import names_in, path_of
 from agent.cdmi.initiators import normal
+from agent.cdmi.members import check_same
+from agent.cdmi.select import select
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
 from attachers.problems import Code, Problem
 
+FIELDS = ("objectID", "exports")
 TRIES = 5
 CONFIRMATIONS = 2
 _SERVERS_OWN = frozenset(
@@ -101,14 +104,11 @@ def _names(change: Change, entries: Entries | None) -> tuple[str, ...] | None:
 
 async def _read(wire: Wire, location: Location) -> Entries | None:
     """The entries of `exports`; None where there is no such object."""
-    server = location.server
-    answer = await wire.get(server, location.url, fields=("exports",))
-    members = {} if answer.status in NOT_THIS_WAY else answer.members()
-    if "exports" not in members:
-        answer = await wire.get(server, location.url)
-        if answer.status == 404:
-            return None
-        members = answer.members()
+    answer = await select(wire, location.server, location.url, FIELDS, needed=("exports",))
+    if answer.status == 404:
+        return None
+    members = answer.members()
+    check_same(location, members)
     found = members.get("exports")
     entries = found if isinstance(found, dict) else {}
     return {key: entry for key, entry in entries.items() if isinstance(entry, dict)}

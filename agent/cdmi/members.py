@@ -73,13 +73,19 @@ def object_id_of(location: Location, answer: Answer, members: Members) -> str:
         return ""
     if not isinstance(found, str) or not OBJECT_ID.fullmatch(found):
         raise refused(location.server, f"objectID of {answer.url}: {ascii(found)[:140]} is no ID", hint="see its log")
-    if asked is not None and found.casefold() != asked.casefold():
+    check_same(location, members)
+    return found
+
+
+def check_same(location: Location, members: Members) -> None:
+    """Raises `Problem` cdmi-refused where another object is answered with than the one that was asked for by its ID."""
+    found, asked = members.get("objectID"), location.object_id
+    if asked is not None and found is not None and str(found).casefold() != asked.casefold():
         raise Problem(
             Code.CDMI_REFUSED,
-            f"{location.server.url} was asked for the object {asked} and answered with {found}",
+            f"{location.server.url} was asked for the object {asked} and answered with {ascii(found)[:140]}",
             hint="nothing was attached: find out why the server hands out another object",
         )
-    return found
 
 
 def name_of(members: Members) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 LABEL = 9
 KINDS = {"container": "a container", "dataobject": "a data object"}
 PROTOCOLS = {"iscsi": "iSCSI", "fc": "Fibre Channel", "nfs": "NFS", "occi": "OCCI", "cifs": "SMB", "http": "HTTP"}
-NAMES = {"lun": "LUN", "wwid": "disk", "path": "file", "target_wwpns": "ports", "export": "export"}
+NAMES = {"lun": "LUN", "wwid": "disk", "path": "file", "targets": "ports", "export": "export"}
 HIDDEN = ("size", "object_id")
 USES = {
     "iscsi": "logs in to {target} and takes LUN {lun}",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cdmi_server.dialects import DIALECTS
+from tests.cdmi_server.hostile import ATTACKS
 from tests.cdmi_server.runner import serving
 from tests.cdmi_server.settings import Settings
 from tests.cdmi_server.targets import TargetsError, TargetsMode
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--portal", nargs="+", action="extend", metavar="IP[:PORT]", help="default 127.0.0.1")
     parser.add_argument("--iqn-prefix", default="iqn.2026-01.org.example:cdmi", metavar="IQN")
     parser.add_argument("--dialect", choices=list(DIALECTS), default="1.1", help="the version of CDMI to speak")
+    parser.add_argument("--hostile", choices=list(ATTACKS), default="", metavar="ATTACK", help="spoil what is read")
     parser.add_argument("--keep-targets", action="store_true", help="leave LIO's targets when stopping")
     return parser
 
@@ -61,6 +63,7 @@ def _settings(chosen: argparse.Namespace) -> Settings:
         iqn_prefix=chosen.iqn_prefix,
         keep_targets=chosen.keep_targets,
         dialect=chosen.dialect,
+        hostile=chosen.hostile,
     )
 
 

@@ -5,6 +5,7 @@ from aiohttp import web
 from tests.cdmi_server import operations
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Faults, kind_of, read_fault, with_fault
+from tests.cdmi_server.hostile import Hostile
 from tests.cdmi_server.service import Service
 from tests.cdmi_server.wire import (
     VERSION_HEADER,
@@ -24,10 +25,12 @@ SWAP_PATH = "/.admin/swap"
 def make_app(service: Service, faults: Faults) -> web.Application:
     """Return the application; the service must have been started."""
     dialect = DIALECTS[service.settings.dialect]
+    hostile = Hostile(service.settings.hostile) if service.settings.hostile else None
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            return await _answer(service, faults, request)
+            response = await _answer(service, faults, request)
+            return response if hostile is None else await hostile.spoil(request, response)
         except CdmiError as error:
             response = refusal(error)
             if VERSION_HEADER in request.headers:

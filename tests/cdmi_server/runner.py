@@ -74,6 +74,7 @@ async def running_server(
     portals: Sequence[str] = ("127.0.0.1",),
     port: int = 0,
     dialect: str = "1.1",
+    hostile: str = "",
 ) -> AsyncIterator[ServerHandle]:
     """Serve on 127.0.0.1 while the block runs, for tests."""
     settings = Settings(
@@ -84,6 +85,7 @@ async def running_server(
         targets=TargetsMode(targets),
         portals=tuple(portals),
         dialect=dialect,
+        hostile=hostile,
     )
     async with serving(settings, host="127.0.0.1", port=port, tls=tls) as handle:
         yield handle

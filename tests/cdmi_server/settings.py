@@ -19,3 +19,5 @@ class Settings:
     iqn_prefix: str = "iqn.2026-01.org.example:cdmi"
     keep_targets: bool = False
     dialect: str = "1.1"
+    hostile: str = ""
+    """The attack that is made on whoever reads (hostile.ATTACKS); empty: none."""

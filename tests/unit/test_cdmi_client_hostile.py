@@ -119,7 +119,7 @@ BOMB = gzip.compress(b" " * (64 << 20))
         (answering(b'{"a":NaN}'), "NaN"),
         (answering(b'{"a":"' + b"x" * (2 << 20) + b'"}'), "more than 1048576 bytes"),
         (answering(BOMB, headers={"Content-Encoding": "gzip"}), "gzip-encoded"),
-        (answering({**BODY, "objectID": "45235"}), "asked for the object 45234 and answered with 45235"),
+        (answering({**BODY, "objectID": "45235"}), "asked for the object 45234 and answered with '45235'"),
         (answering({**BODY, "objectID": "../45234"}), "is no ID"),
         (answering({k: v for k, v in BODY.items() if k != "objectID"}), "is no ID"),
         (answering({**BODY, "objectType": "application/cdmi-queue"}), "neither container nor data object"),
