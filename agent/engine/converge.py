@@ -47,10 +47,17 @@ class Attempt:
     done: list[Step] = field(default_factory=list)
     failed: dict[Step, Problem] = field(default_factory=dict)
     unsure: set[Step] = field(default_factory=set)
+    last: Step | None = None  # taken since the last wait
 
-    def awaits_permission(self, step: Step) -> bool:
-        """Whether a step has to wait until the server has let this host in."""
-        return self.permission is not None and not self.permission.done() and not isinstance(step, CreateRecord | Own)
+    def awaits_permission(self, decision: Decision) -> bool:
+        """Whether what is next has to wait until the server has let this host in."""
+        if self.permission is None or self.permission.done():
+            return False
+        match decision:
+            case Act(step):
+                return not isinstance(step, CreateRecord | Own)
+            case _:
+                return isinstance(decision, Ready)
 
 
 async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
@@ -61,21 +68,23 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
     waiting.
     """
     while True:
-        seen = host.changes
+        seen, taken = host.changes, len(attempt.done)
         async with locks.hold(attempt.attacher.needs(attempt.plan)):
             decision = await _advance(host, attempt)
-        if isinstance(decision, Ready | Gone):
-            return decision
-        if isinstance(decision, Act) and attempt.permission and attempt.awaits_permission(decision.step):
+        if attempt.permission and attempt.awaits_permission(decision):
             attempt.due.set()
             await asyncio.shield(attempt.permission)
+        elif isinstance(decision, Ready | Gone):
+            return decision
+        elif isinstance(decision, Act) and len(attempt.done) > taken:
+            continue  # what it has stirred itself is no reason to take it again: look once more, then wait
         else:
             await _wait(host, attempt, decision, seen)
+            attempt.last = None
 
 
 async def _advance(host: Host, attempt: Attempt) -> Decision:
     """Look, and take one step after the other, each with a look after it, until there is something to wait for."""
-    last: Step | None = None
     sight: Sight | None = None
     while True:
         if attempt.overtaken():
@@ -83,6 +92,8 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
         if attempt.permission and attempt.permission.done():
             attempt.permission.result()  # or its problem
         decision = await _decide(host, attempt, sight)
+        if attempt.awaits_permission(decision):
+            return decision
         match decision:
             case Ready() | Gone():
                 await attempt.finish(decision)
@@ -92,11 +103,9 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
                 raise problem
         await attempt.unready()
         match decision:
-            case Act(step) if attempt.awaits_permission(step):
-                return decision
-            case Act(step) if last is None or (step != last and host.now() < attempt.deadline):
+            case Act(step) if attempt.last is None or (step != attempt.last and host.now() < attempt.deadline):
                 sight = await act(host, attempt, step)
-                last = step
+                attempt.last = step
             case _:
                 return decision  # also a step that changed nothing: it is taken again after the host changed, or a tick
 

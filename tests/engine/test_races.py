@@ -368,3 +368,32 @@ async def test_a_server_that_refuses_while_the_record_is_made_leaves_nothing(wor
         await refused(daemon.attach("one", source), Code.CDMI_REFUSED)
         assert daemon.engine.view("one")["phase"] == "failed"
     assert world.kernel.inventory() == before
+
+
+async def test_what_a_crash_left_standing_is_not_attached_before_the_server_has_answered(
+    world: World,
+) -> None:
+    source = world.add_object()
+    before = world.kernel.inventory()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        change: dict[str, Any] = {"phase": Phase.ATTACHING, "handed_out": False, "device": None, "verified": False}
+        await daemon.ledger.change("one", **change)  # as a crash after the last step leaves it
+    reached, opened = asyncio.Event(), asyncio.Event()
+
+    async def refuse(moment: Moment, what: str, _uri: str) -> None:
+        if (moment, what) == (Moment.BEFORE, "grant"):
+            reached.set()
+            await opened.wait()
+            raise Problem(Code.CDMI_REFUSED, "this host may not")
+
+    world.cdmi.hook = refuse
+    async with running(world) as daemon:
+        await reached.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not daemon.ledger.rows["one"].handed_out and daemon.engine.view("one")["phase"] == "attaching"
+        opened.set()
+        await daemon.engine.settled()
+        assert daemon.engine.view("one")["phase"] == "failed"
+    assert world.kernel.inventory() == before

@@ -9,7 +9,7 @@ from agent.model import DomainRequest
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainQuery, Query
-from attachers.steps import STEPS, CreateRecord, GiveDisk, RemoveDevice, Scan, Step, TakeDisk, Unpublish
+from attachers.steps import STEPS, CreateRecord, GiveDisk, Publish, RemoveDevice, Scan, Step, TakeDisk, Unpublish
 from tests.engine.cdmi_model import wwid_of
 from tests.engine.faults import Steps, away
 from tests.engine.test_attachments import refused
@@ -43,6 +43,47 @@ async def test_a_disk_whose_flush_failed_is_not_removed(world: World) -> None:
         await refused(daemon.detach("one"), Code.DIRTY)
         assert world.kernel.inventory() == before, "the link is back"
         await daemon.detach("one")
+
+
+@pytest.mark.parametrize(
+    "fault", [Problem(Code.DIRTY, "what was written could not be written out"), Uncertain("remove"), away()]
+)
+async def test_a_disk_whose_flush_failed_is_not_removed_unflushed_when_its_path_dies(
+    world: World, fault: Exception
+) -> None:
+    """The write-out fails because the path dies; the dead path is no reason to drop what was not written."""
+    source = world.add_object()
+
+    async def die(moment: Moment, what: Step | Query) -> None:
+        if moment is Moment.BEFORE and isinstance(what, RemoveDevice) and what.wwid:
+            world.san.dead.update(portal for _, portal in world.kernel.kernel.records)
+            raise fault
+
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        world.kernel.hook = die
+        await refused(daemon.detach("one"), Code.DIRTY)
+        assert any(line.startswith("device") for line in world.kernel.inventory()), world.kernel.inventory()
+        assert daemon.engine.view("one")["phase"] == "quarantined"
+
+
+async def test_a_step_that_changes_nothing_is_taken_again_after_a_tick_only(world: World) -> None:
+    """Its own end is an event as well, and no reason to take it again at once."""
+    source = world.add_object()
+    taken: list[Step] = []
+
+    async def in_vain(moment: Moment, what: Step | Query) -> None:
+        if moment is Moment.BEFORE and isinstance(what, Publish):
+            taken.append(what)
+            world.kernel.touch()
+            if len(taken) < 5:
+                raise Hang(0, happens=False)
+
+    async with running(world) as daemon:
+        world.kernel.hook = in_vain
+        began = world.clock.now()
+        await daemon.attach("one", source)
+        assert world.clock.now() - began >= 4
 
 
 async def test_a_removal_that_the_helper_missed_is_asked_for_again(world: World) -> None:
