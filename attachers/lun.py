@@ -144,11 +144,25 @@ def _remove(unit: Unit, path: ScsiPath, context: Context) -> Decision:
     """The step itself claims the disk, writes out its cache where it is the right one, and looks for users."""
     wwid = scsi.identity_of(path, unit.wwid or context.wwid)
     right = wwid is not None and path.node is not None and scsi.is_right(path, wwid)
+    if not right and (lost := _not_written_out(path, context)):
+        return Fail(lost)
     remove = RemoveDevice(path.hctl, wwid if right else None)
     if _was_done(remove, context):
         text = f"the kernel to forget {path.hctl}"
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}"))
     return step(remove, context, restore=_put_back(unit, path, context))
+
+
+def _not_written_out(path: ScsiPath, context: Context) -> Problem | None:
+    """Why a path that fell silent may not be removed as it is: its cache was to be written out, perhaps in vain."""
+    begun = (s for s in context.done if isinstance(s, RemoveDevice) and s.hctl == path.hctl and s.wwid)
+    flush = next((s for s in begun if s in context.failed or s in context.unsure), None)
+    if flush is None or path.designators:  # another logical unit: nothing can be written to that any more
+        return None
+    detail = f"whether all that was written to {flush.wwid} was written out is not known: {path.hctl} fell silent"
+    return context.failed.get(flush) or Problem(
+        Code.DIRTY, detail, hint="see the kernel's log; the data written last may be lost", step=flush.describe()
+    )
 
 
 def _put_back(unit: Unit, path: ScsiPath, context: Context) -> Step | None:

@@ -61,6 +61,8 @@ def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> N
             if wwid is not None:
                 _flush(fd, f"/dev/{disk.node}", wwid)
             _refuse_users(disk, where)
+            if fd is not None and wwid is not None:
+                _write_out(fd, f"/dev/{disk.node}", wwid)  # what somebody wrote who came and went during the search
             for link in links.to_node(Path(where["devices"]), disk.node) if disk.node else []:
                 link.unlink(missing_ok=True)
             write("delete", "1", directory=directory)
@@ -103,6 +105,11 @@ def _flush(fd: int | None, node: str, wwid: str) -> None:
     if fd is None:
         raise Problem(Code.DIRTY, f"{node} cannot be opened to write out its cache", hint="try again")
     _insist_on(fd, node, wwid)
+    _write_out(fd, node, wwid)
+
+
+def _write_out(fd: int, node: str, wwid: str) -> None:
+    """Raises `Problem` dirty. While we have the disk open, nobody else's close writes it out (block/bdev.c)."""
     try:
         os.fsync(fd)
         fcntl.ioctl(fd, BLKFLSBUF, 0)
