@@ -39,18 +39,22 @@ class Store:
             return self.run_now(fn)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.run_now, fn)
 
-    def post(self, fn: Callable[[sqlite3.Connection], object]) -> None:
-        """`run` for what nobody waits for: committed in the order of the calls; a refusal of the disk is logged."""
-        if self._thread is None:
-            self._posted(fn)
-        else:
-            self._thread.submit(self._posted, fn)
+    def post(self, fn: Callable[[sqlite3.Connection], object], *, refused: Callable[[], None]) -> None:
+        """`run` for what nobody waits for: committed in the order of the calls.
 
-    def _posted(self, fn: Callable[[sqlite3.Connection], object]) -> None:
+        Where the disk refuses, this is logged and `refused` called, on whatever thread.
+        """
+        if self._thread is None:
+            self._posted(fn, refused)
+        else:
+            self._thread.submit(self._posted, fn, refused)
+
+    def _posted(self, fn: Callable[[sqlite3.Connection], object], refused: Callable[[], None]) -> None:
         try:
             self.run_now(fn)
         except Problem as problem:
             log.error("%s", problem.detail)
+            refused()
 
     def run_now(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """`run` on the calling thread: for start-up, before there is a loop, and never beside `run`."""

@@ -72,10 +72,15 @@ _WHERE = "kind = ? AND target = ? AND portal = ? AND hctl = ? AND name = ? AND w
 
 
 class Created:
-    """All rows in memory, written through to the store. Memory changes at once, in the order of the commits."""
+    """All rows in memory, written through to the store. Memory changes at once, in the order of the commits.
+
+    What the disk refuses is owed to it, and written with the next commit: what is gone may not stay on it as ours.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._owed: set[Thing] = set()
+        self._noted = False
         self._rows = {row.thing: row for row in store.run_now(_read)}
 
     @property
@@ -99,20 +104,49 @@ class Created:
 
         Raises `Problem` when the disk refuses.
         """
-        rows, gone = self._change(put, drop)
-        if rows or gone:
+        things = self._change(put, drop)
+        if things:
+            await self._write(things)
+
+    async def settled(self) -> None:
+        """Wait until everything that was noted is on disk. Raises `Problem` when the disk refuses."""
+        if self._noted:
+            await self._write(set())
+        if self._owed:
+            await self._write(set())
+
+    async def _write(self, things: set[Thing]) -> None:
+        rows, gone = self._to_write(things)
+        noted, self._noted = self._noted, False
+        try:
             await self._store.run(lambda db: _write(db, rows, gone))
+        except BaseException:
+            self._owed |= things
+            self._noted |= noted
+            raise
 
     def note(self, *, put: Iterable[Row] = (), drop: Iterable[Thing] = ()) -> None:
         """`change`, for what the host itself tells again after a crash: on disk before the next row, not waited for."""
-        rows, gone = self._change(put, drop)
-        if rows or gone:
-            self._store.post(lambda db: _write(db, rows, gone))
+        self._post(self._change(put, drop))
 
-    def _change(self, put: Iterable[Row], drop: Iterable[Thing]) -> tuple[list[Row], list[Thing]]:
-        rows = list(put)
-        self._rows.update({row.thing: row for row in rows})
-        return rows, [thing for thing in drop if self._rows.pop(thing, None)]
+    def _post(self, things: set[Thing]) -> None:
+        if things:
+            rows, gone = self._to_write(things)
+            self._noted = True
+            self._store.post(lambda db: _write(db, rows, gone), refused=lambda: self._owed.update(things))
+
+    def _change(self, put: Iterable[Row], drop: Iterable[Thing]) -> set[Thing]:
+        """Change memory. Returns what is different now."""
+        rows = {row.thing: row for row in put}
+        self._rows.update(rows)
+        return {*rows, *(thing for thing in drop if self._rows.pop(thing, None))}
+
+    def _to_write(self, things: set[Thing]) -> tuple[list[Row], list[Thing]]:
+        """These and what is owed, as memory has them now; `things` grows by the latter."""
+        owed = set(self._owed)
+        self._owed -= owed
+        things |= owed
+        return [self._rows[t] for t in things if t in self._rows], [t for t in things if t not in self._rows]
 
     async def check(self) -> None:
         """Raises `Problem` when the record cannot be written."""
@@ -120,7 +154,9 @@ class Created:
 
     def close(self) -> None:
         """Close the store and give up its ownership."""
+        self._post(set(self._owed))
         self._store.close()
+        self._owed.clear()
 
 
 def open_created(path: Path | str, *, inline: bool = False) -> Created:

@@ -95,14 +95,14 @@ class GuardedHost:
         if not isinstance(query, ScsiQuery):
             return await self._raw.observe(query)
         self._insist_on_recovery()
-        return self._shown(query, await self._see(query))
+        return await self._shown(query, await self._see(query))
 
     async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         """Take a step, and look at what came of it: with `then`, by that very query where it shows the thing."""
         insist_on_canonical_names(step)
         last = await self._act(step, timeout_s, then if isinstance(then, ScsiQuery) else None)
         if isinstance(then, ScsiQuery) and last is not None:
-            return self._shown(then, last)
+            return await self._shown(then, last)
         with suppress(Problem):  # the step is done: whoever asked looks again
             return await self.observe(then) if then else None
         return None
@@ -319,12 +319,18 @@ class GuardedHost:
         self._settle(judged, sight, keep=keep)
         return sight
 
-    def _shown(self, query: ScsiQuery, sight: ScsiSight) -> ScsiSight:
-        """A sight as whoever asked gets it: with what is ours."""
+    async def _shown(self, query: ScsiQuery, sight: ScsiSight) -> ScsiSight:
+        """A sight as whoever asked gets it: with what is ours.
+
+        That nothing is, he hears when the disk knows it as well: he may never ask again.
+        """
         self._seen |= {path.hctl for path in sight.paths}
         self._removed.difference_update(*(session.devices for session in sight.sessions))
         marked, busy = mark(sight, self._created.rows), sight.busy + self._unresolved(query)
-        return replace(marked, busy=busy, owned=owned_at(query, self._created.rows))
+        shown = replace(marked, busy=busy, owned=owned_at(query, self._created.rows))
+        if not any(covers(query, thing) for thing in self._created.rows):
+            await self._created.settled()
+        return shown
 
     def _settle(self, rows: Iterable[Row], sight: ScsiSight, *, keep: Thing | None = None) -> None:
         """Drop the rows of what is gone, unless something under way may still bring it; confirm what is found."""

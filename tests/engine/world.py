@@ -135,10 +135,14 @@ class MortalHelper:
 
 
 class TrippedStore(Store):
-    """A ledger whose every commit is a point before and a point after, and takes a turn, as one on a disk does."""
+    """A ledger whose every commit is a point before and a point after, and takes a turn, as one on a disk does.
+
+    What is posted is committed as late as can be: before the next commit, and never where the process dies first.
+    """
 
     def __init__(self, store: Store, trip: Trip, label: str) -> None:
         self._inner, self._trip, self._label = store, trip, label
+        self._late: list[Callable[[sqlite3.Connection], object]] = []
 
     async def run(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         await asyncio.sleep(0)
@@ -147,11 +151,16 @@ class TrippedStore(Store):
         finally:
             await asyncio.sleep(0)
 
-    def post(self, fn: Callable[[sqlite3.Connection], object]) -> None:
-        with suppress(Problem):
-            self.run_now(fn)
+    def post(self, fn: Callable[[sqlite3.Connection], object], *, refused: Callable[[], None]) -> None:
+        self._late.append(fn)
 
     def run_now(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        posted, self._late = self._late, []
+        for one in posted:
+            self._commit(one)
+        return self._commit(fn)
+
+    def _commit(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._trip.pass_(f"before {self._label} commits")
         result = self._inner.run_now(fn)
         self._trip.pass_(f"after {self._label} committed")

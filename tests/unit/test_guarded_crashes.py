@@ -1,5 +1,7 @@
 """The guard: a crash at any point leaves neither a leak nor a loss."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,13 @@ from agent.host.guarded import GuardedHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_faults import Crash, Hang, Moment
 from attachers.base import Goal, Gone, Uncertain
+from attachers.problems import Problem
 from attachers.steps import (
     CreateRecord,
+    DeleteRecord,
     Login,
 )
-from tests.unit.guarded_world import P, T, a_host, act, converge, faults_of, guard, look
+from tests.unit.guarded_world import P, Q, T, a_host, act, converge, faults_of, guard, look
 
 
 @pytest.fixture
@@ -132,4 +136,25 @@ async def test_a_new_boot_voids_all_but_records(tmp_path: Path, raw: SimulatedHo
     assert list(host._created.rows) == [Thing(Kind.RECORD, T, P)]
     sight = await look(host)
     assert sight.records[0].ours and not sight.sessions[0].ours and not sight.paths[0].ours
+    await host.close()
+
+
+async def test_what_the_disk_refused_to_forget_is_forgotten_with_the_next_commit(
+    tmp_path: Path, raw: SimulatedHost
+) -> None:
+    """The record is ours no more, though the disk was full just then: an administrator's of the same name is his."""
+    host = await guard(raw, tmp_path / "l")
+    await act(host, CreateRecord(T, P), CreateRecord(T, Q))
+    host._created._store._conn.execute("PRAGMA busy_timeout=0")
+    with closing(sqlite3.connect(tmp_path / "l", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await act(host, DeleteRecord(T, P))
+        with pytest.raises(Problem, match="locked"):
+            await look(host)
+    await act(host, DeleteRecord(T, Q))
+    await host.close()
+    raw.foreign_record(T, P)
+    host = await guard(raw, tmp_path / "l")
+    with pytest.raises(Problem, match="not created by this daemon"):
+        await act(host, DeleteRecord(T, P))
     await host.close()
