@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 HERE := tests/unit tests/engine tests/api tests/host
 DEBIAN_SET := python3-aiohttp python3-rtslib-fb python3-systemd python3-libvirt \
-	python3-pytest python3-pytest-asyncio python3-jsonschema python3-trustme python3-prometheus-client
+	python3-pytest python3-pytest-asyncio python3-jsonschema python3-trustme python3-prometheus-client python3-hypothesis
 
-.PHONY: help setup demo run soak pictures explanations check test test-here test-debian test-lab lab mutants bench install clean
+.PHONY: help setup demo run soak pictures explanations fuzz check test test-here test-debian test-lab lab mutants bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,10 @@ pictures: setup ## draw docs/screens/ anew, from real attaches in the lab
 
 explanations: $(VENV)/.stamp ## write docs/resolve.md anew, from what the command says
 	$(BIN)/python -m demo.explanations
+
+fuzz: $(VENV)/.stamp ## anything as exports, objects, headers, pages (TIME=60 seconds each, SEED=..., TARGET=...)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]' >/dev/null 2>&1 || echo "without atheris: by our own loop"
+	$(BIN)/python -m tests.fuzz --time $(or $(TIME),60) $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET))
 
 check: $(VENV)/.stamp ## ruff and mypy --strict
 	$(BIN)/ruff format --check .

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from agent.model import Resolved, SeenExport
 from attachers.problems import Code, Problem
 
+MAX_REASONS = 2000
+
 
 def choose(resolved: Resolved, protocols: Sequence[str]) -> SeenExport:
     """The first usable export of the most preferred protocol. Raises `Problem` no-usable-export, which says it all."""
@@ -19,6 +21,8 @@ def choose(resolved: Resolved, protocols: Sequence[str]) -> SeenExport:
     if not resolved.exports:
         raise Problem(Code.NO_USABLE_EXPORT, f"{resolved.uri} {_without(resolved)}", hint=_remedy(resolved, wanted))
     reasons = "; ".join(f"{_shown(export)}: {_why_not(export, wanted)}" for export in resolved.exports)
+    if len(reasons) > MAX_REASONS:
+        reasons = f"{reasons[:MAX_REASONS]}... (all of it: cdmi-attach resolve)"
     raise Problem(
         Code.NO_USABLE_EXPORT,
         f"{resolved.uri} has no export that can be used ({wanted}): {reasons}",

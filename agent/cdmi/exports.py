@@ -17,6 +17,7 @@ from attachers.problems import Code, Problem
 MAX_EXPORTS = 64
 MAX_KEY = 256
 MAX_NAMES = 4096
+MAX_NAME = 256
 UNKNOWN = "unknown"
 READ = (iscsi_export.PROTOCOL, fc_export.PROTOCOL, nfs_export.PROTOCOL)
 """The protocols whose entries are read into plans: see `_plan`."""
@@ -152,4 +153,5 @@ def _is_text(value: object) -> bool:
 
 def _permissions(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
     names = names_in(entry.get("permissions"))
-    return None if names is None else tuple(name if name.isprintable() else ascii(name) for name in names)
+    shown = (name if name.isprintable() else ascii(name) for name in names or ())
+    return None if names is None else tuple(name[:MAX_NAME] for name in shown)
