@@ -1,6 +1,7 @@
 """Which steps are under way, also those that nobody waits for any more, and what they touch."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from attachers.steps import (
     TakeDisk,
     Unpublish,
 )
+
+log = logging.getLogger(__name__)
 
 
 def touched(step: Step) -> frozenset[str]:
@@ -79,9 +82,15 @@ class UnderWay:
         self._changes.grow()
 
     def end_with(self, operation: Operation, ended: asyncio.Future[object]) -> None:
-        """A step's caller stops waiting; the step ends when `ended` is done."""
+        """A step's caller stops waiting; the step ends when `ended` is done. How it failed is for the log alone."""
         operation.late = True
-        ended.add_done_callback(lambda _: self.end(operation))
+        ended.add_done_callback(lambda done: self._end_late(operation, done))
+
+    def _end_late(self, operation: Operation, ended: asyncio.Future[object]) -> None:
+        if not ended.cancelled() and (error := ended.exception()):
+            step = operation.step.describe()
+            log.error("%s, whose time had run out, failed in the end: %s", step, error, extra={"step": step})
+        self.end(operation)
 
     def busy(self, keys: frozenset[str]) -> tuple[str, ...]:
         """What is under way on any of these, in the order of its beginning."""
