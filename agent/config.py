@@ -9,8 +9,8 @@ from pathlib import Path
 
 from agent import config_secrets
 from agent.cdmi.server import Network, Server, TokenScheme
+from agent.config_chap import Chap, read_chap
 from agent.config_files import read_files
-from agent.config_secrets import NOTHING, Named
 from agent.config_table import Table
 from attachers import checks
 
@@ -42,6 +42,13 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class Iscsi:
+    """`[iscsi]`: the interface of open-iscsi that new sessions use, "default" for the host's own choice."""
+
+    interface: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
 class Nfs:
     """`[nfs]`: more mount options."""
 
@@ -56,23 +63,13 @@ class Libvirt:
 
 
 @dataclass(frozen=True, slots=True)
-class Chap:
-    """`chap` of a server: users, and where the helper finds the passwords. We read none of them."""
-
-    server: str
-    user: str
-    password: Named
-    mutual_user: str = ""
-    mutual_password: Named = NOTHING
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """All of it."""
 
     socket: Socket = Socket()
     servers: tuple[Server, ...] = ()
     attach: Attach = Attach()
+    iscsi: Iscsi = Iscsi()
     nfs: Nfs = Nfs()
     libvirt: Libvirt = Libvirt()
     chap: tuple[Chap, ...] = ()
@@ -101,6 +98,7 @@ def load_config(
         socket=_socket(table.inner("socket")),
         servers=tuple(server for server, _ in found if server is not None),
         attach=_attach(table.inner("attach")),
+        iscsi=_iscsi(table.inner("iscsi")),
         nfs=_nfs(table.inner("nfs")),
         libvirt=_libvirt(table.inner("libvirt")),
         chap=tuple(chap for _, chap in found if chap is not None),
@@ -138,6 +136,14 @@ def _attach(table: Table | None) -> Attach:
     return attach
 
 
+def _iscsi(table: Table | None) -> Iscsi:
+    if table is None:
+        return Iscsi()
+    iscsi = Iscsi(interface=table.text("interface", Iscsi().interface, check=checks.iface))
+    table.finish()
+    return iscsi
+
+
 def _nfs(table: Table | None) -> Nfs:
     if table is None:
         return Nfs()
@@ -169,7 +175,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
     networks = table.texts("storage_networks", check=_network)
     allow_http = table.flag("allow_http", default=False)
     nfs_server = table.text("nfs_server") or None
-    chap = _chap(table.inner("chap"), url)
+    chap = read_chap(table.inner("chap"), url)
     table.finish()
     if table.errors > before:
         return None, None
@@ -194,25 +200,6 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
         table.complain(key, what, "see cdmi-attachd.conf(5)")
         return None, None
     return server, chap and replace(chap, server=server.url)
-
-
-def _chap(table: Table | None, server: str) -> Chap | None:
-    if table is None:
-        return None
-    table.require("user", "give the name that this host uses at the target")
-    chap = Chap(
-        server=server,
-        user=table.text("user"),
-        password=config_secrets.named(table, "password"),
-        mutual_user=table.text("mutual_user"),
-        mutual_password=config_secrets.named(table, "mutual_password"),
-    )
-    if not chap.password:
-        table.complain("password_credential", "is missing", "give password_credential or password_file")
-    if bool(chap.mutual_user) != bool(chap.mutual_password):
-        table.complain("mutual_user", "goes together with mutual_password_credential", "give both or neither")
-    table.finish()
-    return chap
 
 
 def _refuse_twins(table: Table, servers: tuple[Server, ...]) -> None:

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from agent.cdmi.server import Server
-from agent.config import Chap, Config
+from agent.config import Config
+from agent.config_chap import Chap
 from agent.secret import SHOWN
 
 
@@ -24,6 +25,7 @@ def render(config: Config) -> str:
                 "timeout_s": attach.timeout_s,
             },
         ),
+        _table("[iscsi]", {"interface": config.iscsi.interface}),
         _table("[nfs]", {"options": config.nfs.options}),
         _table("[libvirt]", {"uri": config.libvirt.uri}),
     ]

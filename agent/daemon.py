@@ -153,8 +153,14 @@ def _version() -> str:
 
 
 def _settings(config: Config) -> Settings:
-    attach = config.attach
-    return Settings(attach.protocols, attach.device_owner, attach.allow_unverified)
+    attach, interface = config.attach, config.iscsi.interface
+    return Settings(
+        attach.protocols,
+        attach.device_owner,
+        attach.allow_unverified,
+        chap=frozenset(chap.server for chap in config.chap),
+        iface="" if interface == "default" else interface,
+    )
 
 
 class _Retired:

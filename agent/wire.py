@@ -19,14 +19,14 @@ from attachers.steps import STEPS, Step
 MAX_FRAME = 1 << 20
 _LENGTH = struct.Struct(">I")
 _KINDS: Mapping[str, type] = {cls.__name__: cls for cls in (*STEPS, *QUERIES, *SIGHTS)}
-_PROBLEM = frozenset({"type", "code", "detail", "hint", "step", "status"})
+_PROBLEM = frozenset({"type", "code", "detail", "hint", "step", "status", "final"})
 
 
 def encode(value: Step | Query | Sight | Problem) -> dict[str, Any]:
     """The value as a JSON object."""
     if isinstance(value, Problem):
         parts = {"code": str(value.code), "detail": value.detail, "hint": value.hint}
-        return {"type": "Problem", **parts, "step": value.step, "status": value.status}
+        return {"type": "Problem", **parts, "step": value.step, "status": value.status, "final": value.final}
     return {"type": type(value).__name__, **to_json(value)}
 
 
@@ -58,7 +58,8 @@ def decode_problem(value: object, *, path: str = "problem") -> Problem:
     texts = {name: decode(str, members[name], f"{path}.{name}") for name in ("detail", "hint", "step")}
     code: Code = decode(Code, members["code"], f"{path}.code")
     status: int = decode(int, members["status"], f"{path}.status")
-    return Problem(code, texts["detail"], hint=texts["hint"], step=texts["step"], status=status)
+    final: bool = decode(bool, members["final"], f"{path}.final")
+    return Problem(code, texts["detail"], hint=texts["hint"], step=texts["step"], status=status, final=final)
 
 
 def pack(message: Mapping[str, Any]) -> bytes:

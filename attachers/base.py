@@ -98,7 +98,8 @@ class Context:
     attempt has begun, `failed` those that it took in vain, with their problems, `unsure` those of which nobody knows
     whether they were done. `wwid` is the logical unit that was handed out before, if any. `owner` is the configured
     owner of device nodes, `allow_unverified` whether an export without a logical unit name may be used. `withdrawn`
-    says that the server has taken back what it permitted for us: nothing of it can return.
+    says that the server has taken back what it permitted for us: nothing of it can return. `chap` names
+    the server whose CHAP entry logs in, `iface` the interface of open-iscsi; both may be empty.
     """
 
     name: str
@@ -111,6 +112,8 @@ class Context:
     owner: str = ""
     allow_unverified: bool = False
     withdrawn: bool = False
+    chap: str = ""
+    iface: str = ""
 
 
 class Attacher(Protocol):
@@ -185,6 +188,10 @@ class Uncertain(Exception):
     def __init__(self, step: str) -> None:
         super().__init__(f"time ran out: {step}")
         self.step = step
+
+
+class MadeByAnotherError(Exception):
+    """What a step was to make is there, but somebody else made it at that moment: it is borrowed, and not ours."""
 
 
 def may_free(mine: frozenset[str], created: frozenset[str], others: Container[str]) -> frozenset[str]:

@@ -18,7 +18,12 @@ _WWPN_SPELT = re.compile(r"(?:0x|naa\.)?([0-9a-f]{16}|[0-9a-f]{2}(?:[:-][0-9a-f]
 DOMAIN = re.compile(r"[A-Za-z0-9_.+:-]{1,128}", re.ASCII)
 DISK_TARGET = re.compile(r"(?:sd|vd|hd|xvd)[a-z]{1,3}", re.ASCII)
 OWNER = re.compile(r"[a-z_][a-z0-9_-]{0,31}:[a-z_][a-z0-9_-]{0,31}", re.ASCII)
-MAX_LUN = 16383
+SERVER = re.compile(r"https?://[A-Za-z0-9._~:/\[\]-]{1,500}/", re.ASCII)
+IFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}", re.ASCII)
+MAX_LUN = 65535
+"""A single-level LUN (SAM-5 4.7) is two bytes, which the kernel counts as they are (drivers/scsi/scsi_common.c
+scsilun_to_int): an array that addresses flat says 16684 for its LUN 300.
+"""
 ISCSI_PORT = 3260
 
 
@@ -145,3 +150,13 @@ def disk_target(value: str, *, field: str = "target") -> str:
 def owner(value: str, *, field: str = "owner") -> str:
     """`user:group`, or empty where the owner stays as the kernel made it."""
     return value if value == "" else _match(OWNER, field, value, "user:group")
+
+
+def chap(value: str, *, field: str = "chap") -> str:
+    """The name of a server's CHAP entry: the URL of the server; or empty."""
+    return value if value == "" else _match(SERVER, field, value, "the URL of a configured server")
+
+
+def iface(value: str, *, field: str = "interface") -> str:
+    """The name of an interface of open-iscsi, a file below /etc/iscsi/ifaces; or empty."""
+    return value if value == "" else _match(IFACE, field, value, "the name of an interface, as in /etc/iscsi/ifaces")

@@ -1,13 +1,13 @@
 """iSCSI: from an export (target, portals, LUN, logical unit name) to one verified disk, and back to nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from attachers import checks, lun
 from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
-from attachers.sights import LOGGED_IN, IscsiQuery, Query, ScsiPath, ScsiSight, Session, Sight
+from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiPath, ScsiSight, Session, Sight
 from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Scan
 
 protocol = "iscsi"
@@ -78,7 +78,8 @@ def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) 
 def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     if wait := lun.wait_if_busy(sight):
         return wait
-    session = next((s for s in sight.sessions if s.portal in plan.portals and s.state == LOGGED_IN), None)
+    usable = [s for s in sight.sessions if s.portal in plan.portals and s.state == LOGGED_IN]
+    session = min(usable, key=lambda s: not s.ours, default=None)  # ours first: another may go any time
     if session is None:
         return _log_in(plan, sight, context)
     path = _path_on(session, plan, sight)
@@ -90,19 +91,50 @@ def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
 
 
 def _log_in(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
+    """At the first portal that has no session yet, and has not failed; a session that recovers is waited for last.
+
+    Unless its disk was handed out: who has that open is not helped by another one.
+    """
     recovering = next((s for s in sight.sessions if s.portal in plan.portals), None)
-    if recovering:
-        text = f"the session to {plan.target} at {recovering.portal} is {recovering.state}, not {LOGGED_IN}"
-        return Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint="see iscsid's log and the target's state"))
+    if recovering and context.wwid and _path_on(recovering, plan, sight):
+        return _recovery(plan, recovering, [])
+    refused: list[Problem] = []
     for portal in plan.portals:
-        steps = (CreateRecord(plan.target, portal), Login(plan.target, portal))
-        if any(step in context.failed for step in steps):
+        if any(session.portal == portal for session in sight.sessions):
             continue
-        recorded = any(r.portal == portal for r in sight.records)
-        return Act(steps[1] if recorded else steps[0])
-    reasons = "; ".join(f"{step.describe()}: {problem.detail}" for step, problem in context.failed.items())
-    last = list(context.failed.values())[-1]
-    return Fail(Problem(last.code, reasons, hint=last.hint))
+        record = next((r for r in sight.records if r.portal == portal), None)
+        step = _next_at(plan, portal, record, context)
+        if not isinstance(step, Problem):
+            return Act(step)
+        if step.final:  # a wrong secret at another door is one more wrong try
+            return Fail(step)
+        refused.append(step)
+    if recovering:
+        return _recovery(plan, recovering, refused)
+    reasons = "; ".join(problem.detail for problem in refused)
+    return Fail(Problem(refused[-1].code, reasons, hint=refused[-1].hint))
+
+
+def _recovery(plan: Plan, session: Session, refused: Sequence[Problem]) -> Wait:
+    text = f"the session to {plan.target} at {session.portal} is {session.state}, not {LOGGED_IN}"
+    text = "; ".join([text, *(problem.detail for problem in refused)])
+    return Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint="see iscsid's log and the target's state"))
+
+
+def _next_at(plan: Plan, portal: str, record: Record | None, context: Context) -> CreateRecord | Login | Problem:
+    """What is next at a portal without a session, or why nothing is to be had there."""
+    create = CreateRecord(plan.target, portal, context.chap, context.iface)
+    login = Login(plan.target, portal, context.chap, context.iface)
+    for step in (create, login):
+        if step in context.failed:
+            return context.failed[step]
+    if record is None:
+        return create
+    if record.flaw and not record.ours:
+        text = f"the record of {plan.target} at {portal} is somebody else's, and cannot be used: {record.flaw}"
+        mend = f"iscsiadm -m node -T {plan.target} -p {portal} -o delete (or -o update -n node.session.scan -v manual)"
+        return Problem(Code.CONFLICT, text, hint=mend)
+    return login
 
 
 # On the way out: the LUN as every transport, then session and record; each only if we made it and nobody else needs it.
@@ -116,7 +148,7 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     if next_ := lun.take_back(_unit(plan), sight, doomed, context):
         return next_
     for session in sight.sessions:
-        if _session(session.target, session.portal) in free and not session.devices:
+        if session.ours and _session(session.target, session.portal) in free and not session.devices:
             return lun.step(Logout(session.target, session.portal), context)
     for record in sight.records:
         used = any(s.portal == record.portal for s in sight.sessions)

@@ -57,15 +57,26 @@ class Problem(Exception):
     """Something that the caller has to know: what is wrong, and what to do about it.
 
     `detail` says what happened in one sentence, `hint` names the remedy, `step` is the `describe()` of the
-    step that failed, `status` overrides the code's usual HTTP status.
+    step that failed, `status` overrides the code's usual HTTP status. `final`: it would be the same at another portal,
+    and trying there does harm.
     """
 
-    def __init__(self, code: Code, detail: str, *, hint: str = "", step: str = "", status: int | None = None) -> None:
+    def __init__(
+        self,
+        code: Code,
+        detail: str,
+        *,
+        hint: str = "",
+        step: str = "",
+        status: int | None = None,
+        final: bool = False,
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.hint = hint
         self.step = step
+        self.final = final
         self.status = status if status is not None else STATUS[code]
 
     def as_dict(self) -> dict[str, Any]:

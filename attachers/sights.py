@@ -68,11 +68,15 @@ class FcPort:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A node record in iscsid's database; `ours` when we created it."""
+    """A node record in iscsid's database; `ours` when we created it.
+
+    `flaw` says why no login is to be made with it as it is (it is empty, it has every LUN looked for, ...).
+    """
 
     target: str
     portal: str
     ours: bool = False
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,22 @@ DEVICES = "/dev/cdmi-attach"
 
 @dataclass(frozen=True, slots=True)
 class CreateRecord:
-    """Put a node record with our settings into iscsid's database (manual start-up and scan, short login limits)."""
+    """Put a node record with our settings into iscsid's database (manual start-up and scan, short login limits).
+
+    `chap` names the server whose CHAP entry says how to log in (its URL; the secrets never leave the helper), `iface`
+    the interface of open-iscsi to use; both may be empty.
+    """
 
     target: str
     portal: str
+    chap: str = ""
+    iface: str = ""
 
     def __post_init__(self) -> None:
         checks.iqn(self.target)
         checks.portal(self.portal)
+        checks.chap(self.chap)
+        checks.iface(self.iface)
 
     def describe(self) -> str:
         return f"record {self.target} at {self.portal}"
@@ -29,14 +37,18 @@ class CreateRecord:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Log in to a target at one portal."""
+    """Log in to a target at one portal; `chap` and `iface` as in its record."""
 
     target: str
     portal: str
+    chap: str = ""
+    iface: str = ""
 
     def __post_init__(self) -> None:
         checks.iqn(self.target)
         checks.portal(self.portal)
+        checks.chap(self.chap)
+        checks.iface(self.iface)
 
     def describe(self) -> str:
         return f"log in to {self.target} at {self.portal}"
@@ -162,10 +174,14 @@ class Disown:
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """Log out of a session that we made; refused while it carries any device."""
+    """Log out of a session that we made; refused while it carries any device.
+
+    `sid` is its number, where others have a session to the same portal as well.
+    """
 
     target: str
     portal: str
+    sid: int | None = None
 
     def __post_init__(self) -> None:
         checks.iqn(self.target)

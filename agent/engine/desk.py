@@ -22,11 +22,16 @@ UNCERTAIN = "uncertain"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the configuration says to the engine. `owner` is `user:group` of device nodes, or empty."""
+    """What the configuration says to the engine. `owner` is `user:group` of device nodes, or empty.
+
+    `chap` are the servers (their URLs) whose targets want CHAP, `iface` is the interface of open-iscsi, or empty.
+    """
 
     protocols: tuple[str, ...] = ("iscsi",)
     owner: str = ""
     allow_unverified: bool = False
+    chap: frozenset[str] = frozenset()
+    iface: str = ""
 
 
 @dataclass(frozen=True, slots=True)

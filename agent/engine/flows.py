@@ -249,6 +249,8 @@ def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool) -> Cont
         owner=desk.settings.owner,
         allow_unverified=desk.settings.allow_unverified,
         withdrawn=withdrawn,
+        chap=row.server if row.server in desk.settings.chap else "",
+        iface=desk.settings.iface,
     )
 
 

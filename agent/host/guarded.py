@@ -26,7 +26,7 @@ from agent.host.guarded_judge import (
 )
 from agent.host.guarded_owned import Lasting, owned, owned_at
 from attachers import checks
-from attachers.base import Host
+from attachers.base import Host, MadeByAnotherError
 from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight, Query, ScsiQuery, ScsiSight, Sight
 from attachers.steps import (
@@ -168,30 +168,42 @@ class GuardedHost:
     ) -> ScsiSight | None:
         thing = thing_of(step)
         sight = await self._look(thing)
+        known = thing in self._created.rows
         if isinstance(step, Publish):
             self._insist_on_seen(step.hctl, step)
             self._insist_on_own_link(step, sight)
-        elif thing not in self._created.rows and stands(thing, sight):
+        elif not known and stands(thing, sight):
             return None
         if isinstance(step, Login):
-            await self._finish_record(step, timeout_s)
+            step = await self._finish_record(step, sight, timeout_s)
         if thing not in self._created.rows and not stands(thing, sight):
             await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
             self._removed.discard(thing.hctl)
         try:
             await self._raw.act(step, timeout_s=timeout_s)
+        except MadeByAnotherError:
+            if not known:
+                self._created.note(drop=(thing,))
         except Problem:
             with suppress(Problem):
                 await self._look(thing)
             raise
         return await self._confirm(thing, then) if thing in self._created.rows else None
 
-    async def _finish_record(self, step: Login, timeout_s: float) -> None:
-        """A crash may have left a record of ours without our settings: write them again before they are used."""
-        create = CreateRecord(step.target, step.portal)
+    async def _finish_record(self, step: Login, sight: ScsiSight, timeout_s: float) -> Login:
+        """See that a record of ours has our settings, all of them and of today, before it is used.
+
+        A crash may have left it half made, another boot may have brought another open-iscsi, a discovery may have
+        written over it. A record of somebody else is used as it is: returns the login, without what ours would need.
+        """
+        create = CreateRecord(step.target, step.portal, step.chap, step.iface)
         row = self._created.rows.get(thing_of(create))
-        if row and not row.confirmed:
+        if row is None:
+            return replace(step, chap="", iface="")
+        flawed = any(record.portal == step.portal and record.flaw for record in sight.records)
+        if flawed or not row.confirmed or row.boot_id != self._boot_id:
             await self._create(create, timeout_s, None)
+        return step
 
     async def _confirm(self, thing: Thing, then: ScsiQuery | None) -> ScsiSight | None:
         """The step succeeded: write down what came of it.
@@ -199,8 +211,8 @@ class GuardedHost:
         A scan that found nothing made nothing; anything else that does not show yet stays an intent.
         """
         row = self._created.rows[thing]
-        if thing.kind is Kind.RECORD and not row.confirmed:
-            self._created.note(put=(replace(row, confirmed=True),))
+        if thing.kind is Kind.RECORD and (not row.confirmed or row.boot_id != self._boot_id):
+            self._created.note(put=(replace(row, confirmed=True, boot_id=self._boot_id),))
         if thing.kind is Kind.RECORD and then is None:
             return None
         return await self._look_after(thing, then, keep=None if thing.kind is Kind.DEVICE else thing)
@@ -243,9 +255,11 @@ class GuardedHost:
                 raise foreign(step, f"the {thing.kind} of {thing.target} at {thing.portal}")
             return None
         if isinstance(step, Logout):
-            for session in sessions_of(thing, sight):
-                if not is_ours(session, sight, self._created.rows):
-                    raise foreign(step, f"session {session.sid} to {thing.target} at {thing.portal}")
+            row = self._created.rows[thing]
+            found = sessions_of(thing, sight, sid=row.sid)
+            if step.sid not in (None, row.sid) or not all(is_ours(one, sight, self._created.rows) for one in found):
+                raise foreign(step, f"a session to {thing.target} at {thing.portal}")
+            step = replace(step, sid=row.sid)
         await self._raw.act(step, timeout_s=timeout_s)
         return await self._look_after(thing, then)
 

@@ -1,25 +1,29 @@
-"""iscsiadm, for what only it can do: records, login, logout. One process each, never killed; and iscsid's database.
+"""iscsiadm, for what only it can do: a new record, login, logout. One process each, never killed.
 
 Killed, iscsiadm leaves its lock behind (usr/idbm.c idbm_lock), which makes every later command wait 30 s or fail for
 good, while iscsid still finishes the login. So a command that outlives its deadline is left to end, and is watched.
+
+A login reads the records of all targets before it begins (usr/idbm.c idbm_for_each_rec), and ends with 6 when one goes
+away under its hands. So none of ours is removed while a login reads, and a login waits for a removal; but no removal
+waits for a login to come to its end, which may take as long as a dead portal does.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
-from agent.host import sysfs
+from agent.host import node_db, sysfs
 from agent.host.roots import Roots
 from agent.workers.pool import Abandoned
-from attachers import checks
 from attachers.problems import Code, Problem
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -30,27 +34,54 @@ SETTINGS = {
     "node.conn[0].timeo.login_timeout": "10",
     "node.session.initial_login_retry_max": "1",
 }
+TICK_S = 0.01  # how often the lock is tried for, as iscsiadm does; nothing tells that it was let go
 # Exit codes of include/iscsi_err.h.
-SUCCESS, TRANSPORT_TIMEOUT, PDU_TIMEOUT, NO_TRANSPORT, NO_ACCESS, EXISTS = 0, 8, 11, 12, 13, 15
-NOT_REACHED, NOT_CONNECTED, FATAL_LOGIN, NOTHING_FOUND, AUTHENTICATION, TIMED_OUT = 18, 20, 19, 21, 24, 33
+SUCCESS, NOT_FOUND, DATABASE, INVALID, INTERNAL, EXISTS = 0, 2, 6, 7, 9, 15
+NOTHING_FOUND, AUTHENTICATION, BUSY, AGAIN, NOT_CONNECTED = 21, 24, 28, 29, 32
 _ISCSID_HINT = "start iscsid on this host: systemctl start iscsid.socket iscsid.service"
+_DATABASE_HINT = "see which record it is: cdmi-attach doctor node-records"
 _PROBLEMS: dict[int, tuple[Code, str, str]] = {
+    NOT_FOUND: (Code.TARGET_TIMEOUT, "iscsid does not know the session", "see iscsid's log; it is tried again"),
     4: (Code.TARGET_TIMEOUT, "the portal cannot be connected", "see that the portal answers from this host"),
     5: (Code.TARGET_REFUSED, "the target ended the login", "see the target's log"),
-    6: (Code.UNAVAILABLE, "iscsid's database failed", "see /etc/iscsi/nodes and /run/lock/iscsi/lock.write"),
-    7: (Code.UNAVAILABLE, "iscsid's database has a record that it cannot read", "see /etc/iscsi/nodes"),
-    TRANSPORT_TIMEOUT: (Code.TARGET_TIMEOUT, "the portal does not answer", "see that it can be reached from this host"),
-    PDU_TIMEOUT: (Code.TARGET_TIMEOUT, "the target does not answer", "see the target's load and log"),
-    NO_TRANSPORT: (Code.UNSUPPORTED_ON_HOST, "the module iscsi_tcp is missing", "modprobe iscsi_tcp"),
-    NO_ACCESS: (Code.UNAVAILABLE, "iscsid refused", "the helper has to run as root"),
-    NOT_REACHED: (Code.UNAVAILABLE, "iscsid does not answer", _ISCSID_HINT),
-    FATAL_LOGIN: (Code.TARGET_REFUSED, "the target refused the login", "see the target's name, ACL and permissions"),
-    NOT_CONNECTED: (Code.UNAVAILABLE, "iscsid is not running", _ISCSID_HINT),
-    AUTHENTICATION: (Code.TARGET_REFUSED, "the target refused this initiator", "see its ACL and CHAP settings"),
-    TIMED_OUT: (Code.TARGET_TIMEOUT, "the target did not answer in time", "see that it can be reached from this host"),
+    DATABASE: (Code.UNAVAILABLE, "iscsid's database failed", _DATABASE_HINT),
+    INVALID: (Code.UNAVAILABLE, "iscsid's database has a record that it cannot read", _DATABASE_HINT),
+    8: (Code.TARGET_TIMEOUT, "the portal does not answer", "see that it can be reached from this host"),
+    INTERNAL: (Code.TARGET_TIMEOUT, "iscsid is not ready for that", "see iscsid's log; it is tried again"),
+    10: (Code.TARGET_TIMEOUT, "the target did not let the session go", "see iscsid's log; it is tried again"),
+    11: (Code.TARGET_TIMEOUT, "the target does not answer", "see the target's load and log"),
+    12: (Code.UNSUPPORTED_ON_HOST, "the module iscsi_tcp is missing", "modprobe iscsi_tcp"),
+    13: (Code.UNAVAILABLE, "iscsid refused", "the helper has to run as root"),
+    18: (Code.UNAVAILABLE, "iscsid does not answer", _ISCSID_HINT),
+    19: (Code.TARGET_REFUSED, "the target refused the login", "see the target's name, ACL and permissions"),
+    20: (Code.UNAVAILABLE, "iscsid is not running", _ISCSID_HINT),
+    NOTHING_FOUND: (
+        Code.UNAVAILABLE,
+        "iscsid's database has no such record any more",
+        "somebody removed it: try again",
+    ),
+    AUTHENTICATION: (
+        Code.TARGET_REFUSED,
+        "the target refused this host's initiator name or CHAP secret",
+        "see the target's ACL, and chap of its [[server]]",
+    ),
+    BUSY: (Code.IN_USE, "iscsid says that a disk of the session is in use", "see what is mounted from it"),
+    AGAIN: (Code.UNAVAILABLE, "iscsid is busy", "try again"),
+    NOT_CONNECTED: (Code.TARGET_TIMEOUT, "the session has no connection", "see iscsid's log; it is tried again"),
+    33: (Code.TARGET_TIMEOUT, "the target did not answer in time", "see that it can be reached from this host"),
 }
+_INITIATOR = re.compile(r"initiator reported error \((\d+) - ")
 
 log = logging.getLogger(__name__)
+
+
+class Use(Enum):
+    """What a command does with the database: READS all of it at its beginning; WRITES or REMOVES a record."""
+
+    NOTHING = auto()
+    READS = auto()
+    WRITES = auto()
+    REMOVES = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +92,32 @@ class Result:
     output: str
 
 
+def number_of(result: Result) -> int:
+    """What became of the very thing that was asked for.
+
+    iscsiadm ends with the first error that it met: where that is some record's (6), what iscsid said of the login
+    itself is in its output (usr/session_mgmt.c log_login_msg).
+    """
+    said = _INITIATOR.search(result.output) if result.code in (DATABASE, INVALID) else None
+    return int(said.group(1)) if said else result.code
+
+
 def refusal(result: Result, what: str) -> Problem:
     """The problem that an exit code stands for."""
-    code, text, hint = _PROBLEMS.get(result.code, (Code.TARGET_REFUSED, f"iscsiadm ended with {result.code}", ""))
-    said = ascii(_complaint(result.output)) if result.output.strip() else "no output"
-    return Problem(code, f"{what}: {text} (exit code {result.code}: {said})", hint=hint, step=what)
+    number = number_of(result)
+    code, text, hint = _PROBLEMS.get(number, (Code.TARGET_REFUSED, f"iscsiadm ended with {number}", ""))
+    shown = ascii(_complaint(result.output)) if result.output.strip() else "no output"
+    return Problem(
+        code, f"{what}: {text} (exit code {result.code}: {shown})", hint=hint, step=what, final=number == AUTHENTICATION
+    )
 
 
 def _complaint(output: str) -> str:
-    """The first line of an error, without the program's name; else the last line."""
+    """The first line of an error, without the program's name; best one that names a file; else the last line."""
     lines = output.strip().splitlines()
-    found = next((line for line in lines if line.startswith("iscsiadm: ")), lines[-1])
-    return found.removeprefix("iscsiadm: ")[:200]
+    named = [line for line in lines if line.startswith("iSCSI ERROR: config file ")]
+    found = next((line for line in [*named, *lines] if line.startswith(("iscsiadm: ", "iSCSI ERROR: "))), lines[-1])
+    return found.removeprefix("iscsiadm: ").removeprefix("iSCSI ERROR: ").partition(" # ")[0].strip()[:200]
 
 
 class Iscsiadm:
@@ -82,15 +127,19 @@ class Iscsiadm:
         self._roots = roots
         self._path = path
         self._database = asyncio.Lock()
+        self._readers: set[int] = set()
+        self._removals = 0
+        self._no_removal = asyncio.Event()
+        self._no_removal.set()
 
-    async def run(self, arguments: list[str], what: str, *, timeout_s: float, writes: bool = False) -> Result:
-        """Run one command to its end. `writes`: it changes the database.
+    async def run(self, arguments: list[str], what: str, *, timeout_s: float, use: Use = Use.NOTHING) -> Result:
+        """Run one command to its end; `use` is what it does with the database.
 
         Raises `Abandoned` when `timeout_s` ran out: the command goes on, and a writer keeps the others out until it
         has ended. Raises `Problem` when there is no iscsiadm, or when it could not begin in time.
         """
         begun = asyncio.Event()
-        task = asyncio.create_task(self._run(arguments, begun, writes=writes))
+        task = asyncio.create_task(self._run(arguments, begun, use))
         task.add_done_callback(lambda t: None if t.cancelled() else log.debug("%s: %s", what, t.exception() or "ended"))
         try:
             await asyncio.wait({task}, timeout=timeout_s)
@@ -103,24 +152,100 @@ class Iscsiadm:
         if begun.is_set():
             raise Abandoned(what, task)
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError):
             await task
-        raise Problem(Code.BUSY, f"{what}: iscsid's database was in use for {timeout_s:g} s", step=what)
+        raise _in_use(what, timeout_s)
 
-    async def _run(self, arguments: list[str], begun: asyncio.Event, *, writes: bool) -> Result:
-        async with self._database if writes else contextlib.nullcontext():
-            if writes:
-                clear_stale_lock(self._roots)
-            begun.set()
-            return await _spawn(["iscsiadm", *arguments], self._path)
+    async def _run(self, arguments: list[str], begun: asyncio.Event, use: Use) -> Result:
+        command = ["iscsiadm", *arguments]
+        match use:
+            case Use.NOTHING:
+                begun.set()
+                return await _spawn(command, self._path, set())
+            case Use.READS:
+                while self._removals:
+                    await self._no_removal.wait()
+                begun.set()
+                return await _spawn(command, self._path, self._readers)
+            case Use.WRITES | Use.REMOVES:
+                async with self._writing(use):
+                    begun.set()
+                    return await _spawn(command, self._path, set())
+
+    @asynccontextmanager
+    async def database(self, what: str, use: Use, *, timeout_s: float) -> AsyncIterator[None]:
+        """Hold the database's own lock: briefly, and without waiting for anything inside.
+
+        Raises `Problem` (`busy`) when it was not to be had in `timeout_s`.
+        """
+        try:
+            async with asyncio.timeout(timeout_s), self._writing(use):
+                while not node_db.lock(self._roots):
+                    await _tick()
+                with node_db.unlocking(self._roots):
+                    yield
+        except TimeoutError:
+            raise _in_use(what, timeout_s) from None
+
+    @asynccontextmanager
+    async def _writing(self, use: Use) -> AsyncIterator[None]:
+        """Be the only writer of ours; to remove something, also while no login of ours reads."""
+        async with self._no_new_readers() if use is Use.REMOVES else nullcontext(), self._database:
+            while use is Use.REMOVES and self._is_read():
+                await _tick()
+            node_db.clear_stale_lock(self._roots)
+            yield
+
+    @asynccontextmanager
+    async def _no_new_readers(self) -> AsyncIterator[None]:
+        self._removals += 1
+        self._no_removal.clear()
+        try:
+            yield
+        finally:
+            self._removals -= 1
+            if not self._removals:
+                self._no_removal.set()
+
+    def _is_read(self) -> bool:
+        """Whether a login of ours has still to read the database: it has not asked iscsid for anything yet."""
+        self._readers -= {pid for pid in self._readers if _has_socket(self._roots, pid)}
+        return bool(self._readers)
 
 
-async def _spawn(command: list[str], path: str) -> Result:
-    """Start a program and wait for its end. Its output goes to memory: a pipe would kill it when the helper dies."""
+def _has_socket(roots: Roots, pid: int) -> bool:
+    """Whether a process has a socket open. One that has ended does not read any more either."""
+    folder = roots.proc / str(pid) / "fd"
+    found = []
+    for name in sysfs.entries(folder):
+        with suppress(OSError):
+            found.append(str((folder / name).readlink()))
+    return not found or any(link.startswith("socket:") for link in found)
+
+
+def _in_use(what: str, timeout_s: float) -> Problem:
+    return Problem(Code.BUSY, f"{what}: iscsid's database was in use for {timeout_s:g} s", step=what)
+
+
+async def _tick() -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(TICK_S):
+            await asyncio.Event().wait()
+
+
+async def _spawn(command: list[str], path: str, pids: set[int]) -> Result:
+    """Start a program and wait for its end. Its output goes to memory: a pipe would kill it when the helper dies.
+
+    It is in `pids` while it runs.
+    """
     output = os.memfd_create("iscsiadm")
     try:
         process = _start(command, path, output)
-        await _end_of(process.pid)
+        pids.add(process.pid)
+        try:
+            await _end_of(process.pid)
+        finally:
+            pids.discard(process.pid)
         return Result(process.wait(), os.pread(output, OUTPUT_BYTES, 0).decode(errors="replace"))
     finally:
         os.close(output)
@@ -151,69 +276,6 @@ async def _end_of(pid: int) -> None:
     finally:
         loop.remove_reader(fd)
         os.close(fd)
-
-
-# The database: a directory for each target, in it one for each portal (ip,port,tpgt), in it a file for each interface.
-
-
-def _nodes(roots: Roots) -> Path:
-    """Where iscsid keeps its records: it depends on the distribution."""
-    return next((path for path in (roots.etc / "iscsi/nodes", roots.lib / "iscsi/nodes") if path.is_dir()), Path())
-
-
-def portals(roots: Roots, target: str) -> tuple[str, ...]:
-    """The portals of a target that have a record, in canonical form. Records for host names are left out."""
-    nodes = _nodes(roots)
-    found = (_portal(name) for name in (sysfs.entries(nodes / target) if nodes != Path() else []))
-    return tuple(dict.fromkeys(portal for portal in found if portal))
-
-
-def _portal(name: str) -> str | None:
-    """`10.0.0.1,3260,1`, `fd00::1,3260`: the directory of one portal, or its file where the record has no tpgt.
-
-    usr/idbm.c idbm_rec_write: a record that was made by hand (`-o new`) without a tpgt is a file without one.
-    """
-    match = re.fullmatch(r"\[?([0-9A-Fa-f.:]+)\]?,(\d{1,5})(?:,-?\d+)?", name)
-    try:
-        return checks.portal(f"[{match.group(1)}]:{match.group(2)}") if match else None
-    except Problem:
-        return None
-
-
-def drop_broken(roots: Roots, target: str, portal: str, *, only_empty: bool = False) -> None:
-    """Remove what an iscsiadm that was killed left of a record, and iscsiadm itself takes for none (attach.md, 27).
-
-    It empties the file (or makes it) before it writes, and removes the file before its directory. `only_empty` leaves
-    alone what has anything in it.
-    """
-    folder = _nodes(roots) / target
-    for entry in [folder / name for name in sysfs.entries(folder) if _portal(name) == portal]:
-        files = list(entry.iterdir()) if entry.is_dir() else [entry]
-        if only_empty and any(file.stat().st_size for file in files):
-            continue
-        for file in files:
-            file.unlink(missing_ok=True)
-        if entry.is_dir():
-            entry.rmdir()
-        log.warning("removed a broken record of %s at %s: an iscsiadm had been killed", target, portal)
-    if folder.is_dir() and not sysfs.entries(folder):
-        folder.rmdir()
-
-
-def clear_stale_lock(roots: Roots) -> bool:
-    """Remove the lock that a killed iscsiadm left behind, when no iscsiadm runs; whether there was one."""
-    lock = roots.run / "lock/iscsi/lock.write"
-    if not lock.exists() or any(name == "iscsiadm" for name in _running(roots)):
-        return False
-    lock.unlink(missing_ok=True)
-    log.warning("removed the stale lock %s: an iscsiadm had been killed", lock)
-    return True
-
-
-def _running(roots: Roots) -> Iterator[str]:
-    for name in sysfs.entries(roots.proc):
-        if name.isdigit():
-            yield sysfs.text(roots.proc / name / "comm") or ""
 
 
 def unfinished(roots: Roots, target: str, portal: str) -> Path:

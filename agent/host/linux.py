@@ -25,6 +25,7 @@ from agent.host import (
     linux_disks,
     linux_iscsi,
     nexus,
+    node_db,
     scsi_generic,
     sysfs,
 )
@@ -47,7 +48,6 @@ from attachers.sights import (
     HostSight,
     IscsiQuery,
     Query,
-    Record,
     ScsiPath,
     ScsiQuery,
     ScsiSight,
@@ -105,7 +105,7 @@ class LinuxHost:
         self._owners: dict[tuple[int, int], str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         pool.on_end = self._changes.grow
-        iscsiadm.clear_stale_lock(self._roots)
+        node_db.clear_stale_lock(self._roots)
         links.drop_stale_claims(self._roots)
 
     @property
@@ -279,7 +279,7 @@ class LinuxHost:
         named = query.wwid or next((name for path in paths if (name := scsi.identity_of(path, None))), None)
         device_link = links.of_device(self._roots, named) if named else None
         return ScsiSight(
-            records=self._records(query) if isinstance(query, IscsiQuery) else (),
+            records=linux_iscsi.records(self._roots, query.target, sessions) if isinstance(query, IscsiQuery) else (),
             sessions=sessions,
             paths=paths,
             link=links.of_name(self._roots, query.name),
@@ -288,9 +288,6 @@ class LinuxHost:
             busy=self._under_way.busy(asked(query, sessions)),
             ports=fc_sysfs.ports(self._roots) if isinstance(query, FcQuery) else (),
         )
-
-    def _records(self, query: IscsiQuery) -> tuple[Record, ...]:
-        return tuple(Record(query.target, portal) for portal in iscsiadm.portals(self._roots, query.target))
 
     async def _identity(self, session: Session, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
         """What the device itself answers now, or why it does not; asked only where it can, and once at a time."""

@@ -6,7 +6,7 @@ from typing import Any
 from agent.host import links, nexus, sysfs
 from agent.host.tools import Tools, left
 from attachers import checks
-from attachers.base import Uncertain
+from attachers.base import MadeByAnotherError, Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN
 from attachers.steps import Publish, RemoveDevice, Scan, Unpublish
@@ -18,10 +18,11 @@ LOOK_S = 0.2  # how often its queue is looked at meanwhile: no event tells that 
 async def scan(tools: Tools, step: Scan, deadline: float) -> None:
     """Claim the address, and have the kernel look at it.
 
-    Synchronous: scsi_transport_iscsi.c iscsi_user_scan, scsi_transport_fc.c fc_user_scan.
+    Synchronous: scsi_transport_iscsi.c iscsi_user_scan, scsi_transport_fc.c fc_user_scan. Raises `MadeByAnotherError`
+    where the device is there already.
     """
     if sysfs.has_device(tools.roots, step.hctl):
-        return
+        raise MadeByAnotherError(step.describe())
     host, channel, target, lun = step.hctl.split(":")
     sessions = nexus.sessions(tools.roots, step.target)
     if not any(s.at(int(lun)) == step.hctl and s.portal == step.portal and s.state == LOGGED_IN for s in sessions):

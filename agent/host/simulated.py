@@ -11,7 +11,7 @@ from agent.host.simulated_kernel import INITIATOR, Device, Domain, Kernel
 from agent.host.simulated_san import San
 from agent.host.simulated_sights import see
 from agent.host.simulated_steps import delay_of, take
-from attachers.base import Uncertain
+from attachers.base import MadeByAnotherError, Uncertain
 from attachers.problems import Problem
 from attachers.sights import Query, Sight
 from attachers.steps import Step
@@ -115,7 +115,7 @@ class SimulatedHost:
             self._hidden.discard(one)
             self.touch()
             if one.happens:
-                with suppress(Problem):
+                with suppress(Problem, MadeByAnotherError):
                     self._take(one.step)
 
     def _take(self, step: Step) -> None:
@@ -171,9 +171,10 @@ class SimulatedHost:
             found[1].wwid, found[1].size = unit.wwid, unit.size
             self.touch()
 
-    def foreign_record(self, target: str, portal: str) -> None:
-        """Have an administrator make a node record."""
+    def foreign_record(self, target: str, portal: str, *, flaw: str = "") -> None:
+        """Have an administrator make a node record; `flaw` says why it is of no use to us."""
         self.kernel.records[target, portal] = "an administrator"
+        self.kernel.flaws[target, portal] = flaw
         self.touch()
 
     def foreign_session(self, target: str, portal: str) -> int:

@@ -58,8 +58,9 @@ class Domain:
 class Kernel:
     """Everything that outlives the processes on top. `records` (and domains' names) outlive the kernel, too.
 
-    `records` are iscsid's: (target, portal) -> who wrote the settings. `links` are /run/cdmi-attach/disk,
-    `device_links` /dev/cdmi-attach (wwid -> SCSI address), `claims` the addresses that udev is to leave to us.
+    `records` are iscsid's: (target, portal) -> who wrote the settings; `flaws` says why one of them is of no use.
+    `links` are /run/cdmi-attach/disk, `device_links` /dev/cdmi-attach (wwid -> SCSI address), `claims` the addresses
+    that udev is to leave to us.
     `fabric` are the FC ports that see each other: local and remote.
     """
 
@@ -67,6 +68,7 @@ class Kernel:
     initiator: str = INITIATOR
     boot_id: str = field(default_factory=lambda: str(uuid4()))
     records: dict[tuple[str, str], str] = field(default_factory=dict)
+    flaws: dict[tuple[str, str], str] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     device_links: dict[str, str] = field(default_factory=dict)

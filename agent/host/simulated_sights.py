@@ -35,7 +35,9 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
     wwid = query.wwid or (link or "").removeprefix(f"{DEVICES}/")
     linked = kernel.device(kernel.device_links.get(wwid, ""))
     return ScsiSight(
-        records=tuple(sights.Record(t, p) for t, p in kernel.records if _is_at(query, t, p)),
+        records=tuple(
+            sights.Record(t, p, flaw=kernel.flaws.get((t, p), "")) for t, p in kernel.records if _is_at(query, t, p)
+        ),
         sessions=tuple(_session(s) for s in sessions),
         paths=tuple(_path(kernel, s, d, query) for s in sessions for d in s.devices.values() if d.lun == query.lun),
         link=link,

@@ -1,6 +1,7 @@
 """What each step does to a simulated host: the semantics of attachers/steps.py, word for word."""
 
 from agent.host.simulated_kernel import Device, Kernel, Session
+from attachers.base import MadeByAnotherError
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN
 from attachers.steps import (
@@ -46,6 +47,7 @@ def take(kernel: Kernel, step: Step) -> None:
     match step:
         case CreateRecord():
             kernel.records[step.target, step.portal] = OURS
+            kernel.flaws.pop((step.target, step.portal), None)
         case Login():
             _log_in(kernel, step)
         case Scan():
@@ -74,7 +76,7 @@ def take(kernel: Kernel, step: Step) -> None:
 
 def _log_in(kernel: Kernel, step: Login) -> None:
     if kernel.session(step.target, step.portal):
-        return
+        raise MadeByAnotherError(step.describe())
     if (step.target, step.portal) not in kernel.records:
         raise _refused(step, Code.UNAVAILABLE, f"iscsid has no record of {step.target} at {step.portal}")
     if step.portal in kernel.san.dead:
@@ -92,7 +94,7 @@ def _scan(kernel: Kernel, step: Scan) -> None:
         text = f"no session to {step.target} at {step.portal} leads to {step.hctl} (now)"
         raise _refused(step, Code.TARGET_TIMEOUT, text)
     if step.hctl in session.devices:
-        return
+        raise MadeByAnotherError(step.describe())
     kernel.claims.add(step.hctl)
     if kernel.add_device(session, lun) is None:  # a scan that finds nothing is no failure, as in the kernel
         kernel.claims.discard(step.hctl)
@@ -143,7 +145,7 @@ def _disown(kernel: Kernel, step: Disown) -> None:
 
 
 def _log_out(kernel: Kernel, step: Logout) -> None:
-    for session in _sessions(kernel, step.target, step.portal):
+    for session in [s for s in _sessions(kernel, step.target, step.portal) if step.sid in (None, s.sid)]:
         if session.devices:
             text = f"the session to {step.target} at {step.portal} carries {', '.join(session.devices)}"
             raise _refused(step, Code.IN_USE, text, hint="detach what uses these devices")
@@ -155,6 +157,7 @@ def _delete_record(kernel: Kernel, step: DeleteRecord) -> None:
         text = f"a session uses the record of {step.target} at {step.portal}"
         raise _refused(step, Code.IN_USE, text, hint="log out first")
     kernel.records.pop((step.target, step.portal), None)
+    kernel.flaws.pop((step.target, step.portal), None)
 
 
 def _give(kernel: Kernel, step: GiveDisk) -> None:

@@ -20,6 +20,7 @@ from tests.cdmi_server.wire import (
 _LARGEST_JSON = 256 << 20
 FAULTS_PATH = "/.faults"
 SWAP_PATH = "/.admin/swap"
+RESIZE_PATH = "/.admin/resize"
 
 
 def make_app(service: Service, faults: Faults) -> web.Application:
@@ -52,6 +53,8 @@ async def _answer(service: Service, faults: Faults, request: web.Request) -> web
         return await _administer_faults(faults, request)
     if request.path == SWAP_PATH:
         return await _swap(service, request)
+    if request.path == RESIZE_PATH:
+        return await _resize(service, request)
     asked = read_request(request, settings.root, DIALECTS[settings.dialect])
     fault = faults.take(kind_of(request.method, asked))
     if fault is None:
@@ -82,6 +85,15 @@ async def _swap(service: Service, request: web.Request) -> web.Response:
         raise CdmiError(400, "POST an object with uri_a and uri_b")
     async with service.lock:
         await service.swap(service.at(str(body["uri_a"])), service.at(str(body["uri_b"])))
+    return web.Response(status=204)
+
+
+async def _resize(service: Service, request: web.Request) -> web.Response:
+    body = await _json(request)
+    if request.method != "POST" or not isinstance(body, dict) or type(body.get("size")) is not int:
+        raise CdmiError(400, "POST an object with uri and size (bytes)")
+    async with service.lock:
+        await service.resize(service.at(str(body.get("uri"))), body["size"])
     return web.Response(status=204)
 
 

@@ -19,7 +19,7 @@ FIXED = (ASSIGNED_SIZE, TARGET, NUMBER)
 """Metadata that decides how a LUN is made, and cannot change afterwards."""
 
 _BLOCK = 512
-_MOST_LUNS = 255
+_MOST_LUNS = 16383
 _SERIAL_DIGITS = 25
 _INITIATOR = re.compile(r"(iqn\.\d{4}-[01]\d\.[^\s_]+|eui\.[0-9a-f]{16}|naa\.[0-9a-f]{16})$")
 

@@ -12,7 +12,9 @@ from rtslib_fb import tcm
 from tests.cdmi_server.store import write_atomically
 from tests.cdmi_server.targets import Lun, TargetsError
 
-_TPG_ATTRIBUTES = {"authentication": 0, "generate_node_acls": 0, "demo_mode_write_protect": 1}
+_TPG_ATTRIBUTES = {"generate_node_acls": 0, "demo_mode_write_protect": 1}
+rtslib.MappedLUN.MAX_LUN = 16383
+"""rtslib ends at 255; the kernel does not (drivers/target/target_core_fabric_configfs.c, an unsigned long long)."""
 _NotFound = vars(rtslib).get("RTSLibNotInCFSError") or rtslib.RTSLibNotInCFS
 """The exception's names since 2.2, and up to 2.1."""
 
@@ -26,8 +28,13 @@ class LioTargets:
 
     exports = True
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, chap: Path | None = None) -> None:
+        """`chap` is a file that may come and go: {"user", "password"}, perhaps {"mutual_user", "mutual_password"} too.
+
+        Initiators then have to log in with these, at all targets.
+        """
         self._ledger = ledger
+        self._chap = chap
         made = json.loads(ledger.read_text()) if ledger.exists() else {}
         self._targets: set[str] = set(made.get("targets", ()))
         self._backstores: set[str] = set(made.get("backstores", ()))
@@ -55,11 +62,11 @@ class LioTargets:
             if target is None:
                 self._forget(target=iqn)
             elif wanted := [lun for lun in luns if lun.target == iqn]:
-                _trim(rtslib.TPG(target, 1), wanted)
+                _trim(rtslib.TPG(target, 1), [lun for lun in wanted if _has_its_size(lun)])
             else:
                 target.delete()
                 self._forget(target=iqn)
-        names = {_backstore_name(lun) for lun in luns}
+        names = {_backstore_name(lun) for lun in luns if _has_its_size(lun)}
         for name in sorted(self._backstores - names):
             if backstore := _backstore(name):
                 backstore.delete()
@@ -71,8 +78,11 @@ class LioTargets:
         tpg = self._have_tpg(lun)
         numbers = {one.lun: one for one in tpg.luns}
         unit = numbers.get(lun.lun) or rtslib.LUN(tpg, lun.lun, backstore)
+        chap = json.loads(self._chap.read_text()) if self._chap and self._chap.exists() else {}
+        tpg.set_attribute("authentication", int(bool(chap)))
         for initiator in lun.initiators:
             acl = rtslib.NodeACL(tpg, initiator)
+            _authenticate(acl, chap)
             if lun.lun not in {mapped.mapped_lun for mapped in acl.mapped_luns}:
                 rtslib.MappedLUN(acl, lun.lun, unit)
         for portal in lun.portals:
@@ -140,6 +150,19 @@ def _trim(tpg: Any, wanted: Sequence[Lun]) -> None:
     for portal in list(tpg.network_portals):
         if f"{portal.ip_address}:{portal.port}" not in portals:
             portal.delete()
+
+
+def _has_its_size(lun: Lun) -> bool:
+    """Whether the LUN's backstore, if it stands, is as large as it is to be; LIO's fileio cannot be resized."""
+    standing = _backstore(_backstore_name(lun))
+    return standing is None or int(standing.size) == lun.size
+
+
+def _authenticate(acl: Any, chap: dict[str, str]) -> None:
+    """What the initiator has to log in with; an empty value takes it away (rtslib NodeACL._set_auth_attr)."""
+    acl.chap_userid, acl.chap_password = chap.get("user", ""), chap.get("password", "")
+    acl.chap_mutual_userid = chap.get("mutual_user", "")
+    acl.chap_mutual_password = chap.get("mutual_password", "")
 
 
 def _lower(names: Iterable[str]) -> set[str]:

@@ -24,7 +24,7 @@ def make_targets(settings: Settings) -> Targets:
         case TargetsMode.LIO:
             from tests.cdmi_server.lio import LioTargets  # needs rtslib, which only this mode needs
 
-            return LioTargets(settings.state / "lio.json")
+            return LioTargets(settings.state / "lio.json", settings.state / "chap.json")
 
 
 class Service:
@@ -88,6 +88,18 @@ class Service:
         pairs = ((one, one.volume, second), (other, other.volume, first))
         for record, volume, behind in pairs:
             self.store.save(replace(record, volume=replace(volume, backing=behind)))
+        try:
+            await self._apply()
+        except TargetsError as error:
+            raise CdmiError(500, str(error)) from error
+
+    async def resize(self, record: Record, size: int) -> None:
+        """Give a LUN another size, behind everybody's back: who is logged in is not told."""
+        if not record.volume or size <= 0 or size % 512:
+            raise CdmiError(400, "A LUN and a multiple of 512 are needed")
+        os.truncate(self.store.value_file(record), size)
+        metadata = {**record.metadata, exports.ASSIGNED_SIZE: str(size)}
+        self.store.save(replace(record, metadata=metadata, volume=replace(record.volume, size=size)))
         try:
             await self._apply()
         except TargetsError as error:

@@ -77,9 +77,14 @@ class Stage:
         )
         return self
 
-    def start_server(self, *more: str) -> None:
-        """The CDMI server as a service of its own, with LIO targets on two portals."""
-        portals = [word for ip in ("127.0.0.1", "127.0.0.2") for word in ("--portal", ip)]
+    def configure(self, more: str = "") -> None:
+        """Give the daemon its configuration anew, with more lines for its server."""
+        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG + more)
+        self.guest.run("systemctl reload cdmi-attachd.service")
+
+    def start_server(self, *more: str, portals: Sequence[str] = ("127.0.0.1", "127.0.0.2")) -> None:
+        """The CDMI server as a service of its own, with LIO targets on these portals."""
+        portals = [word for ip in portals for word in ("--portal", ip)]
         command = [
             *("/usr/bin/python3", "-m", "tests.cdmi_server", "--state", STATE, "--listen", "127.0.0.1:8443"),
             *(
@@ -121,9 +126,11 @@ class Stage:
         size: int = LUN_SIZE,
         permissions: Sequence[str] = (),
         content: bytes = b"",
+        lun: int | None = None,
     ) -> Lun:
-        """A LUN container on the server; with `target`, beside others on that target."""
+        """A LUN container on the server; with `target`, beside others on that target; `lun` is its number there."""
         metadata = {"cdmi_assignedsize": str(size)} | ({"x_target": target} if target else {})
+        metadata |= {"x_lun": str(lun)} if lun is not None else {}
         exports = {"Network/iSCSI": {"permissions": list(permissions)}}
         made = self.cdmi("PUT", f"/{name}/", {"metadata": metadata, "exports": exports})
         if content:
@@ -146,6 +153,11 @@ class Stage:
         """Exchange what answers at two LUNs' numbers, behind everybody's back."""
         words = [*self._curl("POST", "/.admin/swap", root=False), "-H", "Content-Type: application/json", "-d", "@-"]
         self.guest.run(words, input=json.dumps({"uri_a": f"/{one}/", "uri_b": f"/{other}/"}))
+
+    def resize(self, name: str, size: int) -> None:
+        """Give a LUN another size on the server; nobody is told."""
+        words = [*self._curl("POST", "/.admin/resize", root=False), "-H", "Content-Type: application/json", "-d", "@-"]
+        self.guest.run(words, input=json.dumps({"uri": f"/{name}/", "size": size}))
 
     def _curl(self, method: str, path: str, *, root: bool = True) -> list[str]:
         base = URL if root else URL.removesuffix("/cdmi")

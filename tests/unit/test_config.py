@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from agent.cdmi.server import Server, TokenScheme
-from agent.config import Attach, Chap, Config, ConfigError, Socket, load_config
+from agent.config import Attach, Config, ConfigError, Iscsi, Socket, load_config
+from agent.config_chap import Chap
 from agent.config_render import render
 from agent.config_secrets import NOTHING, Named
 from agent.secret import Secret
@@ -32,6 +33,8 @@ device_owner = "oneadmin:disk"
 multipath = "never"
 allow_unverified = true
 timeout_s = 30
+[iscsi]
+interface = "storage"
 [nfs]
 options = "hard,noatime,nconnect=4"
 [libvirt]
@@ -79,6 +82,7 @@ def test_everything_of_the_contract_is_accepted(files: Files) -> None:
     config = files.load(FULL.replace('"CA"', f'"{files.write("ca.pem", "x")}"'))
     assert config.socket == Socket(group="oneadmin")
     assert config.attach == Attach(("fc", "iscsi", "nfs"), "oneadmin:disk", "never", True, 30.0)
+    assert config.iscsi == Iscsi("storage")
     assert (config.nfs.options, config.libvirt.uri) == ("hard,noatime,nconnect=4", "qemu:///system")
     (server,) = config.servers
     assert (server.url, server.user, server.password) == ("https://my.cdmi-server.tld/cdmi/", "one", Secret("hunter2"))
@@ -116,7 +120,7 @@ def test_errors_of_drop_ins_name_their_own_file(files: Files) -> None:
     ("text", "error"),
     [
         ("[soket]\n", "config.toml:1: soket: unknown key; did you mean socket?"),
-        ("\n\nx = 1\n", "config.toml:3: x: unknown key; known here are attach, libvirt, nfs, server, socket"),
+        ("\n\nx = 1\n", "config.toml:3: x: unknown key; known here are attach, iscsi, libvirt, nfs, server, socket"),
         ("[socket]\n\ngroup = 5\n", "config.toml:3: socket.group: a number is not a string; give a string"),
         ('socket.group = "a b"\n', "config.toml:1: socket.group: 'a b' is not right; give the name of a group"),
         ("socket = 1\n", "config.toml:1: socket: a number is not a table; give a table"),
@@ -130,6 +134,7 @@ def test_errors_of_drop_ins_name_their_own_file(files: Files) -> None:
         ("[attach]\nprotocols = []\n", "config.toml:2: attach.protocols: is empty or names one twice; give some of"),
         ('[attach]\nmultipath = "yes"\n', "config.toml:2: attach.multipath: 'yes' is not known; give one of auto"),
         ('[attach]\ndevice_owner = "root"\n', "config.toml:2: attach.device_owner: 'root' is not user:group; give"),
+        ('[iscsi]\ninterface = "../x"\n', "config.toml:2: iscsi.interface: '../x' is not the name of an interface"),
         ('[nfs]\noptions = "hard noatime"\n', "config.toml:2: nfs.options: 'hard noatime' is not right; give mount"),
         ("[[server]]\n", "config.toml:1: server[0].url: is missing; give the URL"),
         ("[server]\n", "config.toml:1: server: a table is not an array of tables ([[server]]); give"),

@@ -12,8 +12,9 @@ from agent.host.simulated_faults import Hang, Moment
 from agent.store import MEMORY
 from attachers.base import Goal, Gone, Ready, Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import IscsiQuery, ScsiSight
+from attachers.sights import IscsiQuery, Query, ScsiSight
 from attachers.steps import (
+    STEPS,
     CreateRecord,
     DeleteRecord,
     Login,
@@ -30,6 +31,11 @@ from tests.unit.guarded_world import WWID, P, Q, T, a_host, act, converge, fault
 @pytest.fixture
 def raw() -> SimulatedHost:
     return a_host()
+
+
+def taken_by(raw: SimulatedHost) -> list[Step]:
+    """The steps that reached the kernel."""
+    return [what for moment, what in faults_of(raw).log if moment is Moment.BEFORE and isinstance(what, STEPS)]
 
 
 async def test_attach_and_detach_leave_nothing(raw: SimulatedHost) -> None:
@@ -119,13 +125,57 @@ async def test_a_session_that_others_replaced_is_theirs(raw: SimulatedHost) -> N
     assert not (await look(host)).sessions[0].ours
 
 
-async def test_no_logout_while_a_foreign_session_shares_the_portal(raw: SimulatedHost) -> None:
+async def test_of_two_sessions_to_one_portal_ours_is_logged_out(raw: SimulatedHost) -> None:
+    """Case 36: an administrator's, through another interface, stays."""
     host = await guard(raw)
     await act(host, CreateRecord(T, P), Login(T, P))
     raw.foreign_session(T, P)
     assert [session.ours for session in (await look(host)).sessions] == [True, False]
-    with pytest.raises(Problem, match="session 2"):
+    with pytest.raises(Problem, match="not created"):
+        await act(host, Logout(T, P, sid=2))
+    await act(host, Logout(T, P))
+    assert [(session.sid, session.ours) for session in (await look(host)).sessions] == [(2, False)]
+    with pytest.raises(Problem, match="not created"):
         await act(host, Logout(T, P))
+
+
+async def test_a_session_that_somebody_else_made_at_that_moment_is_not_ours(raw: SimulatedHost) -> None:
+    host = await guard(raw)
+    await act(host, CreateRecord(T, P))
+
+    async def somebody_logs_in(moment: Moment, what: Step | Query) -> None:
+        if (moment, what) == (Moment.BEFORE, Login(T, P)):
+            raw.foreign_session(T, P)
+
+    raw.hook = somebody_logs_in
+    await act(host, Login(T, P))
+    assert [session.ours for session in (await look(host)).sessions] == [False]
+    with pytest.raises(Problem, match="not created"):
+        await act(host, Logout(T, P))
+
+
+async def test_a_record_of_ours_is_made_anew_after_a_boot_and_when_it_was_written_over(
+    raw: SimulatedHost, tmp_path: Path
+) -> None:
+    """Cases 10, 28, 29: another open-iscsi may have come, or a discovery; a login is made with our settings only."""
+    host = await guard(raw, tmp_path / "created")
+    await act(host, CreateRecord(T, P))
+    for spoil in (raw.reboot, lambda: raw.kernel.flaws.update({(T, P): "it scans"})):
+        spoil()
+        host._created.close()
+        host = await guard(raw, tmp_path / "created")
+        faults_of(raw).log.clear()
+        for _ in range(2):
+            await act(host, Login(T, P), Logout(T, P))
+            assert taken_by(raw).count(CreateRecord(T, P)) == 1, "once is enough"
+        assert not (await look(host)).records[0].flaw
+
+
+async def test_a_record_of_somebody_else_is_used_as_it_is(raw: SimulatedHost) -> None:
+    host = await guard(raw)
+    raw.foreign_record(T, P)
+    await act(host, Login(T, P, "https://store.example.org/", "storage"))
+    assert taken_by(raw) == [Login(T, P)], "neither our interface nor our secret goes into it"
 
 
 async def test_links_of_others_stay(raw: SimulatedHost) -> None:

@@ -23,7 +23,7 @@ from attachers.steps import CreateRecord, Step
 
 T, P = "iqn.2024-01.org.example:one", "10.0.0.1:3260"
 STEP = CreateRecord(T, P)
-BAD = {"type": "CreateRecord", "target": "x", "portal": P}
+BAD = {"type": "CreateRecord", "target": "x", "portal": P, "chap": "", "iface": ""}
 OBSERVE = {"id": 1, "verb": "observe", "value": {"type": "HostQuery"}, "timeout_s": 5, "attachment": ""}
 
 

@@ -44,6 +44,13 @@ LUN_KEY, WWID_KEY = f"lun:{TARGET}@{PORTAL}#1", f"wwid:{RIGHT}"
 SESSION_KEY, RECORD_KEY = f"session:{TARGET}@{PORTAL}", f"record:{TARGET}@{PORTAL}"
 BROKEN = Problem(Code.TARGET_REFUSED, "no")
 
+UNKNOWN = Problem(Code.TARGET_REFUSED, "no such secret", final=True)
+SERVER = "https://store.example.org/cdmi/"
+SPOILT = Record(TARGET, PORTAL, flaw="it scans")
+FAILED = replace(EMPTY, state="FAILED")
+AT_OTHER = CreateRecord(TARGET, OTHER)
+THEIRS = Session(2, 4, TARGET, PORTAL, "LOGGED_IN")
+
 
 def seen(sight: ScsiSight = MADE, **path: Any) -> ScsiSight:
     """The sight with its path changed."""
@@ -80,7 +87,27 @@ ATTACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
     "a record": (PLAN, ScsiSight((RECORD,)), tried(CREATE), LOGIN),
     "the login failed": (PLAN, ScsiSight((RECORD,)), tried(CREATE, failed=(LOGIN,)), Code.TARGET_REFUSED),
     "the login failed, next portal": (TWO, ScsiSight((RECORD,)), tried(failed=(LOGIN,)), CreateRecord(TARGET, OTHER)),
-    "a session recovers": (PLAN, ScsiSight((RECORD,), (replace(EMPTY, state="FAILED"),)), tried(), Wait),
+    "the target knows us not": (TWO, ScsiSight((RECORD,)), Context("vm", failed={LOGIN: UNKNOWN}), UNKNOWN.code),
+    "with CHAP": (PLAN, ScsiSight(), Context("vm", chap=SERVER), CreateRecord(TARGET, PORTAL, SERVER)),
+    "at an interface": (PLAN, ScsiSight((RECORD,)), Context("vm", iface="san"), Login(TARGET, PORTAL, "", "san")),
+    "a record of ours that was spoilt": (PLAN, ScsiSight((replace(RECORD, flaw="it scans"),)), tried(), LOGIN),
+    "a spoilt record of somebody else": (PLAN, ScsiSight((SPOILT,)), tried(), Code.CONFLICT),
+    "a spoilt record, next portal": (TWO, ScsiSight((SPOILT,)), tried(), CreateRecord(TARGET, OTHER)),
+    "a session recovers": (PLAN, ScsiSight((RECORD,), (FAILED,)), tried(), Wait),
+    "a session recovers, next portal": (TWO, ScsiSight((RECORD,), (FAILED,)), tried(), CreateRecord(TARGET, OTHER)),
+    "a session recovers, and no portal is left": (
+        TWO,
+        ScsiSight((RECORD,), (FAILED,)),
+        tried(failed=(AT_OTHER,)),
+        Wait,
+    ),
+    "a session recovers whose disk is in use": (
+        TWO,
+        replace(MADE, sessions=(replace(SESSION, state="FAILED"),)),
+        tried(wwid=RIGHT),
+        Wait,
+    ),
+    "two sessions to one portal": (PLAN, ScsiSight((RECORD,), (THEIRS, EMPTY)), tried(), SCAN),
     "a session": (PLAN, ScsiSight((RECORD,), (EMPTY,)), tried(), SCAN),
     "a scan found nothing": (PLAN, ScsiSight((RECORD,), (EMPTY,)), tried(SCAN), Wait),
     "a scan failed": (PLAN, ScsiSight((RECORD,), (EMPTY,)), tried(failed=(SCAN,)), Code.TARGET_REFUSED),
@@ -145,6 +172,7 @@ DETACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
         tried(),
         Gone,
     ),
+    "two sessions to one portal": (PLAN, ScsiSight((RECORD,), (THEIRS, EMPTY)), tried(), LOGOUT),
     "somebody's session": (PLAN, ScsiSight((), (replace(EMPTY, ours=False),)), tried(), Gone),
     "somebody's record": (PLAN, ScsiSight((replace(RECORD, ours=False),)), tried(), Gone),
     "a record": (PLAN, ScsiSight((RECORD,)), tried(), FORGET),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.host import iscsiadm, links, sysfs
+from agent.host import iscsiadm, links, node_db, sysfs
 from agent.host.roots import Roots
 from agent.host.uevents import matters
 from attachers.steps import DEVICES
@@ -18,7 +18,7 @@ def roots(tmp_path: Path) -> Roots:
 
 def test_a_host_without_iscsi_shows_nothing(roots: Roots) -> None:
     assert sysfs.sessions(roots, TARGET) == ()
-    assert iscsiadm.portals(roots, TARGET) == ()
+    assert node_db.portals(roots, TARGET) == ()
     assert sysfs.disk(roots, "0:0:0:0") is None
     assert iscsiadm.initiator_name(roots) == ""
 
@@ -100,13 +100,13 @@ def test_a_disk_has_no_node_before_the_block_device_is_there(roots: Roots) -> No
 @pytest.mark.parametrize("where", ["etc", "lib"])
 def test_records_of_both_forms_in_either_place(roots: Roots, entry: str, portal: str | None, where: str) -> None:
     (getattr(roots, where) / "iscsi/nodes" / TARGET / entry).mkdir(parents=True)
-    assert iscsiadm.portals(roots, TARGET) == ((portal,) if portal else ())
+    assert node_db.portals(roots, TARGET) == ((portal,) if portal else ())
 
 
 def test_a_portal_with_and_without_a_tpgt_is_one_portal(roots: Roots) -> None:
     for entry in ("10.0.0.1,3260", "10.0.0.1,3260,1"):
         (roots.etc / "iscsi/nodes" / TARGET / entry).mkdir(parents=True)
-    assert iscsiadm.portals(roots, TARGET) == (PORTAL,)
+    assert node_db.portals(roots, TARGET) == (PORTAL,)
 
 
 def test_the_initiators_name(roots: Roots) -> None:
@@ -120,14 +120,14 @@ def test_the_initiators_name(roots: Roots) -> None:
 def test_a_stale_lock_is_removed(roots: Roots) -> None:
     write(roots.run / "lock/iscsi/lock.write", "")
     write(roots.proc / "17/comm", "iscsid")
-    assert iscsiadm.clear_stale_lock(roots)
-    assert not iscsiadm.clear_stale_lock(roots)
+    assert node_db.clear_stale_lock(roots)
+    assert not node_db.clear_stale_lock(roots)
 
 
 def test_a_lock_in_use_stays(roots: Roots) -> None:
     write(roots.run / "lock/iscsi/lock.write", "")
     write(roots.proc / "17/comm", "iscsiadm")
-    assert not iscsiadm.clear_stale_lock(roots)
+    assert not node_db.clear_stale_lock(roots)
     assert (roots.run / "lock/iscsi/lock.write").exists()
 
 

@@ -94,7 +94,7 @@ def test_problems_come_back() -> None:
     assert wire.decode_problem(again(problem)).as_dict() == problem.as_dict()
 
 
-LOGIN = {"type": "Login", "target": T, "portal": P}
+LOGIN = {"type": "Login", "target": T, "portal": P, "chap": "", "iface": ""}
 QUERY = {"type": "IscsiQuery", "name": "vm", "target": T, "portals": [P], "lun": 1, "wwid": None, "holders": False}
 
 
@@ -107,7 +107,7 @@ QUERY = {"type": "IscsiQuery", "name": "vm", "target": T, "portals": [P], "lun":
         ({"type": ["Login"]}, "value.type"),
         ({"type": "IscsiQuery"}, "value.type"),
         ({"type": "__class__"}, "value.type"),
-        ({"type": "Login", "target": T}, "value.portal: is missing"),
+        ({"type": "DeleteRecord", "target": T}, "value.portal: is missing"),
         (LOGIN | {"extra": 1}, "value.extra: is not known"),
         (LOGIN | {"\nforged": 1}, r"value.\\nforged"),
         (LOGIN | {"portal": 7}, "value.portal: int instead of str"),

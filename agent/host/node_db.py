@@ -1,0 +1,234 @@
+"""iscsid's database of node records: small files, which we read, correct and remove under its own lock.
+
+A directory for each target; in it for each portal a file (`ip,port`: a record made by hand, as ours are) or a directory
+(`ip,port,tpgt`: one that was discovered) with a file for each interface (open-iscsi: usr/idbm.c idbm_rec_write).
+Nothing here waits: whoever changes the database holds `locked`, and is brief.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.host import sysfs
+from agent.host.roots import Roots
+from attachers import checks
+from attachers.problems import Code, Problem
+
+log = logging.getLogger(__name__)
+SCAN = "node.session.scan"
+AUTH = "node.session.auth."
+END = "# END RECORD"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A record that nobody can use and that makes commands of iscsiadm fail, whoever made it. `portal` None: none."""
+
+    target: str
+    portal: str | None
+    path: Path
+    why: str
+
+
+# Where it is, and what is in it.
+
+
+def nodes(roots: Roots) -> Path | None:
+    """The directory of all records: where it is depends on the distribution."""
+    return next((path for path in (roots.etc / "iscsi/nodes", roots.lib / "iscsi/nodes") if path.is_dir()), None)
+
+
+def portals(roots: Roots, target: str) -> tuple[str, ...]:
+    """The portals of a target that have a record, in canonical form. Records for host names are left out."""
+    found = (portal_of(path.name) for path in _entries(roots, target))
+    return tuple(dict.fromkeys(portal for portal in found if portal))
+
+
+def files(roots: Roots, target: str, portal: str) -> list[Path]:
+    """The files of the records of a target at a portal: one for each interface."""
+    found = []
+    for entry in _at(roots, target, portal):
+        found += [entry / name for name in sysfs.entries(entry)] if entry.is_dir() else [entry]
+    return found
+
+
+def is_discovered(roots: Roots, target: str, portal: str) -> bool:
+    """Whether a discovery has made a record of it, in place of one made by hand or beside it."""
+    return any(entry.is_dir() for entry in _at(roots, target, portal))
+
+
+def portal_of(name: str) -> str | None:
+    """`10.0.0.1,3260,1`, `fd00::1,3260`: the directory of one portal, or its file where the record has no tpgt."""
+    match = re.fullmatch(r"\[?([0-9A-Fa-f.:]+)\]?,(\d{1,5})(?:,-?\d+)?", name)
+    try:
+        return checks.portal(f"[{match.group(1)}]:{match.group(2)}") if match else None
+    except Problem:
+        return None
+
+
+def flaw(roots: Roots, target: str, portal: str) -> str:
+    """Why no login is to be made with a record as it is; empty where it is as ours are, or not there at all."""
+    found = [settings(file) for file in files(roots, target, portal)]
+    if any(not values for values in found):
+        return "it is empty"
+    if any(values.get(SCAN) != "manual" for values in found):
+        return f"a login with it has every LUN of the target looked for ({SCAN} is not manual)"
+    return ""
+
+
+def settings(file: Path) -> dict[str, str]:
+    """The keys of a record and their values; none where it cannot be read."""
+    pairs = (line.partition("=") for line in (sysfs.text(file) or "").splitlines() if not line.startswith("#"))
+    return {key.strip(): value.strip() for key, sign, value in pairs if sign}
+
+
+def broken(roots: Roots) -> list[Broken]:
+    """The records of the whole database that nobody can use (attach.md, case 27: a full disk, a killed iscsiadm)."""
+    top = nodes(roots)
+    found = []
+    for target in sysfs.entries(top) if top else []:
+        for entry in _entries(roots, target):
+            inside = [entry / name for name in sysfs.entries(entry)] if entry.is_dir() else [entry]
+            portal = portal_of(entry.name)
+            if entry.name.startswith(","):
+                found.append(Broken(target, None, entry, "has no address"))
+            elif not inside:
+                found.append(Broken(target, portal, entry, "has no file in it"))
+            found += [Broken(target, portal, file, "is empty") for file in inside if portal and not file.stat().st_size]
+    return found
+
+
+def _entries(roots: Roots, target: str) -> list[Path]:
+    top = nodes(roots)
+    return [top / target / name for name in sysfs.entries(top / target)] if top else []
+
+
+def _at(roots: Roots, target: str, portal: str) -> list[Path]:
+    return [path for path in _entries(roots, target) if portal_of(path.name) == portal]
+
+
+# Its lock: a hard link (usr/idbm.c idbm_lock).
+
+
+def lock(roots: Roots) -> bool:
+    """Take the lock of the database, if it is free; whether it is ours now."""
+    directory = roots.run / "lock/iscsi"
+    directory.mkdir(mode=0o770, parents=True, exist_ok=True)
+    (directory / "lock").touch(mode=0o600)
+    try:
+        os.link(directory / "lock", directory / "lock.write")
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextmanager
+def unlocking(roots: Roots) -> Iterator[None]:
+    """Give the lock back at the end."""
+    try:
+        yield
+    finally:
+        (roots.run / "lock/iscsi/lock.write").unlink(missing_ok=True)
+
+
+def clear_stale_lock(roots: Roots) -> bool:
+    """Remove the lock that a killed iscsiadm left behind, when no iscsiadm runs; whether there was one."""
+    link = roots.run / "lock/iscsi/lock.write"
+    if not link.exists() or any(name == "iscsiadm" for name in _running(roots)):
+        return False
+    link.unlink(missing_ok=True)
+    log.warning("removed the stale lock %s: an iscsiadm had been killed", link)
+    return True
+
+
+def _running(roots: Roots) -> Iterator[str]:
+    for name in sysfs.entries(roots.proc):
+        if name.isdigit():
+            yield sysfs.text(roots.proc / name / "comm") or ""
+
+
+# Changes, to be made under the lock.
+
+
+def write(roots: Roots, target: str, portal: str, values: Mapping[str, str], *, auth: bool) -> None:
+    """Set keys of a record; with `auth`, how to log in is wholly what `values` say. Secrets are not seen by anybody.
+
+    Raises `Problem` when there is no record, or when it does not know a key: an unknown one would make the whole
+    database unreadable to iscsiadm (attach.md, case 28).
+    """
+    found = files(roots, target, portal)
+    if not found:
+        text = f"there is no record of {target} at {portal} any more"
+        raise Problem(Code.UNAVAILABLE, text, hint="somebody has removed it: try again")
+    for file in found:
+        _replace(roots, file, _with(file, values, auth=auth))
+
+
+def _with(file: Path, values: Mapping[str, str], *, auth: bool) -> str:
+    left, lines = dict(values), []
+    for line in (sysfs.text(file) or "").splitlines():
+        key = line.partition("=")[0].strip()
+        if key in left:
+            lines.append(f"{key} = {left.pop(key)}")
+        elif not (auth and key.startswith((f"{AUTH}username", f"{AUTH}password"))):
+            lines.append(line)
+    unknown = [key for key in left if not key.startswith(AUTH)]
+    if unknown or END not in lines:
+        text = f"the record {file} has no {unknown[0] if unknown else 'end'}: this open-iscsi is not known to us"
+        raise Problem(Code.UNSUPPORTED_ON_HOST, text, hint="install open-iscsi 2.0.874 or newer")
+    lines[lines.index(END) : lines.index(END)] = [f"{key} = {value}" for key, value in left.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _replace(roots: Roots, file: Path, text: str) -> None:
+    """Put a new content into a record at once; for root alone. The new file is begun where nobody takes it for one."""
+    top = nodes(roots)
+    assert top is not None
+    new = top.resolve().parent / ".cdmi-attach.new"
+    new.unlink(missing_ok=True)
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "w") as stream:
+            stream.write(text)
+        new.replace(file)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def remove(roots: Roots, target: str, portal: str) -> bool:
+    """Remove a record made by hand; whether none is left. A discovered one has links elsewhere: that is iscsiadm's."""
+    for entry in _at(roots, target, portal):
+        if not entry.is_dir():
+            entry.unlink(missing_ok=True)
+    return _swept(roots, target, portal)
+
+
+def drop_broken(roots: Roots, target: str, portal: str, *, only_empty: bool = False) -> None:
+    """Remove what an iscsiadm that was killed left of a record, and iscsiadm itself takes for none (attach.md, 27).
+
+    It empties the file (or makes it) before it writes, and removes the file before its directory. `only_empty` leaves
+    alone what has anything in it.
+    """
+    for entry in [*_at(roots, target, portal), *(p for p in _entries(roots, target) if p.name.startswith(","))]:
+        inside = list(entry.iterdir()) if entry.is_dir() else [entry]
+        if only_empty and any(file.stat().st_size for file in inside):
+            continue
+        for file in inside:
+            file.unlink(missing_ok=True)
+        if entry.is_dir():
+            entry.rmdir()
+        log.warning("removed a broken record of %s at %s: an iscsiadm had been killed", target, portal)
+    _swept(roots, target, portal)
+
+
+def _swept(roots: Roots, target: str, portal: str) -> bool:
+    """Remove the target's directory where it is empty; whether it has no record of the portal any more."""
+    top = nodes(roots)
+    if top and (top / target).is_dir() and not sysfs.entries(top / target):
+        (top / target).rmdir()
+    return not _at(roots, target, portal)

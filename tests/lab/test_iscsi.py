@@ -1,0 +1,212 @@
+"""iSCSI on a real kernel, to its edges: CHAP, odd numbers, others who log in too, a database that is not well."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.lab.guest import Guest
+from tests.lab.stage import STATE, Lun, Stage
+
+OUT, IN, WRONG = "not-battery-staple", "the-other-staple", "wrong-battery-staple"
+CHAP = """chap = { user = "host", password_file = "/etc/cdmi-attach/chap", mutual_user = "target",
+  mutual_password_file = "/etc/cdmi-attach/chap-in" }
+""".replace("\n  ", " ")
+DAEMONS = "cdmi-attachd.service cdmi-attach-helperd.service"
+NODES = "/etc/iscsi/nodes"
+
+
+@pytest.fixture(scope="module")
+def stage(guest: Guest) -> Stage:
+    """A guest with the server and the configured daemon."""
+    return Stage(guest).set()
+
+
+def sessions(stage: Stage) -> list[str]:
+    """Who is logged in where, by iscsiadm."""
+    done = stage.guest.run("iscsiadm -m session", check=False)
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def steps_of(stage: Stage, name: str) -> list[str]:
+    """What the daemon did for an attachment."""
+    return [step["what"] for step in stage.status(name)["steps"]]
+
+
+def begin(stage: Stage, lun: Lun, **more: object) -> None:
+    """PUT, without waiting."""
+    status, view = stage.api("PUT", f"/v1/attachments/{lun.name}?wait=0", {"source": lun.source, **more})
+    assert status == 202, view
+
+
+def wait_for(stage: Stage, shell: str, *, timeout_s: int = 60) -> None:
+    """Wait in the guest until a shell command succeeds."""
+    stage.guest.run(f"timeout {timeout_s} sh -c 'until {shell}; do sleep 0.1; done'", timeout_s=timeout_s + 10)
+
+
+class Hand:
+    """iscsiadm by an administrator's hand, for one LUN's target at the first portal."""
+
+    def __init__(self, stage: Stage, lun: Lun, portal: str = "127.0.0.1:3260") -> None:
+        self.node = f"iscsiadm -m node -T {lun.target} -p {portal}"
+        self.make = f"{self.node} -o new && {self.node} -o update -n node.session.scan -v manual"
+        self.stage = stage
+
+    def away(self) -> None:
+        """Log out and forget."""
+        self.stage.guest.run(f"{self.node} --logout; {self.node} -o delete")
+
+
+def secrets(stage: Stage, out: str) -> None:
+    """Root's files with the secrets."""
+    for name, secret in (("chap", out), ("chap-in", IN)):
+        stage.guest.write(f"/etc/cdmi-attach/{name}", secret, mode=0o400)
+
+
+@pytest.fixture
+def chap(stage: Stage) -> "object":
+    """Targets that ask for CHAP in both directions, while a test runs."""
+    wanted = {"user": "host", "password": OUT, "mutual_user": "target", "mutual_password": IN}
+    stage.guest.write(f"{STATE}/chap.json", json.dumps(wanted))
+    yield
+    stage.guest.run(f"rm {STATE}/chap.json")
+    stage.configure()
+
+
+def test_chap_in_both_directions_and_no_secret_is_ever_seen(stage: Stage, chap: object) -> None:
+    """Cases 20 and 40."""
+    before, lun = stage.inventory(), stage.make_lun("chap")
+    status, problem = stage.api("PUT", "/v1/attachments/chap", {"source": lun.source})
+    assert (status, problem["code"]) == (502, "target-refused") and "CHAP" in problem["detail"], problem
+    secrets(stage, WRONG)
+    stage.configure(CHAP)
+    status, problem = stage.api("PUT", "/v1/attachments/chap", {"source": lun.source})
+    assert (status, problem["code"]) == (502, "target-refused") and "exit code 24" in problem["detail"], problem
+    logins = [what for what in steps_of(stage, "chap") if what.startswith("log in")]
+    assert len(logins) == 1, "at once, and not at the other portal"
+    assert stage.inventory() == before
+    secrets(stage, OUT)
+    trace = "strace -f -qq -e trace=execve -s 4096 -o /root/exec.trace"
+    pids = " ".join(f"-p $(systemctl show -P MainPID {unit})" for unit in DAEMONS.split())
+    stage.guest.run(f"systemd-run --quiet --unit=exec-trace --service-type=exec sh -c 'exec {trace} {pids}'")
+    wait_for(stage, "grep -q TracerPid:.[1-9] /proc/$(systemctl show -P MainPID cdmi-attach-helperd)/status")
+    link = stage.attach("chap", lun.source)
+    stage.guest.run("systemctl stop exec-trace")
+    assert stage.guest.run(f"dd if={link} bs=512 count=1 status=none | wc -c").stdout.strip() == "512"
+    record = stage.guest.run(f"grep -rl {OUT} {NODES}").stdout.split()
+    assert len(record) == 1 and stage.guest.run(f"stat -c %a {record[0]}").stdout.strip() == "600"
+    assert "username_in = target" in stage.guest.run(f"cat {record[0]}").stdout
+    assert stage.guest.run("cat /root/exec.trace").stdout.count("iscsiadm") >= 2, "the trace has seen them"
+    stage.guest.run(
+        "journalctl > /root/journal; curl -sS --unix-socket /run/cdmi-attach/control.sock "
+        "'http://localhost/v1/events?follow=0' > /root/events; cdmi-attach --json status > /root/status; "
+        "find /proc -maxdepth 2 -name cmdline -exec cat {} + > /root/cmdlines 2>/dev/null; true"
+    )
+    for secret in (OUT, IN, WRONG):
+        told = (
+            "/root/exec.trace /root/journal /root/events /root/status /root/cmdlines /run/cdmi-attach /var/lib/cdmi-at*"
+        )
+        assert stage.guest.run(f"grep -rlF {secret} {told}", check=False).stdout == ""
+    stage.detach("chap")
+    assert stage.inventory() == before
+    assert stage.guest.run(f"grep -rlF -e {OUT} -e {IN} {NODES} /etc/iscsi", check=False).stdout == ""
+
+
+def test_a_lun_above_255_and_no_other_of_its_target(stage: Stage) -> None:
+    """Cases 10 and 73."""
+    iqn = stage.guest.run("sed -n s/^InitiatorName=//p /etc/iscsi/initiatorname.iscsi").stdout.strip()
+    before = stage.inventory()
+    lun = stage.make_lun("high", target="high", lun=300, content=b"three hundred")
+    stage.make_lun("low", target="high", permissions=[iqn])
+    link = stage.attach("high", lun.source)
+    assert stage.status("high")["device"]["paths"][0]["hctl"].endswith(":0:0:300")
+    assert stage.guest.run(f"head -c 13 {link}").stdout == "three hundred"
+    assert len(stage.guest.run("lsblk -S -n -o NAME").stdout.split()) == 1, "the other LUN is not looked for"
+    stage.detach("high")
+    assert stage.inventory() == before
+
+
+def test_somebody_logs_in_at_the_same_moment(stage: Stage) -> None:
+    """The session is theirs: it is borrowed, and never logged out."""
+    iqn = stage.guest.run("sed -n s/^InitiatorName=//p /etc/iscsi/initiatorname.iscsi").stdout.strip()
+    lun = stage.make_lun("moment", permissions=[iqn])
+    hand = Hand(stage, lun)
+    stage.guest.run(hand.make)
+    stage.guest.run("systemctl kill -s STOP iscsid")
+    stage.guest.run(f"systemd-run --quiet --unit=hand {hand.node} --login")
+    wait_for(stage, "pgrep -x iscsiadm")
+    begin(stage, lun)
+    wait_for(stage, "test $(pgrep -x iscsiadm | wc -l) = 2")
+    stage.guest.run("systemctl kill -s CONT iscsid")
+    assert stage.attach("moment", lun.source)
+    stage.detach("moment")
+    assert len(sessions(stage)) == 1, "theirs"
+    hand.away()
+
+
+def test_two_sessions_to_one_portal_and_only_ours_goes(stage: Stage) -> None:
+    """Case 36: an administrator has one through another interface, and has written over our record."""
+    before, lun = stage.inventory(), stage.make_lun("twice")
+    stage.attach("twice", lun.source)
+    node = f"iscsiadm -m node -T {lun.target} -p 127.0.0.1:3260"
+    portal = stage.status("twice")["device"]["paths"][0]["via"]
+    node = node.replace("127.0.0.1:3260", portal)
+    stage.guest.run(f"iscsiadm -m iface -I second -o new && {node} -I second -o new")
+    stage.guest.run(f"{node} -I second -o update -n node.session.scan -v manual && {node} -I second --login")
+    assert len(sessions(stage)) == 2
+    stage.detach("twice")
+    assert len(sessions(stage)) == 1
+    stage.guest.run(f"{node} -I second --logout; {node} -o delete; iscsiadm -m iface -I second -o delete")
+    assert stage.inventory() == before
+
+
+def test_a_login_whose_iscsiadm_was_killed_comes_late_and_is_ours(stage: Stage) -> None:
+    """Cases 25, 31 and 39: iscsid carries it out all the same; it is waited for, used, and taken down."""
+    before, lun = stage.inventory(), stage.make_lun("late")
+    stage.guest.run("systemctl kill -s STOP iscsid")
+    begin(stage, lun)
+    wait_for(stage, "pgrep -x iscsiadm -a | grep -q -- -l")
+    wait_for(stage, "ls -l /proc/$(pgrep -x iscsiadm)/fd | grep -q socket")
+    stage.guest.run("pkill -KILL -x iscsiadm; systemctl kill -s CONT iscsid")
+    stage.attach("late", lun.source)
+    assert len(sessions(stage)) == 1
+    stage.detach("late")
+    assert stage.inventory() == before
+
+
+def test_iscsid_dies_in_the_middle_of_a_login(stage: Stage) -> None:
+    """Case 31."""
+    before, lun = stage.inventory(), stage.make_lun("midway")
+    stage.guest.run("systemctl kill -s STOP iscsid")
+    begin(stage, lun)
+    wait_for(stage, "pgrep -x iscsiadm -a | grep -q -- -l")
+    stage.guest.run("systemctl kill -s KILL iscsid; systemctl restart iscsid")
+    stage.attach("midway", lun.source)
+    stage.guest.run("systemctl kill -s KILL iscsid; systemctl restart iscsid")
+    stage.detach("midway")
+    assert stage.inventory() == before
+
+
+def test_eight_at_once_with_a_busy_database(stage: Stage) -> None:
+    """Cases 26 and 74: logins read all records while ours and an administrator's come and go."""
+    before = stage.inventory()
+    luns = [stage.make_lun(f"eight{n}") for n in range(8)]
+    noise = "iscsiadm -m node -T iqn.2000-01.org.example:noise -p 127.0.0.9:3260 -o"
+    stage.guest.run(f"systemd-run --quiet --unit=noise sh -c 'while {noise} new && {noise} delete; do :; done'")
+    stage.guest.run("dmesg -C")
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(2):
+            list(pool.map(lambda lun: stage.attach(lun.name, lun.source), luns))
+            assert len(sessions(stage)) == 8
+            list(pool.map(lambda lun: stage.detach(lun.name), luns))
+    stage.guest.run("systemctl stop noise; " + f"{noise} delete", check=False)
+    assert stage.inventory() == before
+    noisy = stage.guest.run("dmesg | grep -Ei 'I/O error|offline device'", check=False).stdout
+    assert noisy == "", "udev has finished with each disk before it goes"
+
+
+def test_nothing_of_the_daemon_has_failed(stage: Stage) -> None:
+    assert "cdmi" not in stage.guest.run("systemctl --failed --no-legend").stdout
+    units = " ".join(f"-u {unit}" for unit in DAEMONS.split())
+    journal = stage.guest.run(f"journalctl -q -o cat {units}").stdout
+    assert "Traceback" not in journal and "Logging error" not in journal
