@@ -11,6 +11,7 @@ from agent.cli.doctor_storage import INSTALL
 
 OUR_UNITS = ("cdmi-attach-helperd.socket", "cdmi-attachd.socket", "cdmi-attach-helperd.service", "cdmi-attachd.service")
 CREDENTIALS = "/etc/cdmi-attach/credentials"
+DAEMON = "cdmi-attach"
 CONTROL = "/run/cdmi-attach/control.sock"
 FILES = ("password_file", "token_file", "mutual_password_file")
 """Keys of the configuration that name a file with a secret."""
@@ -111,23 +112,23 @@ def credentials(host: Host) -> Finding:
         folder = host.path(CREDENTIALS)
         if folder.is_dir() and folder.stat().st_mode & 0o077:
             return failure(f"{CREDENTIALS} is open to others", means, f"chmod 0700 {CREDENTIALS}")
-        for name in _secret_files(host):
-            path = host.path(name)
+        for name, owner in _secret_files(host):
+            path, quoted = host.path(name), shlex.quote(name)
             if not path.exists():
-                mend = f"install -m 0400 -o cdmi-attach /dev/stdin {shlex.quote(name)}"
+                mend = f"install -m 0400 -o {owner} /dev/stdin {quoted}"
                 return failure(f"there is no {name}", "its server refuses us", mend)
             found = path.stat()
-            if found.st_mode & 0o077 or host.owner(found.st_uid) not in ("cdmi-attach", host.user):
-                quoted = shlex.quote(name)
-                mend = f"chown cdmi-attach {quoted} && chmod 0400 {quoted}"
-                return failure(f"{name} is not the daemon's alone ({found.st_mode & 0o777:04o})", means, mend)
+            if found.st_mode & 0o077 or host.owner(found.st_uid) not in (owner, host.user):
+                whose = "the daemon's" if owner == DAEMON else "root's"
+                says = f"{name} is not {whose} alone ({found.st_mode & 0o777:04o})"
+                return failure(says, means, f"chown {owner} {quoted} && chmod 0400 {quoted}")
     except PermissionError:
         return unchecked("only root may look at the credentials")
     return ok("secrets are closed to others")
 
 
-def _secret_files(host: Host) -> Iterator[str]:
-    """Every file that the configuration names for a secret, whether the rest of it is valid or not."""
+def _secret_files(host: Host) -> Iterator[tuple[str, str]]:
+    """Every file that the configuration names for a secret, valid or not in the rest, and whose it has to be."""
     folder = host.path(CONFIG).parent
     for path in (host.path(CONFIG), *sorted(folder.glob("conf.d/*.toml"))):
         if path.exists():
@@ -137,11 +138,11 @@ def _secret_files(host: Host) -> Iterator[str]:
                 continue  # the check of the configuration says it
 
 
-def _named(document: dict[str, Any]) -> Iterator[str]:
+def _named(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     servers = document.get("server", [])
     for server in servers if isinstance(servers, list) else ():
-        for table in (server, server.get("chap", {})):
-            yield from (str(table[key]) for key in FILES if key in table)
+        for table, owner in ((server, DAEMON), (server.get("chap", {}), "root")):
+            yield from ((str(table[key]), owner) for key in FILES if key in table)
 
 
 def servers(host: Host) -> Finding:

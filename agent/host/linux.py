@@ -2,8 +2,8 @@
 
 It is the raw host: it says of nothing that it is ours; `guarded` stands before it and keeps that record. It runs as
 root on one event loop, which never does what may sleep in the kernel: that is for the workers. Everything is told by
-sysfs and small files; the only processes are those of iscsiadm (3 for a new session, none for a further LUN, 2 to
-log out and forget).
+sysfs and small files; the only processes are those of iscsiadm (2 for a new session, none for a further LUN, 1 to
+log out).
 """
 
 import asyncio

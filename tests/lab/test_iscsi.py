@@ -28,6 +28,11 @@ def sessions(stage: Stage) -> list[str]:
     return [line for line in done.stdout.splitlines() if line]
 
 
+def initiator(stage: Stage) -> str:
+    """This host's name."""
+    return stage.guest.run("sed -n s/^InitiatorName=//p /etc/iscsi/initiatorname.iscsi").stdout.strip()
+
+
 def steps_of(stage: Stage, name: str) -> list[str]:
     """What the daemon did for an attachment."""
     return [step["what"] for step in stage.status(name)["steps"]]
@@ -114,8 +119,7 @@ def test_chap_in_both_directions_and_no_secret_is_ever_seen(stage: Stage, chap: 
 
 def test_a_lun_above_255_and_no_other_of_its_target(stage: Stage) -> None:
     """Cases 10 and 73."""
-    iqn = stage.guest.run("sed -n s/^InitiatorName=//p /etc/iscsi/initiatorname.iscsi").stdout.strip()
-    before = stage.inventory()
+    before, iqn = stage.inventory(), initiator(stage)
     lun = stage.make_lun("high", target="high", lun=300, content=b"three hundred")
     stage.make_lun("low", target="high", permissions=[iqn])
     link = stage.attach("high", lun.source)
@@ -128,8 +132,7 @@ def test_a_lun_above_255_and_no_other_of_its_target(stage: Stage) -> None:
 
 def test_somebody_logs_in_at_the_same_moment(stage: Stage) -> None:
     """The session is theirs: it is borrowed, and never logged out."""
-    iqn = stage.guest.run("sed -n s/^InitiatorName=//p /etc/iscsi/initiatorname.iscsi").stdout.strip()
-    lun = stage.make_lun("moment", permissions=[iqn])
+    lun = stage.make_lun("moment", permissions=[initiator(stage)])
     hand = Hand(stage, lun)
     stage.guest.run(hand.make)
     stage.guest.run("systemctl kill -s STOP iscsid")
@@ -190,9 +193,10 @@ def test_iscsid_dies_in_the_middle_of_a_login(stage: Stage) -> None:
 def test_eight_at_once_with_a_busy_database(stage: Stage) -> None:
     """Cases 26 and 74: logins read all records while ours and an administrator's come and go."""
     before = stage.inventory()
-    luns = [stage.make_lun(f"eight{n}") for n in range(8)]
+    iqn = initiator(stage)
+    luns = [stage.make_lun(f"eight{n}", permissions=[iqn]) for n in range(8)]
     noise = "iscsiadm -m node -T iqn.2000-01.org.example:noise -p 127.0.0.9:3260 -o"
-    stage.guest.run(f"systemd-run --quiet --unit=noise sh -c 'while {noise} new && {noise} delete; do :; done'")
+    stage.guest.run(f"systemd-run --quiet --unit=noise sh -c 'while {noise} new && {noise} delete; do sleep 0.3; done'")
     stage.guest.run("dmesg -C")
     with ThreadPoolExecutor(8) as pool:
         for _ in range(2):

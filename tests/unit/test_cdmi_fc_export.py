@@ -79,7 +79,7 @@ def test_what_the_server_has_still_to_fill_in(missing: str, nothing: object) -> 
         ({"target_wwpns": {"a": "b"}}, "target_wwpns"),
         ({"target_wwpns": ["2000020000000011"] * 65}, "target_wwpns"),
         ({"logical_unit_number": "1e3"}, "logical_unit_number"),
-        ({"logical_unit_number": "16384"}, "logical_unit_number"),
+        ({"logical_unit_number": "65536"}, "logical_unit_number"),
         ({"logical_unit_name": "my disk"}, "logical_unit_name"),
         ({"permissions": {"a": 1}}, "permissions"),
     ],

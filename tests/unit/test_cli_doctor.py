@@ -261,7 +261,10 @@ def test_modes_that_bite(world: World) -> None:
         (world.root / name).chmod(mode)
         assert world.finding(check).level is Level.FAILURE
     (world.root / PASSWORD).unlink()
-    assert world.finding("credentials").mend.startswith("install -m 0400")
+    assert world.finding("credentials").mend.startswith("install -m 0400 -o cdmi-attach")
+    (world.root / PASSWORD).touch(mode=0o400)
+    world.write("etc/cdmi-attach/config.toml", f'{CONFIG}chap = {{ user = "x", password_file = "/etc/chap" }}\n')
+    assert world.finding("credentials").mend == "install -m 0400 -o root /dev/stdin /etc/chap"
     (world.root / PASSWORD).parent.chmod(0o755)
     assert world.finding("credentials").mend == "chmod 0700 /etc/cdmi-attach/credentials"
     (world.root / "run/cdmi-attach/claim").rmdir()

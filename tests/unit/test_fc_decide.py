@@ -194,7 +194,7 @@ def test_who_sees_nothing_is_told_what_there_is_to_see() -> None:
 
 @pytest.mark.parametrize(
     "plan",
-    [{"targets": []}, {"targets": ["20:00:02:00:00:00:00:11"]}, {"lun": -1}, {"lun": 20000}, {"wwid": "x"}],
+    [{"targets": []}, {"targets": ["20:00:02:00:00:00:00:11"]}, {"lun": -1}, {"lun": 70000}, {"wwid": "x"}],
 )
 def test_a_plan_is_checked(plan: dict[str, Any]) -> None:
     with pytest.raises(Problem) as refused:
