@@ -114,6 +114,26 @@ class Resolved:
     version: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What an object is, without its exports. `size` is in bytes (a LUN's as it is assigned), None when not told.
+
+    `format` is what the first bytes of a data object look like, None where they cannot be read; `hash` algorithm and
+    hexadecimal digest, where the server computes one; `times` are RFC 3339 or None; `metadata` is made printable.
+    """
+
+    server: str
+    uri: str
+    object_id: str
+    name: str
+    kind: str
+    size: int | None
+    format: str | None
+    hash: tuple[str, str] | None
+    times: Mapping[str, str | None]
+    metadata: Mapping[str, str]
+
+
 class Cdmi(Protocol):
     """The CDMI side, as the engine needs it. Every call is bounded by its own timeouts and raises `Problem`."""
 
@@ -132,6 +152,18 @@ class Cdmi(Protocol):
         """Take initiators out of it; an object or an entry that is gone is success. Idempotent, read back."""
         ...
 
+    async def stat(self, source: str) -> Stat:
+        """Look at the object. Raises as `resolve`."""
+        ...
+
+    async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
+        """Set items of its metadata, or (None) take them away; others stay. Read back."""
+        ...
+
+    async def delete(self, uri: str) -> None:
+        """Delete it; that it is gone is success. Raises `Problem` (conflict) for a container with others in it."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...
@@ -143,6 +175,22 @@ class Outcome(StrEnum):
     CREATED = "created"
     ALREADY = "already"
     PENDING = "pending"
+
+
+class Objects(Protocol):
+    """Objects on the servers, as the API needs them. Every call raises `Problem`."""
+
+    async def stat(self, source: str) -> dict[str, Any]:
+        """What the object is: kind, size, format, hash, times, metadata, and its attachments here."""
+        ...
+
+    async def change(self, source: str, metadata: Mapping[str, str | None]) -> dict[str, Any]:
+        """Change items of its metadata (None: take away). Returns what it is then."""
+        ...
+
+    async def delete(self, source: str) -> None:
+        """Delete it, unless it is attached here (in-use); that there is none is success."""
+        ...
 
 
 class Engine(Protocol):
@@ -183,6 +231,11 @@ class Engine(Protocol):
     @property
     def events(self) -> Events:
         """What happens to attachments, as it happens."""
+        ...
+
+    @property
+    def objects(self) -> Objects:
+        """What can be done with objects on the servers."""
         ...
 
     async def health(self) -> dict[str, Any]:

@@ -105,6 +105,9 @@ class Handlers:
             Op.METRICS: self.metrics,
             Op.HEALTH: self.health,
             Op.OPENAPI: self.openapi,
+            Op.OBJECT_STAT: self.stat,
+            Op.OBJECT_CHANGE: self.change,
+            Op.OBJECT_DELETE: self.delete,
         }
 
     async def list(self, request: web.Request) -> web.Response:
@@ -176,6 +179,20 @@ class Handlers:
         """Metrics in the text format of Prometheus."""
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         return web.Response(body=await self._scrape(), headers=headers)
+
+    async def stat(self, request: web.Request) -> web.Response:
+        """What an object is."""
+        return web.json_response(await self._engine.objects.stat(parse.object_uri(request.query)))
+
+    async def change(self, request: web.Request) -> web.Response:
+        """PATCH of an object's metadata."""
+        uri = parse.object_uri(request.query)
+        return web.json_response(await self._engine.objects.change(uri, parse.metadata(await _body(request))))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """DELETE of an object."""
+        await self._engine.objects.delete(parse.object_uri(request.query))
+        return web.Response(status=204)
 
     async def openapi(self, request: web.Request) -> web.Response:
         """The contract."""

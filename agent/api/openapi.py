@@ -4,14 +4,19 @@ import re
 from typing import Any
 
 from agent.api.routes import NOW, ROUTES, Op, Route
-from agent.api.schemas import NAME_TEXT, SCHEMAS
+from agent.api.schemas import NAME_TEXT, SCHEMAS, SOURCE
 from agent.model import Phase
 from attachers.problems import STATUS
 
 VERSION = "1.0.0"
 """Of the contract, not of the program."""
 
-BODIES = {Op.ATTACH: "AttachRequest", Op.RESOLVE: "ResolveRequest", Op.DOMAIN_ATTACH: "DomainBody"}
+BODIES = {
+    Op.ATTACH: "AttachRequest",
+    Op.RESOLVE: "ResolveRequest",
+    Op.DOMAIN_ATTACH: "DomainBody",
+    Op.OBJECT_CHANGE: "ObjectChange",
+}
 
 ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.LIST: {200: ("all attachments, by name", "Attachments")},
@@ -26,6 +31,9 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.DOMAIN_DETACH: {204: ("the domain has it no more, or never had it", None)},
     Op.RESOLVE: {200: ("what it is", "Resolved")},
     Op.HOST: {200: ("this host", "Host")},
+    Op.OBJECT_STAT: {200: ("what it is", "Object")},
+    Op.OBJECT_CHANGE: {200: ("what it is now", "Object")},
+    Op.OBJECT_DELETE: {204: ("it is gone, or never was", None)},
     Op.EVENTS: {200: ("events, one JSON object a line (application/x-ndjson)", None)},
     Op.ATTACHMENT_EVENTS: {200: ("events of this attachment, one JSON object a line", None)},
     Op.METRICS: {200: ("the text format of Prometheus", None)},
@@ -48,7 +56,14 @@ EVENT_QUERIES: tuple[dict[str, Any], ...] = (
     },
 )
 
+OBJECT_QUERY: tuple[dict[str, Any], ...] = (
+    {"name": "uri", "in": "query", "required": True, "description": "as the source of an attachment", "schema": SOURCE},
+)
+
 QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
+    Op.OBJECT_STAT: OBJECT_QUERY,
+    Op.OBJECT_CHANGE: OBJECT_QUERY,
+    Op.OBJECT_DELETE: OBJECT_QUERY,
     Op.EVENTS: EVENT_QUERIES,
     Op.ATTACHMENT_EVENTS: EVENT_QUERIES,
     Op.ATTACH: (

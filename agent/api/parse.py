@@ -1,5 +1,6 @@
 """What callers say, checked field by field, and what this version cannot do yet, said clearly."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,9 @@ SCHEMES = ("cdmi", "https", "http")
 MAX_SOURCE = 2048
 MAX_TIMEOUT_S = 3600.0
 MAX_LEASE_S = 7 * 86400.0
+MAX_ITEMS = 64
+MAX_VALUE = 4096
+ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 MAX_GENERATION = 2**63 - 1
 
 
@@ -43,19 +47,47 @@ def attach_request(name: str, fields: Fields, defaults: Attach) -> Request:
 
 def source(fields: Fields) -> str:
     """The `source`: an URI of a CDMI object, without a password and without control characters."""
-    text = fields.text("source", limit=MAX_SOURCE)
+    return _uri(fields.text("source", limit=MAX_SOURCE), fields.path("source"))
+
+
+def _uri(text: str, field: str) -> str:
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise checks.refuse(fields.path("source"), text, "an URI (percent-encode what is not plain ASCII)")
+        raise checks.refuse(field, text, "an URI (percent-encode what is not plain ASCII)")
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise checks.refuse(fields.path("source"), text, "an URI") from None
+        raise checks.refuse(field, text, "an URI") from None
     if "@" in parts.netloc:
-        detail = f"{fields.path('source')}: an URI with a user or a password in it is not accepted"
+        detail = f"{field}: an URI with a user or a password in it is not accepted"
         raise Problem(Code.INVALID_REQUEST, detail, hint="put user and password_credential into [[server]]")
     if parts.scheme not in SCHEMES or not parts.netloc:
-        raise checks.refuse(fields.path("source"), text, "cdmi://HOST/PATH or the https:// URL of a configured server")
+        raise checks.refuse(field, text, "cdmi://HOST/PATH or the https:// URL of a configured server")
     return text
+
+
+def object_uri(query: Mapping[str, str]) -> str:
+    """`?uri=`, the object that is meant: as the source of an attachment."""
+    known_query(query, "uri")
+    text = query.get("uri", "")
+    if not 1 <= len(text) <= MAX_SOURCE:
+        raise checks.refuse("uri", text, f"an URI of 1 to {MAX_SOURCE} characters")
+    return _uri(text, "uri")
+
+
+def metadata(body: dict[str, Any]) -> dict[str, str | None]:
+    """The body of PATCH /v1/objects: {"metadata": {name: text, or null to take it away}}."""
+    fields = Fields(body)
+    given = body.get("metadata")
+    if not isinstance(given, dict) or not 1 <= len(given) <= MAX_ITEMS:
+        raise checks.refuse("metadata", given, f"an object of 1 to {MAX_ITEMS} items")
+    fields.known.add("metadata")
+    fields.finish()
+    for name, value in given.items():
+        if not ITEM.fullmatch(name) or name.lower().startswith("cdmi_"):
+            raise checks.refuse("metadata", name, "a name of A-Z a-z 0-9 . _ -, not beginning with cdmi_")
+        if value is not None and (not isinstance(value, str) or len(value) > MAX_VALUE):
+            raise checks.refuse(f"metadata.{name}", value, f"a text of at most {MAX_VALUE} characters, or null")
+    return given
 
 
 def domain_request(fields: Fields | None) -> DomainRequest | None:

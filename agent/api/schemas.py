@@ -204,6 +204,39 @@ HOST = _object(
     required=("hostname", "protocols"),
 )
 
+OBJECT = _object(
+    {
+        "source": _text(),
+        "server": _text("the configured server's URL"),
+        "uri": _text("the object's own, by ID where it has one"),
+        "object_id": MAYBE_TEXT,
+        "name": _text(),
+        "kind": _text("container or dataobject"),
+        "size": {"type": ["integer", "null"], "description": "bytes; a LUN's as it is assigned; null when not told"},
+        "format": MAYBE_TEXT | {"description": "what its first bytes look like; null where they cannot be read"},
+        "hash": _or_null(_object({"algorithm": _text(), "value": _text()}, required=("algorithm", "value"))),
+        "times": _object(dict.fromkeys(("created", "modified", "accessed"), MAYBE_TEXT)),
+        "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+        "attachments": _list(_text()) | {"description": "its attachments on this host"},
+    },
+    required=("uri", "kind", "size", "attachments"),
+)
+
+OBJECT_CHANGE = _object(
+    {
+        "metadata": {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": parse.MAX_ITEMS,
+            "propertyNames": {"pattern": f"^(?:(?![cC][dD][mM][iI]_){parse.ITEM.pattern})$"},
+            "additionalProperties": {"type": ["string", "null"], "maxLength": parse.MAX_VALUE},
+            "description": "items to set, or (null) to take away; all others stay",
+        }
+    },
+    required=("metadata",),
+    closed=True,
+)
+
 SCHEMAS: dict[str, Schema] = {
     "AttachRequest": ATTACH_REQUEST,
     "DomainRequest": DOMAIN_REQUEST,
@@ -215,5 +248,7 @@ SCHEMAS: dict[str, Schema] = {
     "Problem": PROBLEM,
     "Resolved": RESOLVED,
     "Host": HOST,
+    "Object": OBJECT,
+    "ObjectChange": OBJECT_CHANGE,
     "Health": _object({"ok": FLAG, "reasons": _list(_text())}, required=("ok", "reasons")),
 }

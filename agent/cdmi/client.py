@@ -1,13 +1,13 @@
 """The CDMI client: what the engine asks of CDMI servers, see `agent.model.Cdmi`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from agent.cdmi import networks, sources
+from agent.cdmi import networks, objects, sources
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
 from agent.cdmi.wire import Clock, Limits, Told, Wire, nobody
-from agent.model import Resolved
+from agent.model import Resolved, Stat
 
 
 class CdmiClient:
@@ -46,6 +46,18 @@ class CdmiClient:
     async def revoke(self, uri: str, key: str, *initiators: str) -> None:
         """See `agent.model.Cdmi`."""
         await make(self._wire, Change(sources.parse(uri, self._servers), key, initiators, present=False))
+
+    async def stat(self, source: str) -> Stat:
+        """See `agent.model.Cdmi`."""
+        return await objects.stat(self._wire, sources.parse(source, self._servers))
+
+    async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
+        """See `agent.model.Cdmi`."""
+        await objects.change(self._wire, sources.parse(source, self._servers), metadata)
+
+    async def delete(self, uri: str) -> None:
+        """See `agent.model.Cdmi`."""
+        await objects.delete(self._wire, sources.parse(uri, self._servers))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -40,9 +40,11 @@ class Dialect:
         return self.media.format("dataobject" if self.media == VENDOR and kind == "object" else kind)
 
     def select(self, url: str, fields: Sequence[str]) -> str:
-        """The URL with a field selection: `?a;b` in 1.x, `?a&b` from 2.0 on."""
-        separator = "&" if self.in_root else ";"
-        return f"{url.partition('?')[0]}?{separator.join(fields)}" if fields else url
+        """The URL with a field selection: `?a;b:c` in 1.x, `?a&b=c` from 2.0 on; given as in 1.x, already quoted."""
+        if not fields:
+            return url
+        spelt = "&".join(field.replace(":", "=", 1) for field in fields) if self.in_root else ";".join(fields)
+        return f"{url.partition('?')[0]}?{spelt}"
 
     def headers(self, url: str, *, writing: bool) -> dict[str, str]:
         """The headers that say what is spoken."""

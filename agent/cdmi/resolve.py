@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Any
 
 from agent.cdmi import networks, sources
-from agent.cdmi.answers import DONE, NOT_THIS_WAY, Answer, TooLargeError, unreachable
+from agent.cdmi.answers import NOT_THIS_WAY, unreachable
 from agent.cdmi.climb import Reader, View, climb
 from agent.cdmi.exports import read_exports
+from agent.cdmi.find import find, spelt
 from agent.cdmi.members import (
     CONTAINER,
     DATAOBJECT,
@@ -22,23 +22,10 @@ from agent.cdmi.members import (
     size_of,
 )
 from agent.cdmi.place import Place
-from agent.cdmi.select import select
 from agent.cdmi.server import Server
-from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
 from agent.model import Resolved, SeenExport
-
-FIELDS = (
-    "objectType",
-    "objectID",
-    "objectName",
-    "parentURI",
-    "completionStatus",
-    "percentComplete",
-    "metadata",
-    "exports",
-)
 
 
 async def resolve(
@@ -47,8 +34,8 @@ async def resolve(
     """See `agent.model.Cdmi.resolve`."""
     location = sources.parse(source, servers)
     server = location.server
-    answer = await _find(wire, location)
-    found = Found(location, answer, answer.members())
+    found = await find(wire, location)
+    answer = found.answer
     check_complete(answer, found.members)
     kind = kind_of(answer, found.members)
     object_id = object_id_of(location, answer, found.members)
@@ -62,7 +49,7 @@ async def resolve(
 
     own = await read(await _exports(wire, found, kind), place)
     view = await _climb(wire, found, place, read) if kind == DATAOBJECT else View(found.url)
-    at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else _spelt(location, kind)
+    at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else spelt(location, kind)
     name = name_of(found.members) or shown(location.names[-1] if location.names else "/", MAX_NAME)
     return Resolved(
         server=server.url,
@@ -76,28 +63,6 @@ async def resolve(
         pending=pending_of(found.members),
         version=answer.spoken,
     )
-
-
-async def _find(wire: Wire, location: Location) -> Answer:
-    """The object as a container (what a LUN is), else as a data object, by its fields, lest its value come along.
-
-    A value is also what some servers answer to a container's spelling of a data object; and where a container has so
-    many children that it cannot be read as a whole, its fields can.
-    """
-    server = location.server
-    try:
-        answer = await wire.get(server, _spelt(location, CONTAINER).url)
-    except TooLargeError:
-        return await select(wire, server, location.url, FIELDS)
-    if answer.status in DONE:
-        return answer if answer.is_object() else await select(wire, server, location.url, FIELDS)
-    if location.slash or answer.status not in NOT_THIS_WAY:
-        return answer
-    return await select(wire, server, _spelt(location, DATAOBJECT).url, FIELDS)
-
-
-def _spelt(location: Location, kind: str) -> Location:
-    return replace(location, slash=kind == CONTAINER)
 
 
 async def _exports(wire: Wire, found: Found, kind: str) -> Any:

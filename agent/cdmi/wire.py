@@ -73,6 +73,16 @@ class Wire:
         """Change some fields of an object: PUT in 1.x, PATCH from 2.0 on; any status. Raises as `get`."""
         return await self._ask(server, lambda peer: self._update(peer, url, body, fields))
 
+    async def delete(self, server: Server, url: str) -> Answer:
+        """Delete what is at this URL itself: a reference is not followed; any status. Raises as `get`."""
+        return await self._ask(server, lambda peer: self._delete(peer, url))
+
+    async def head(self, server: Server, url: str, count: int) -> bytes | None:
+        """The first bytes of a value, by plain HTTP; None where the server does not give them. Raises as `get`."""
+        first: list[bytes] = []
+        await self._ask(server, lambda peer: self._head(peer, url, count, first))
+        return first[0] if first else None
+
     async def _ask(self, server: Server, talk: Callable[[Peer], Awaitable[Answer]]) -> Answer:
         """One conversation, bounded and told of; not begun with a server that has just proved to be away."""
         if server not in self._peers:
@@ -139,6 +149,22 @@ class Wire:
                 return answer
         return await self._follow(peer, dialect.update, dialect.select(url, fields), body, dialect)
 
+    async def _delete(self, peer: Peer, url: str) -> Answer:
+        answer, _ = await self._once(peer, "DELETE", url, None, peer.candidates(url)[0])
+        return answer
+
+    async def _head(self, peer: Peer, url: str, count: int, first: list[bytes]) -> Answer:
+        """A server that knows no ranges sends all of it: what is more than was asked for is not waited for."""
+        headers = {**OURS, **login(peer.server), "Range": f"bytes=0-{count - 1}"}
+        async with self._open().request(
+            "GET", URL(url, encoded=True), headers=headers, allow_redirects=False, **peer.options
+        ) as response:
+            plain = response.headers.get("Content-Encoding", "identity").strip().lower() == "identity"
+            if response.status in (200, 206) and plain:
+                first.append(await _first_bytes(response, count))
+            response.close()
+            return Answer(peer.server, f"GET {url}", url, response.status, b"")
+
     async def _follow(self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             try:
@@ -194,6 +220,15 @@ class Wire:
                 trust_env=False,
             )
         return self._session
+
+
+async def _first_bytes(response: aiohttp.ClientResponse, count: int) -> bytes:
+    raw = bytearray()
+    async for chunk in response.content.iter_any():
+        raw += chunk
+        if len(raw) >= count:
+            break
+    return bytes(raw[:count])
 
 
 def login(server: Server) -> dict[str, str]:

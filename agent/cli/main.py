@@ -61,6 +61,10 @@ def _run(args: Words) -> int:
             from agent.cli import attach
 
             return attach.attach(args) if args.verb == "attach" else attach.detach(args)
+        case "stat" | "delete":
+            from agent.cli import objects
+
+            return objects.stat(args) if args.verb == "stat" else objects.delete(args)
         case "status":
             from agent.cli import status
 

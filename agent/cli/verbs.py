@@ -101,6 +101,13 @@ VERBS = {
     "resolve": Verb(
         "explain what a source is; changes nothing", Word("source", metavar="SOURCE", help="as that of attach")
     ),
+    "stat": Verb(
+        "show an object: kind, size, format, hash, times", Word("source", metavar="SOURCE", help="as that of attach")
+    ),
+    "delete": Verb(
+        "delete an object on its server, unless it is attached here",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+    ),
     "host": Verb("what this host is and can do"),
     "doctor": Verb(
         "what an attach would miss on this host, and the command that mends it",

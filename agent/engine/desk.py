@@ -132,6 +132,11 @@ class Desk:
             self.ended(name, what, kind, began, outcome)
 
 
+def permissions_of(uri: str) -> str:
+    """The lock of an object's permissions, and of the object's being there."""
+    return f"permissions:{uri}"
+
+
 def refuse_overtaken(desk: Desk, name: str) -> None:
     """Raises `Problem` (`conflict`) when the attachment that is being made is no longer wanted."""
     if desk.ledger.rows[name].goal is not Goal.ATTACHED:

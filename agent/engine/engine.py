@@ -13,6 +13,7 @@ from agent.engine.desk import Desk, refuse_stale
 from agent.engine.domains import give_up, hand_over
 from agent.engine.ledger import Row
 from agent.engine.listing import Listing
+from agent.engine.objects import Objects
 from agent.engine.view import explanation_of, view_of
 from agent.events import Events
 from agent.log import bound
@@ -31,6 +32,7 @@ class Engine:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self.objects = Objects(desk)
         self._tasks: dict[str, Task] = {}  # the last one of each attachment
         self._running: set[Task] = set()  # with those that the last ones wait for
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted

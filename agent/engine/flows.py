@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from agent.cdmi import initiators
 from agent.engine.converge import Attempt, converge, observe
-from agent.engine.desk import Desk, refuse_overtaken, refuse_second_use
+from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.ledger import Grant, Row
 from agent.engine.portals import reachable_first
@@ -143,7 +143,7 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         "protocol": export.protocol,
         "plan": plan,
     }
-    async with desk.locks.hold([_permissions(resolved.uri)]):  # so that nobody revokes what we count on
+    async with desk.locks.hold([permissions_of(resolved.uri)]):  # so that nobody revokes what we count on
         wanted = [Grant(resolved.uri, export.key, name) for name in names]
         grants = [grant for grant in wanted if _is_to_be_made(grant, export, granted | desk.ledger.grants)]
         async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
@@ -161,7 +161,7 @@ async def _grant(desk: Desk, row: Row) -> None:
     names = [grant.initiator for grant in _grants_of(desk, row)]
     if names:
         what = f"grant {', '.join(names)} on {row.uri}"
-        async with desk.locks.hold([_permissions(row.uri)]), desk.noted(row.name, what, "Grant"):
+        async with desk.locks.hold([permissions_of(row.uri)]), desk.noted(row.name, what, "Grant"):
             await desk.cdmi.grant(row.uri, row.key, *names)
 
 
@@ -171,7 +171,7 @@ async def _revoke_and_forget(desk: Desk, row: Row, *, deadline: float) -> None:
     Under one lock: of two that leave at once, the second has to see that the first is gone. What may come back by
     itself is looked for once more in between, since it can return for as long as the server shows it.
     """
-    async with desk.locks.hold([_permissions(row.uri)] if row.uri else []):
+    async with desk.locks.hold([permissions_of(row.uri)] if row.uri else []):
         revoked = [grant for grant in _grants_of(desk, row) if not desk.grant_is_needed(grant, row.name)]
         names = [grant.initiator for grant in revoked]
         if names:
@@ -186,11 +186,6 @@ def _grants_of(desk: Desk, row: Row) -> list[Grant]:
     """The permissions that we added for this export, in a steady order."""
     found = [grant for grant in desk.ledger.grants if (grant.uri, grant.key) == (row.uri, row.key)]
     return sorted(found, key=lambda grant: grant.initiator)
-
-
-def _permissions(uri: str) -> str:
-    """The lock of an object's permissions."""
-    return f"permissions:{uri}"
 
 
 async def _converge(

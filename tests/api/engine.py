@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,7 @@ class FakeEngine:
     crash: str = ""
     given: dict[str, dict[str, str]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
+    objects: "FakeObjects" = field(default_factory=lambda: FakeObjects())
     _done: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -150,3 +152,42 @@ class FakeEngine:
         """Finish every task."""
         self.release()
         await asyncio.gather(*self._done.values())
+
+
+@dataclass
+class FakeObjects:
+    """One object that is there, by any source without `missing` in it; `attached` while it must not go."""
+
+    metadata: dict[str, str] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    attached: bool = False
+
+    async def stat(self, source: str) -> dict[str, Any]:
+        """As the contract says."""
+        if "missing" in source:
+            raise Problem(Code.NOT_FOUND, f"{source}: the server has no such object", hint="look at the ID")
+        return {
+            "source": source,
+            "uri": source,
+            "object_id": "45234",
+            "name": "disk.img",
+            "kind": "dataobject",
+            "size": SIZE,
+            "format": "qcow2",
+            "hash": {"algorithm": "SHA256", "value": "00" * 32},
+            "times": {"created": "2026-01-01T00:00:00Z", "modified": None, "accessed": None},
+            "metadata": dict(self.metadata),
+            "attachments": ["one"] if self.attached else [],
+        }
+
+    async def change(self, source: str, metadata: Mapping[str, str | None]) -> dict[str, Any]:
+        """As the contract says."""
+        now = self.metadata | dict(metadata)
+        self.metadata = {name: value for name, value in now.items() if value is not None}
+        return await self.stat(source)
+
+    async def delete(self, source: str) -> None:
+        """As the contract says."""
+        if self.attached:
+            raise Problem(Code.IN_USE, "source: the object is attached here as one", hint="detach first")
+        self.deleted.append(source)

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import Lun, San
-from agent.model import Resolved, SeenExport
+from agent.model import Resolved, SeenExport, Stat
 from attachers import checks, fc, iscsi
 from attachers.problems import Code, Problem
 
@@ -108,6 +108,18 @@ class CdmiModel:
         uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
         object_id = obj.object_id if self.with_ids else ""
         return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, (seen,))
+
+    def stat(self, source: str) -> Stat:
+        """What the object is."""
+        found = self.resolve(source)
+        return Stat(found.server, found.uri, found.object_id, found.name, found.kind, found.size, None, None, {}, {})
+
+    def delete(self, uri: str) -> None:
+        """Forget the object, and its LUN."""
+        obj = self._find(uri)
+        for target in obj.targets:
+            self.san.remove(target, obj.lun)
+        del self.objects[obj.object_id]
 
     def grant(self, uri: str, *initiators: str) -> None:
         obj = self._find(uri)

@@ -22,7 +22,7 @@ from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import San
-from agent.model import Outcome, Request, Resolved
+from agent.model import Outcome, Request, Resolved, Stat
 from agent.store import Store, open_store
 from attachers import fc, iscsi
 from attachers.base import Attacher, Host, Uncertain
@@ -184,6 +184,15 @@ class TrippedCdmi:
 
     async def revoke(self, uri: str, key: str, *initiators: str) -> None:
         await self._call("revoke", uri, lambda: self._model.revoke(uri, *initiators))
+
+    async def stat(self, source: str) -> Stat:
+        return await self._call("stat", source, lambda: self._model.stat(source))
+
+    async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
+        raise NotImplementedError
+
+    async def delete(self, uri: str) -> None:
+        await self._call("delete", uri, lambda: self._model.delete(uri))
 
     async def close(self) -> None:
         return None

@@ -125,6 +125,23 @@ def test_failures_have_their_exit_status_and_one_line(command: Command) -> None:
         assert "; " in run.err, "a sentence and its remedy"
 
 
+def test_an_object_is_looked_at_and_deleted(command: Command) -> None:
+    command.engine.objects.metadata = {"colour": "r\x1bed"}
+    shown = command("stat", SOURCE).out.splitlines()
+    assert shown[0].split() == ["name", "disk.img"]
+    assert "size      100 MiB (104857600 bytes)" in shown
+    assert f"hash      SHA256 {'00' * 32}" in shown
+    assert "created   2026-01-01T00:00:00Z" in shown
+    assert shown[-1] == "metadata  colour=r\\x1bed"
+    assert json.loads(command("stat", SOURCE, "--json").out)["format"] == "qcow2"
+    assert command("stat", "cdmi://s/missing").status == 4
+    run = command("delete", SOURCE)
+    assert (run.status, run.out, run.err) == (0, "", f"cdmi-attach: {SOURCE} is deleted\n")
+    assert command.engine.objects.deleted == [SOURCE]
+    command.engine.objects.attached = True
+    assert command("delete", SOURCE).status == 5
+
+
 def test_usage_errors_are_two(command: Command) -> None:
     for words in (
         (),

@@ -31,6 +31,8 @@ PLAIN = (
     "events",
     "events n --since 12 --no-follow",
     "resolve S",
+    "stat S",
+    "delete --json S",
     "host",
     "doctor",
     "completion bash",
@@ -41,6 +43,8 @@ ODD = (
     "status --help",
     "status -h",
     "stat",
+    "sta",
+    "delete",
     "status a b",
     "status --wat",
     "status --svg",
@@ -105,7 +109,7 @@ def test_bash_completes_verbs_options_and_names(tmp_path: Path) -> None:
     views = {"attachments": [{"name": "one-42-0", "device": {"name": "x"}}, {"name": "two"}]}
     (tmp_path / "answer").write_text(json.dumps(views, indent=2))
     assert complete("cdmi-attach ", path=tmp_path) == set(VERBS)
-    assert complete("cdmi-attach st", path=tmp_path) == {"status"}
+    assert complete("cdmi-attach st", path=tmp_path) == {"stat", "status"}
     assert complete("cdmi-attach --s", path=tmp_path) == {"--socket"}
     assert complete("cdmi-attach status --", path=tmp_path) == {"--watch", "--svg", "--socket", "--json", "--help"}
     assert complete("cdmi-attach attach S --t", path=tmp_path) == {"--target", "--timeout"}

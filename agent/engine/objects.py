@@ -1,0 +1,70 @@
+"""Objects on the servers, as callers work with them beside attachments: look, change, delete."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from agent.engine.desk import Desk, permissions_of
+from agent.engine.ledger import Row
+from agent.model import Stat
+from attachers.problems import Code, Problem
+
+log = logging.getLogger(__name__)
+
+
+class Objects:
+    """Implements `agent.model.Objects`. What is attached here is not taken away from under its users."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def stat(self, source: str) -> dict[str, Any]:
+        """See `agent.model.Objects`."""
+        return self._view(source, await self._desk.cdmi.stat(source))
+
+    async def change(self, source: str, metadata: Mapping[str, str | None]) -> dict[str, Any]:
+        """See `agent.model.Objects`."""
+        await self._desk.cdmi.change(source, metadata)
+        return await self.stat(source)
+
+    async def delete(self, source: str) -> None:
+        """See `agent.model.Objects`."""
+        try:
+            found = await self._desk.cdmi.stat(source)
+        except Problem as problem:
+            if problem.code is Code.NOT_FOUND:
+                return
+            raise
+        async with self._desk.locks.hold([permissions_of(found.uri)]):  # so that no attach begins to count on it
+            if rows := self._attached(found):
+                names = ", ".join(row.name for row in rows)
+                detail = f"source: the object is attached here as {names}"
+                raise Problem(Code.IN_USE, detail, hint=f"detach first: cdmi-attach detach {rows[0].name}")
+            log.info("delete %s", found.uri)
+            await self._desk.cdmi.delete(found.uri)
+
+    def _attached(self, found: Stat) -> list[Row]:
+        """The attachments of this object, also those on their way in or out."""
+        return [row for row in self._desk.ledger.rows.values() if _is(row, found)]
+
+    def _view(self, source: str, found: Stat) -> dict[str, Any]:
+        return {
+            "source": source,
+            "server": found.server,
+            "uri": found.uri,
+            "object_id": found.object_id or None,
+            "name": found.name,
+            "kind": found.kind,
+            "size": found.size,
+            "format": found.format,
+            "hash": {"algorithm": found.hash[0], "value": found.hash[1]} if found.hash else None,
+            "times": dict(found.times),
+            "metadata": dict(found.metadata),
+            "attachments": [row.name for row in self._attached(found)],
+        }
+
+
+def _is(row: Row, found: Stat) -> bool:
+    if row.uri == found.uri:
+        return True
+    return bool(found.object_id) and row.object_id.casefold() == found.object_id.casefold()
