@@ -167,7 +167,7 @@ import os, socket, sys
 open(sys.argv[1] + ".begun", "w").close()
 open(sys.argv[1]).close()
 asked = socket.socket(socket.AF_UNIX)
-open(sys.argv[1]).close()
+open(sys.argv[1] + ".out").close()
 """
 
 
@@ -180,7 +180,7 @@ def real_proc(tmp_path: Path) -> Roots:
 
 @pytest.fixture
 def reader(tmp_path: Path, real_proc: Roots) -> Iscsiadm:
-    """An iscsiadm that reads the database until the door is opened, then asks iscsid until it is opened again."""
+    """An iscsiadm that reads the database until the door is opened, then asks iscsid until its way out is."""
     script = tmp_path / "bin/iscsiadm"
     script.parent.mkdir()
     script.write_text(READER)
@@ -192,6 +192,10 @@ async def test_no_record_is_removed_while_a_login_reads_and_no_removal_waits_for
     reader: Iscsiadm, door: Path
 ) -> None:
     """A login reads all records, and fails with 6 where one goes away meanwhile (case 26)."""
+    out = door.with_name(
+        "door.out"
+    )  # a pipe of its own: one that is opened twice may let the reader through both times
+    os.mkfifo(out)
     login = asyncio.create_task(reader.run([str(door)], "log in", timeout_s=SOON_S, use=Use.READS))
     async with asyncio.timeout(SOON_S):
         while not door.with_name("door.begun").exists():
@@ -210,7 +214,7 @@ async def test_no_record_is_removed_while_a_login_reads_and_no_removal_waits_for
         with pytest.raises(Problem) as late:
             second.result()
         assert late.value.code is Code.BUSY, "no login begins to read while something is removed"
-        await asyncio.to_thread(_open, door)
+        await asyncio.to_thread(_open, out)
         assert (await login).code == 0
 
 
