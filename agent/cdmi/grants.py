@@ -24,7 +24,7 @@ from agent.cdmi.wire import Wire
 from attachers.problems import Code, Problem
 
 FIELDS = ("objectID", "exports")
-TRIES = 5
+TRIES = 12
 CONFIRMATIONS = 2
 _SERVERS_OWN = frozenset(
     {

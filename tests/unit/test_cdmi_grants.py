@@ -12,6 +12,7 @@ from aiohttp import web
 
 from agent.cdmi.client import CdmiClient
 from agent.cdmi.dialects import VERSION_HEADER
+from agent.cdmi.grants import TRIES
 from attachers.problems import Code, Problem
 from tests.cdmi_server.faults import Action, Fault
 from tests.unit.test_cdmi_client import ENTRY, client_of, serving
@@ -215,8 +216,8 @@ async def test_a_server_that_ignores_the_change_is_given_up() -> None:
         with pytest.raises(Problem) as caught:
             await client.grant(peer.url, KEY, US)
     assert (caught.value.code, caught.value.status) == (Code.CDMI_REFUSED, 502)
-    assert "5 tries" in caught.value.detail
-    assert len(peer.writes) == 5
+    assert f"{TRIES} tries" in caught.value.detail
+    assert len(peer.writes) == TRIES
 
 
 async def test_a_server_that_loses_a_neighbour_is_found_out() -> None:
@@ -267,3 +268,24 @@ async def test_a_lost_answer_is_a_failure_that_may_be_repeated(tmp_path: Path, a
         server.faults.clear()
         await client.grant(uri, KEY, US)
         assert (await client.resolve(uri)).exports[0].permissions == (HOST1, US)
+
+
+async def test_two_hosts_come_and_go_200_times_and_the_permissions_end_right(tmp_path: Path) -> None:
+    """Over real HTTP, at the same moments, beside a third host that stays."""
+    async with lab(tmp_path) as (server, one, _), client_of(server.url) as two:
+        uri = f"{server.url}vol1/"
+
+        async def names(client: CdmiClient) -> tuple[str, ...]:
+            return (await client.resolve(uri)).exports[0].permissions or ()
+
+        async def come_and_go(client: CdmiClient, name: str) -> None:
+            for _ in range(200):
+                await client.grant(uri, KEY, name)
+                assert name in await names(client)
+                await client.revoke(uri, KEY, name)
+                assert name not in await names(client)
+
+        await asyncio.gather(come_and_go(one, US), come_and_go(two, OTHER))
+        assert await names(one) == (HOST1,)
+        await asyncio.gather(one.grant(uri, KEY, US), two.grant(uri, KEY, OTHER))
+        assert sorted(await names(two)) == sorted((HOST1, US, OTHER))
