@@ -9,10 +9,13 @@ request  60 s unless the caller says otherwise; undoing a failed attach gets its
 from attachers.steps import (
     CreateRecord,
     DeleteRecord,
+    ForgetMap,
     GiveDisk,
+    JoinMap,
     Login,
     Logout,
     RemoveDevice,
+    RemoveMap,
     Scan,
     Step,
     TakeDisk,
@@ -26,6 +29,9 @@ LONG_STEPS_S: dict[type[Step], float] = {
     Logout: 25.0,
     DeleteRecord: 20.0,
     Scan: 20.0,
+    JoinMap: 15.0,
+    RemoveMap: 40.0,
+    ForgetMap: 15.0,
     RemoveDevice: 50.0,
     GiveDisk: 30.0,
     TakeDisk: 30.0,
@@ -36,6 +42,7 @@ HAND_OVER_S = 60.0
 RECOVER_S = 60.0
 SETTLE_S = 5.0  # how long a caller is kept after its deadline, while a failed attach is undone
 TICK_S = 1.0  # the safety net below all events
+CALM_TICK_S = 5.0  # the same in the background, where nobody waits; also how often one looks there at most
 TEND_S = 30.0  # how often what could not be finished is tried again
 
 

@@ -48,6 +48,13 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin this step, and look again without waiting for its end: it may take long, and other things can be done."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """The sight does not tell enough: look once more, with this (dearer) query, before anything changes."""
 
@@ -68,10 +75,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The goal is reached: this device is verified, published, and may be used."""
+    """The goal is reached: this device is verified, published, and may be used.
+
+    `missing` says what of it is not there yet (a path), None when all is.
+    """
 
     device: Device
     verified: bool
+    missing: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +98,7 @@ class Fail:
     restore: Step | None = None
 
 
-Decision = Act | Look | Wait | Ready | Gone | Fail
+Decision = Act | Begin | Look | Wait | Ready | Gone | Fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +107,11 @@ class Context:
 
     `needed` are the resource keys that other attachments need (see `Attacher.needs`), `done` the steps that this
     attempt has begun, `failed` those that it took in vain, with their problems, `unsure` those of which nobody knows
-    whether they were done. `wwid` is the logical unit that was handed out before, if any. `owner` is the configured
-    owner of device nodes, `allow_unverified` whether an export without a logical unit name may be used. `withdrawn`
-    says that the server has taken back what it permitted for us: nothing of it can return. `chap` names
-    the server whose CHAP entry logs in, `iface` the interface of open-iscsi; both may be empty.
+    whether they were done, `under_way` those that were begun and have not ended. `min_paths` is how many paths are
+    enough to be ready, `whole` that all of them are wanted. `wwid` is the logical unit that was handed out before, if
+    any. `owner` is the configured owner of device nodes, `allow_unverified` whether an export without a logical unit
+    name may be used. `withdrawn` says that the server has taken back what it permitted for us: nothing of it can
+    return. `chap` names the server whose CHAP entry logs in, `iface` the interface of open-iscsi; both may be empty.
     """
 
     name: str
@@ -108,6 +120,9 @@ class Context:
     done: tuple[Step, ...] = ()
     failed: Mapping[Step, Problem] = field(default_factory=dict)
     unsure: frozenset[Step] = frozenset()
+    under_way: frozenset[Step] = frozenset()
+    min_paths: int = 1
+    whole: bool = False
     wwid: str | None = None
     owner: str = ""
     allow_unverified: bool = False

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attachers import checks, lun
-from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Wait, may_free
+from attachers import checks, lun, maps
+from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiPath, ScsiSight, Session, Sight
 from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Scan
@@ -16,13 +16,17 @@ comes_back = False
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the export says, checked: portals are addresses with ports, `size` the least size in bytes (0: unknown)."""
+    """What the export says, checked: portals are addresses with ports, `size` the least size in bytes (0: unknown).
+
+    `multipath`: all portals are used, and the map of their paths is handed out.
+    """
 
     target: str
     portals: tuple[str, ...]
     lun: int
     wwid: str | None
     size: int = 0
+    multipath: bool = False
 
     def __post_init__(self) -> None:
         checks.iqn(self.target, field="target_identifier")
@@ -33,10 +37,13 @@ class Plan:
             checks.portal(portal, field="portals")
         if self.wwid is not None:
             checks.wwid(self.wwid, field="logical_unit_name")
+        elif self.multipath:
+            raise checks.refuse("logical_unit_name", "", "the name of the logical unit: paths are known by it")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values, for the ledger."""
-        return asdict(self) | {"portals": list(self.portals)}
+        """Plain JSON values, for the ledger. No export says `multipath`: it is added by whoever decides it."""
+        values = asdict(self) | {"portals": list(self.portals)}
+        return values if self.multipath else {key: value for key, value in values.items() if key != "multipath"}
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
@@ -47,6 +54,7 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
         lun=values["lun"],
         wwid=values["wwid"],
         size=values.get("size", 0),
+        multipath=values.get("multipath", False),
     )
 
 
@@ -68,14 +76,16 @@ def needs(plan: Mapping[str, Any]) -> frozenset[str]:
 def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) -> Decision:
     """The one next thing on the way to the goal."""
     assert isinstance(sight, ScsiSight)
-    p = plan_of(plan)
-    return _attach(p, sight, context) if goal is Goal.ATTACHED else _detach(p, sight, context)
+    p, seen = plan_of(plan), lun.with_begun(sight, context)
+    return _attach(p, seen, context) if goal is Goal.ATTACHED else _detach(p, seen, context)
 
 
 # On the way in: record, session, LUN; then as every transport.
 
 
 def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
+    if plan.multipath:
+        return maps.attach(_unit(plan), _ways(plan, sight, context), sight, context)
     if wait := lun.wait_if_busy(sight):
         return wait
     usable = [s for s in sight.sessions if s.portal in plan.portals and s.state == LOGGED_IN]
@@ -88,6 +98,49 @@ def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return lun.scan(scan, f"{plan.target} at {session.portal} to show LUN {plan.lun}", context)
     needed = _lun(plan.target, session.portal, plan.lun) in context.needed
     return lun.verify(_unit(plan), path, sight, context, needed=needed)
+
+
+def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
+    """All portals, side by side. But a secret is tried at one of them first: wrong ones count at the target."""
+    there = {session.portal for session in sight.sessions if session.state == LOGGED_IN}
+    trying = [portal for portal in plan.portals if _logging_in(plan, portal, sight)]
+    alone = trying[0] if context.chap and trying and not there else None
+    return [_way(plan, portal, sight, context, alone=alone) for portal in plan.portals]
+
+
+def _way(plan: Plan, portal: str, sight: ScsiSight, context: Context, *, alone: str | None) -> maps.Way:
+    """One of several portals: record, login, scan; what takes long goes on beside what the others need."""
+    sessions = sorted(
+        (s for s in sight.sessions if s.portal == portal), key=lambda s: (s.state != LOGGED_IN, not s.ours)
+    )
+    session = next(iter(sessions), None)
+    scan = Scan(session.at(plan.lun), plan.target, portal) if session else None
+    steps = (CreateRecord(plan.target, portal), Login(plan.target, portal), scan)
+    path = _path_on(session, plan, sight) if session else None
+    next_ = _to_lun(plan, session, scan, context) if session and scan else _to_session(plan, portal, sight, context)
+    if alone not in (None, portal) and isinstance(next_, Begin):
+        text = f"{alone} to say whether the secret is right"
+        next_ = Wait(text, Problem(Code.TARGET_TIMEOUT, f"waiting for {text}"))
+    needed = _lun(plan.target, portal, plan.lun) in context.needed
+    return maps.Way(portal, path, next_, tuple(step.describe() for step in steps if step), needed)
+
+
+def _to_lun(plan: Plan, session: Session, scan: Scan, context: Context) -> Decision:
+    """What is next on a session, until the LUN shows there."""
+    if session.state != LOGGED_IN:
+        return _recovery(plan, session, [])
+    next_ = lun.scan(scan, f"{plan.target} at {session.portal} to show LUN {plan.lun}", context)
+    return Begin(next_.step) if isinstance(next_, Act) else next_
+
+
+def _to_session(plan: Plan, portal: str, sight: ScsiSight, context: Context) -> Decision:
+    """What is next at a portal without a session; a problem that is final at one portal is so at all."""
+    final = next((p for step, p in context.failed.items() if isinstance(step, Login) and p.final), None)
+    record = next((r for r in sight.records if r.portal == portal), None)
+    next_ = final or _next_at(plan, portal, record, context)
+    if isinstance(next_, Problem):
+        return Fail(next_)
+    return Begin(next_) if isinstance(next_, Login) else Act(next_)
 
 
 def _log_in(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
@@ -141,7 +194,8 @@ def _next_at(plan: Plan, portal: str, record: Record | None, context: Context) -
 
 
 def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
-    if wait := lun.wait_if_busy(sight):
+    logins = [_logging_in(plan, portal, sight) for portal in plan.portals]
+    if wait := lun.wait_if_busy(sight, but=tuple(filter(None, logins))):  # a dead portal holds up nothing but itself
         return wait
     free = may_free(needs(plan.as_json()), _created(sight), context.needed)
     doomed = [p for p in sight.paths if p.ours and _lun(plan.target, p.via, plan.lun) in free]
@@ -151,10 +205,16 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         if session.ours and _session(session.target, session.portal) in free and not session.devices:
             return lun.step(Logout(session.target, session.portal), context)
     for record in sight.records:
-        used = any(s.portal == record.portal for s in sight.sessions)
+        used = any(s.portal == record.portal for s in sight.sessions) or _logging_in(plan, record.portal, sight)
         if _record(record.target, record.portal) in free and not used:
             return lun.step(DeleteRecord(record.target, record.portal), context)
-    return Gone()
+    return lun.wait_if_busy(sight) or Gone()
+
+
+def _logging_in(plan: Plan, portal: str, sight: ScsiSight) -> str:
+    """The login at a portal that is under way; empty when there is none."""
+    login = Login(plan.target, portal).describe()
+    return next((busy for busy in sight.busy if busy == login or busy.startswith(f"{login} (")), "")
 
 
 def _created(sight: ScsiSight) -> frozenset[str]:

@@ -4,10 +4,10 @@ A transport brings the path (a session, a port, a scan) and, on the way out, tak
 between is decided here, the same for all of them.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
-from attachers import scsi
+from attachers import scsi, unmap
 from attachers.base import Act, Context, Decision, Fail, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import ScsiPath, ScsiSight, Session
@@ -30,11 +30,16 @@ class Unit:
 # On the way in.
 
 
-def wait_if_busy(sight: ScsiSight) -> Wait | None:
-    """Nothing is decided while a step on these very resources is under way."""
-    if not sight.busy:
-        return None
-    return Wait(sight.busy[0], Problem(Code.TARGET_TIMEOUT, f"still under way: {sight.busy[0]}"))
+def with_begun(sight: ScsiSight, context: Context) -> ScsiSight:
+    """The sight, with what this attempt has begun as under way, though the host may not show it yet."""
+    begun = sorted(step.describe() for step in context.under_way)
+    return replace(sight, busy=(*sight.busy, *(text for text in begun if text not in sight.busy)))
+
+
+def wait_if_busy(sight: ScsiSight, *, but: Collection[str] = ()) -> Wait | None:
+    """Nothing is decided while a step on these very resources is under way, unless it is one of `but`."""
+    busy = next((one for one in sight.busy if one not in but), None)
+    return Wait(busy, Problem(Code.TARGET_TIMEOUT, f"still under way: {busy}")) if busy else None
 
 
 def scan(step: Scan, awaited: str, context: Context) -> Decision:
@@ -137,10 +142,15 @@ def take_back(unit: Unit, sight: ScsiSight, doomed: Iterable[ScsiPath], context:
     paths = list(doomed)
     if sight.link is not None:
         return step(Unpublish(context.name, _free_wwid(unit, paths, context)), context)
-    return _remove(unit, paths[0], context) if paths else None
+    wwid = _wwid(unit, paths, context)
+    if wwid and (first := unmap.take_apart(wwid, sight, paths, context)):
+        return first
+    if paths:
+        return _remove(unit, paths[0], sight, context)
+    return unmap.forget(wwid, sight, context) if wwid else None
 
 
-def _remove(unit: Unit, path: ScsiPath, context: Context) -> Decision:
+def _remove(unit: Unit, path: ScsiPath, sight: ScsiSight, context: Context) -> Decision:
     """The step itself claims the disk, writes out its cache where it is the right one, and looks for users."""
     wwid = scsi.identity_of(path, unit.wwid or context.wwid)
     right = wwid is not None and path.node is not None and scsi.is_right(path, wwid)
@@ -148,9 +158,12 @@ def _remove(unit: Unit, path: ScsiPath, context: Context) -> Decision:
         return Fail(lost)
     remove = RemoveDevice(path.hctl, wwid if right else None)
     if _was_done(remove, context):
-        text = f"the kernel to forget {path.hctl}"
-        return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}"))
-    return step(remove, context, restore=_put_back(unit, path, context))
+        text = f"the kernel to forget {path.hctl}"  # or somebody's rescan has brought it back (attach.md, case 12)
+        return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}"), again=remove)
+    if remove in context.failed and unmap.is_free_again(wwid, remove, context):
+        return Act(remove)
+    announced = sight.notes is not None and sight.notes.announced  # then a disk alone is never handed out
+    return step(remove, context, restore=None if announced else _put_back(unit, path, context))
 
 
 def _not_written_out(path: ScsiPath, context: Context) -> Problem | None:
@@ -187,5 +200,9 @@ def _was_done(taken: Step, context: Context) -> bool:
 
 
 def _free_wwid(unit: Unit, doomed: list[ScsiPath], context: Context) -> str | None:
-    wwid = unit.wwid or context.wwid or next((scsi.identity_of(p, None) for p in doomed), None)
+    wwid = _wwid(unit, doomed, context)
     return None if wwid is None or f"wwid:{wwid}" in context.needed else wwid
+
+
+def _wwid(unit: Unit, paths: Iterable[ScsiPath], context: Context) -> str | None:
+    return unit.wwid or context.wwid or next((scsi.identity_of(path, None) for path in paths), None)

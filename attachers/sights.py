@@ -136,6 +136,52 @@ class ScsiPath:
 
 
 @dataclass(frozen=True, slots=True)
+class MapPath:
+    """One path in a multipath map, of whatever transport or target; `usable` while device-mapper sends I/O down it.
+
+    Node, size and designators are as in `ScsiPath`; `node` and `hctl` are empty where the kernel has lost the disk.
+    """
+
+    hctl: str
+    node: str
+    usable: bool
+    size: int
+    designators: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class ScsiMap:
+    """The multipath map of a logical unit, found by its dm uuid (mpath-...), never by a name.
+
+    `node` is the kernel's name (/dev/dm-0), `size` is in bytes, `queueing` whether I/O waits while no path is usable,
+    `opens` how often it is open, `holders` who has it open (None when that was not asked for). `ours` when it came of
+    what we did.
+    """
+
+    uuid: str
+    node: str
+    suspended: bool
+    size: int
+    read_only: bool
+    queueing: bool
+    opens: int
+    paths: tuple[MapPath, ...] = ()
+    holders: tuple[str, ...] | None = None
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MapNotes:
+    """What there is of a map besides the map: `announced` to udev as one that a LUN is to have, `listed` in multipath's
+    own file of known LUNs (/etc/multipath/wwids). `ours` when either is our doing.
+    """
+
+    announced: bool
+    listed: bool
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ScsiSight:
     """What a host shows of one LUN, whatever the transport that leads to it.
 
@@ -143,7 +189,7 @@ class ScsiSight:
     /dev/cdmi-attach/WWID resolves to; `owner` of that node as `user:group`. `busy` describes operations on these
     very resources that are still under way in the helper: their outcome is not known yet. `ports` are the host's own
     FC ports. `owned` are the targets at which this LUN is ours even while no device shows it (FC: the kernel brings it
-    back with its port).
+    back with its port). `map` is the multipath map of the logical unit asked for, `notes` what else there is of one.
     """
 
     records: tuple[Record, ...] = ()
@@ -155,6 +201,8 @@ class ScsiSight:
     busy: tuple[str, ...] = ()
     ports: tuple[FcPort, ...] = ()
     owned: tuple[str, ...] = ()
+    map: ScsiMap | None = None
+    notes: MapNotes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +259,7 @@ class HostSight:
     boot_id: str
     stragglers: int = 0
     fc: Ability = Ability(available=False, reason="this host has no Fibre Channel port")
+    multipath: Ability = Ability(available=False, reason="nobody looked for multipathd")
 
 
 ScsiQuery = IscsiQuery | FcQuery

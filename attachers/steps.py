@@ -78,7 +78,8 @@ class Scan:
 class Publish:
     """Hand out a disk whose identity was proved: /dev/cdmi-attach/WWID, its owner, and the link of that name.
 
-    `wwid` is what the disk answered to INQUIRY; `owner` is `user:group` or empty.
+    `hctl` is its address, or empty for the multipath map of the logical unit, which has to be usable (attach.md, case
+    42). `wwid` is what it answered to INQUIRY; `owner` is `user:group` or empty.
     """
 
     name: str
@@ -89,7 +90,8 @@ class Publish:
 
     def __post_init__(self) -> None:
         checks.name(self.name)
-        checks.hctl(self.hctl)
+        if self.hctl:
+            checks.hctl(self.hctl)
         checks.wwid(self.wwid)
         checks.owner(self.owner)
 
@@ -173,6 +175,93 @@ class Disown:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceMap:
+    """Tell udev, before it sees a path, that a logical unit is to have a multipath map: its link leads to that.
+
+    `owner` is `user:group` of the map's node, or empty.
+    """
+
+    wwid: str
+    owner: str = ""
+
+    def __post_init__(self) -> None:
+        checks.wwid(self.wwid)
+        checks.owner(self.owner)
+
+    def describe(self) -> str:
+        return f"announce a map of {self.wwid}"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinMap:
+    """Have multipathd take a path into the map of its logical unit, and make the map where there is none.
+
+    Refused when the disk is not announced, or multipathd takes it for another logical unit. That multipathd adds a path
+    later, when udev has seen the map, is no failure.
+    """
+
+    hctl: str
+    wwid: str
+
+    def __post_init__(self) -> None:
+        checks.hctl(self.hctl)
+        checks.wwid(self.wwid)
+
+    def describe(self) -> str:
+        return f"join {self.hctl} to the map of {self.wwid}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveMap:
+    """Have multipathd take a path out of the map of that logical unit; refused for the last one of a map in use."""
+
+    hctl: str
+    wwid: str
+
+    def __post_init__(self) -> None:
+        checks.hctl(self.hctl)
+        checks.wwid(self.wwid)
+
+    def describe(self) -> str:
+        return f"take {self.hctl} out of the map of {self.wwid}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMap:
+    """Flush and remove a map that came of what we did; refused while anything has it open.
+
+    Where no path is usable, nothing can be written out any more: it stops queueing then, and goes. With `listed` the
+    logical unit is struck off multipath's own file of known LUNs, so that a disk that comes back gets no map.
+    """
+
+    wwid: str
+    listed: bool = True
+
+    def __post_init__(self) -> None:
+        checks.wwid(self.wwid)
+
+    def describe(self) -> str:
+        return f"flush and remove the map of {self.wwid}"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetMap:
+    """Take back what was announced of a map, and see to it that multipathd knows no path of the logical unit any more.
+
+    With `listed` it is also struck off multipath's own file of known LUNs. Refused while there is a map of ours.
+    """
+
+    wwid: str
+    listed: bool = True
+
+    def __post_init__(self) -> None:
+        checks.wwid(self.wwid)
+
+    def describe(self) -> str:
+        return f"forget the map of {self.wwid}"
+
+
+@dataclass(frozen=True, slots=True)
 class Logout:
     """Log out of a session that we made; refused while it carries any device.
 
@@ -244,10 +333,13 @@ class TakeDisk:
         return f"take {self.name} from domain {self.domain}"
 
 
+MapStep = AnnounceMap | JoinMap | LeaveMap | RemoveMap | ForgetMap
+"""What is done to a multipath map."""
 Step = (
     CreateRecord
     | Login
     | Scan
+    | MapStep
     | Publish
     | Unpublish
     | RemoveDevice
@@ -262,6 +354,11 @@ STEPS: tuple[type[Step], ...] = (
     CreateRecord,
     Login,
     Scan,
+    AnnounceMap,
+    JoinMap,
+    LeaveMap,
+    RemoveMap,
+    ForgetMap,
     Publish,
     Unpublish,
     RemoveDevice,

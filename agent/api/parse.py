@@ -124,7 +124,6 @@ def _refuse_later_features(request: Request) -> None:
         "present=file": (request.present is Present.FILE, "ask for block"),
         f"format={request.format}": (request.format != "raw", "ask for raw"),
         "lease_s": (request.lease_s is not None, "leave lease_s out, and DELETE the attachment yourself"),
-        f"min_paths={request.min_paths}": (request.min_paths > 1, "ask for 1: more paths are added later"),
         f"protocols without iscsi and fc ({', '.join(request.protocols)})": (
             not {"iscsi", "fc"} & set(request.protocols),
             "add iscsi or fc to protocols",

@@ -136,6 +136,7 @@ ATTACHMENT = _object(
         "steps": _list(STEP),
         "tainted": _list(_text()) | {"description": "what a forced detach left behind"},
         "problem": _or_null(_ref("Problem")),
+        "note": MAYBE_TEXT | {"description": "what to know of how it was attached: one path of several, and why"},
     },
     required=("name", "source", "phase", "link", "device", "problem"),
 )

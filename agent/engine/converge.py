@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent import timeouts
+from agent.engine.begun import Begun, Tried
 from agent.engine.desk import UNCERTAIN
 from agent.engine.locks import Locks
 from agent.messages import Message, fields
-from attachers.base import Act, Attacher, Context, Decision, Fail, Goal, Gone, Host, Look, Ready, Uncertain, Wait
+from attachers.base import Act, Attacher, Begin, Context, Decision, Fail, Goal, Gone, Host, Look, Ready, Uncertain, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
 from attachers.steps import CreateRecord, Own, Step
@@ -27,7 +28,8 @@ class Attempt:
     `began` and `ended` are told of every step (when it began, and its outcome), `uncertain` of every one whose outcome
     is not known, `unready` as long as the goal is not reached; `overtaken` says that the opposite is wanted by now.
     `permission` is the work on the server that goes on meanwhile, or waits for `due`: until it is done, only what the
-    server need not know of is done.
+    server need not know of is done. `tick_s` is how long to wait for an event before looking again. `begun` are the
+    steps that go on beside this attempt, or went on before it.
     """
 
     goal: Goal
@@ -44,9 +46,9 @@ class Attempt:
     overtaken: Callable[[], bool]
     permission: asyncio.Task[None] | None = None
     due: asyncio.Event = field(default_factory=asyncio.Event)
-    done: list[Step] = field(default_factory=list)
-    failed: dict[Step, Problem] = field(default_factory=dict)
-    unsure: set[Step] = field(default_factory=set)
+    tick_s: float = timeouts.TICK_S
+    begun: Begun = field(default_factory=Begun)
+    tried: Tried = field(default_factory=Tried)
     last: Step | None = None  # taken since the last wait
 
     def awaits_permission(self, decision: Decision) -> bool:
@@ -54,7 +56,7 @@ class Attempt:
         if self.permission is None or self.permission.done():
             return False
         match decision:
-            case Act(step):
+            case Act(step) | Begin(step):
                 return not isinstance(step, CreateRecord | Own)
             case _:
                 return isinstance(decision, Ready)
@@ -68,7 +70,7 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
     waiting.
     """
     while True:
-        seen, taken = host.changes, len(attempt.done)
+        seen, taken = host.changes, len(attempt.tried.done)
         async with locks.hold(attempt.attacher.needs(attempt.plan)):
             decision = await _advance(host, attempt)
         if attempt.permission and attempt.awaits_permission(decision):
@@ -76,7 +78,7 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
             await asyncio.shield(attempt.permission)
         elif isinstance(decision, Ready | Gone):
             return decision
-        elif isinstance(decision, Act) and len(attempt.done) > taken:
+        elif isinstance(decision, Act) and len(attempt.tried.done) > taken:
             continue  # what it has stirred itself is no reason to take it again: look once more, then wait
         else:
             await _wait(host, attempt, decision, seen)
@@ -91,6 +93,7 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
             raise Problem(Code.CONFLICT, f"{attempt.name}: the opposite was asked for meanwhile", hint="ask again")
         if attempt.permission and attempt.permission.done():
             attempt.permission.result()  # or its problem
+        attempt.begun.collect(attempt.tried)
         decision = await _decide(host, attempt, sight)
         if attempt.awaits_permission(decision):
             return decision
@@ -103,6 +106,9 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
                 raise problem
         await attempt.unready()
         match decision:
+            case Begin(step) if host.now() < attempt.deadline:
+                _begin(host, attempt, step)
+                sight = None
             case Act(step) if attempt.last is None or (step != attempt.last and host.now() < attempt.deadline):
                 sight = await act(host, attempt, step)
                 attempt.last = step
@@ -148,25 +154,38 @@ async def act(host: Host, attempt: Attempt, step: Step) -> Sight | None:
     try:
         limit = min(timeouts.of_step(step), max(attempt.deadline - began, 1.0))
         sight = await host.act(step, timeout_s=limit, then=_query(attempt))
-        attempt.unsure.discard(step)
+        attempt.tried.unsure.discard(step)
     except Problem as problem:
         outcome = problem.detail
         problem.step = problem.step or step.describe()
         if problem.code is Code.UNAVAILABLE:  # the helper is away: before the step or in its middle, who knows
-            attempt.unsure.add(step)
+            attempt.tried.unsure.add(step)
         else:
-            attempt.failed[step] = problem
+            attempt.tried.failed[step] = problem
         log.warning("%s: %s", step.describe(), problem.detail)
     except Uncertain:
         outcome = UNCERTAIN
-        attempt.unsure.add(step)
+        attempt.tried.unsure.add(step)
         text = step.describe()
         log.warning("%s: time ran out, its outcome is not known yet", text, extra=fields(Message.UNCERTAIN, step=text))
         await attempt.uncertain()
     finally:
-        attempt.done.append(step)
+        attempt.tried.done.append(step)
         attempt.ended(step, began, outcome)
     return sight
+
+
+def _begin(host: Host, attempt: Attempt, step: Step) -> None:
+    """Have a step taken beside everything else; its outcome counts for whichever attempt is at work when it ends."""
+
+    async def nothing() -> None:
+        """That its outcome is not known says nothing of the attachment: other ways lead there."""
+
+    async def work(tried: Tried) -> None:
+        deadline = host.now() + timeouts.of_step(step)
+        await act(host, replace(attempt, tried=tried, deadline=deadline, uncertain=nothing), step)
+
+    attempt.begun.begin(step, work)
 
 
 async def _restore(host: Host, attempt: Attempt, step: Step | None) -> None:
@@ -174,8 +193,8 @@ async def _restore(host: Host, attempt: Attempt, step: Step | None) -> None:
     if step is None:
         return
     await act(host, attempt, step)
-    if step in attempt.failed:
-        log.error("could not put back what was taken: %s: %s", step.describe(), attempt.failed[step].detail)
+    if step in attempt.tried.failed:
+        log.error("could not put back what was taken: %s: %s", step.describe(), attempt.tried.failed[step].detail)
 
 
 async def _wait(host: Host, attempt: Attempt, decision: Decision, seen: int) -> None:
@@ -186,13 +205,26 @@ async def _wait(host: Host, attempt: Attempt, decision: Decision, seen: int) -> 
     if isinstance(decision, Wait):
         log.debug("waiting for %s", decision.reason)
         if decision.again:
-            attempt.done[:] = [step for step in attempt.done if step != decision.again]
+            attempt.tried.done[:] = [step for step in attempt.tried.done if step != decision.again]
             seen = host.changes
-    await host.changed(seen, timeout_s=min(timeouts.TICK_S, remaining))
+    await _changed(host, attempt, seen, min(attempt.tick_s, remaining))
+
+
+async def _changed(host: Host, attempt: Attempt, seen: int, limit_s: float) -> None:
+    """Wait for the host to change, or for a step that was begun to end."""
+    if not (begun := attempt.begun.waiting()):
+        await host.changed(seen, timeout_s=limit_s)
+        return
+    changed = asyncio.create_task(host.changed(seen, timeout_s=limit_s))
+    try:
+        await asyncio.wait({changed, *begun}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        changed.cancel()
+        await asyncio.gather(changed, return_exceptions=True)
 
 
 def _out_of_time(decision: Decision) -> Problem:
     if isinstance(decision, Wait):
         return decision.problem
-    text = decision.step.describe() if isinstance(decision, Act) else "nothing"
+    text = decision.step.describe() if isinstance(decision, Act | Begin) else "nothing"
     return Problem(Code.DEVICE_TIMEOUT, f"time ran out: {text} was still to be done", step=text)

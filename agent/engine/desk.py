@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent.engine.begun import Begun
 from agent.engine.ledger import Grant, Ledger, Row
 from agent.engine.locks import Locks
 from agent.engine.meter import Meter, NoMeter
@@ -22,14 +23,16 @@ UNCERTAIN = "uncertain"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the configuration says to the engine. `owner` is `user:group` of device nodes, or empty.
+    """What the configuration says to the engine.
 
-    `chap` are the servers (their URLs) whose targets want CHAP, `iface` is the interface of open-iscsi, or empty.
+    `owner` is `user:group` of device nodes, or empty; `multipath` auto, always or never. `chap` are the servers (their
+    URLs) whose targets want CHAP, `iface` is the interface of open-iscsi, or empty.
     """
 
     protocols: tuple[str, ...] = ("iscsi",)
     owner: str = ""
     allow_unverified: bool = False
+    multipath: str = "auto"
     chap: frozenset[str] = frozenset()
     iface: str = ""
 
@@ -57,6 +60,7 @@ class Desk:
     locks: Locks = field(default_factory=Locks)
     steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
+    begun: dict[str, Begun] = field(default_factory=dict)
     _needs: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = field(default_factory=dict)
     _users: dict[str, set[str]] = field(default_factory=dict)
     meter: Meter = field(default_factory=NoMeter)
@@ -65,6 +69,12 @@ class Desk:
         self.ledger.on_phase = lambda name, phase: self.events.tell(name, "phase", phase=phase)
         self.ledger.on_commit = self.meter.commit
         self.ledger.on_row = self._note_needs
+
+    async def let_go(self, *names: str) -> None:
+        """Wait no more for steps that were begun, of these attachments or of all; on the host they go on."""
+        for name in names or tuple(self.begun):
+            if begun := self.begun.pop(name, None):
+                await begun.let_go()
 
     def attacher(self, protocol: str) -> Attacher:
         """The attacher of a protocol that a plan was made for."""

@@ -13,6 +13,7 @@ from agent.engine.desk import Desk, refuse_stale
 from agent.engine.domains import give_up, hand_over
 from agent.engine.ledger import Row
 from agent.engine.listing import Listing
+from agent.engine.mending import Mending, has_several, is_to_be_tended
 from agent.engine.objects import Objects
 from agent.engine.view import explanation_of, view_of
 from agent.events import Events
@@ -37,6 +38,7 @@ class Engine:
         self._running: set[Task] = set()  # with those that the last ones wait for
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
         self._listing = Listing()
+        self._mending = Mending(desk.host, self._mend, self._to_mend)
         self._stopping = asyncio.Event()
         self._tender: Task | None = None
 
@@ -51,7 +53,7 @@ class Engine:
 
     async def settled(self) -> None:
         """Wait until no attachment is on its way."""
-        while running := [task for task in self._running if not task.done()]:
+        while running := [task for task in self._running | self._mending.tasks() if not task.done()]:
             await asyncio.wait(running)
 
     async def stop(self) -> None:
@@ -62,6 +64,8 @@ class Engine:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._mending.stop()
+        await self._desk.let_go()
 
     # What callers ask for.
 
@@ -172,6 +176,7 @@ class Engine:
             "initiator_name": sight.initiator_name,
             "wwpns": list(sight.wwpns),
             "protocols": {"iscsi": asdict(sight.iscsi), "fc": asdict(sight.fc)},
+            "multipath": asdict(sight.multipath) | {"setting": self._desk.settings.multipath},
             "libvirt": asdict(sight.libvirt),
             "kernel": sight.kernel,
             "stragglers": sight.stragglers,
@@ -276,6 +281,22 @@ class Engine:
         if not stood:
             log.info("attached", extra=self._fields(Message.ATTACHED, name))
             self._count("attach", name, "ok")
+        if has_several(self._desk.ledger.rows[name]):
+            self._mending.start(name)
+
+    def _to_mend(self) -> list[str]:
+        """What may lack a path by now, and is not being worked on."""
+        return [row.name for row in self._desk.ledger.rows.values() if has_several(row) and row.name not in self._tasks]
+
+    async def _mend(self, name: str) -> None:
+        """Bring up what is missing, in the background; what cannot be had now is tried again by and by."""
+        with bound(name):
+            try:
+                await flows.complete(self._desk, name, deadline=self._desk.host.now() + timeouts.RECOVER_S)
+            except Problem as problem:
+                row = self._desk.ledger.rows.get(name)
+                if row and row.goal is Goal.ATTACHED and row.handed_out:
+                    await self._desk.ledger.change(name, phase=Phase.DEGRADED, problem=problem.as_dict())
 
     async def _give_up(self, name: str, problem: Problem) -> None:
         """After a failed attach: keep what was handed out before, undo anything else."""
@@ -303,11 +324,14 @@ class Engine:
         """Show nothing more of an attachment that is gone."""
         self._failed.pop(name, None)
         self._desk.steps.pop(name, None)
+        self._desk.begun.pop(name, None)
 
     async def _take_down(self, before: Row, *, after: Task | None) -> None:
         name = before.name
+        await self._mending.stop(name)
         if after is not None and not after.done():
             await asyncio.wait({after})
+        await self._mending.stop(name)  # the task before may have begun it
         if name not in self._desk.ledger.rows:
             return
         await self._desk.ledger.change(name, phase=Phase.DETACHING)  # the attach may have come to its end meanwhile
@@ -350,7 +374,7 @@ class Engine:
                     await self._stopping.wait()
             except TimeoutError:
                 for row in list(self._desk.ledger.rows.values()):
-                    if row.name not in self._tasks and (row.phase is not Phase.ATTACHED or row.goal is Goal.GONE):
+                    if row.name not in self._tasks and not self._mending.has(row.name) and is_to_be_tended(row):
                         self._resume(row)
 
     def _still_under_way(self, name: str) -> Problem:

@@ -5,17 +5,20 @@ after a failure, or by a caller who asks twice.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from agent import timeouts
 from agent.cdmi import initiators
+from agent.engine.begun import Begun
 from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.ledger import Grant, Row
 from agent.engine.portals import reachable_first
 from agent.engine.ready import ready
+from agent.engine.ways import choose_ways, ways_of
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
@@ -24,8 +27,6 @@ from attachers.sights import HostQuery, HostSight, ScsiQuery, ScsiSight
 T = TypeVar("T")
 NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
 """What the row of an attachment says once nothing of it is left on the host."""
-ATTACHED: Mapping[str, Any] = {"phase": Phase.ATTACHED, "handed_out": True, "problem": None}
-"""What it says once the device may be used."""
 
 
 async def attach(desk: Desk, name: str, *, deadline: float) -> None:
@@ -33,14 +34,26 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
     row = desk.ledger.rows[name]
     if row.plan is None:
         row = await _within(desk, deadline, _resolve(desk, row, deadline=deadline))
-    if row.handed_out:
-        await _bring_up_again(desk, row, deadline=deadline)
-    else:
-        await _bring_up(desk, row, deadline=deadline)
+    bring_up = _bring_up_again if row.handed_out else _bring_up
+    reached = await bring_up(desk, row, deadline=deadline)
     if row.request.domain and not row.handed_out:
         await hand_over(desk, name, row.request.domain, deadline=deadline)
     refuse_overtaken(desk, name)
-    await desk.ledger.change(name, **ATTACHED)
+    await desk.ledger.change(name, **_standing(reached))
+
+
+async def complete(desk: Desk, name: str, *, deadline: float) -> None:
+    """Say what is missing of an attachment that was handed out, and bring it up. Raises `Problem`: what still is."""
+    reached = await _converge(desk, name, Goal.ATTACHED, deadline=deadline)
+    if isinstance(reached, Ready) and reached.missing:
+        await _converge(desk, name, Goal.ATTACHED, deadline=deadline, whole=True)
+
+
+def _standing(reached: Ready | Gone) -> dict[str, Any]:
+    """What the row of an attachment says once the device may be used."""
+    missing = reached.missing if isinstance(reached, Ready) else None
+    phase = Phase.DEGRADED if missing else Phase.ATTACHED
+    return {"phase": phase, "handed_out": True, "problem": missing.as_dict() if missing else None}
 
 
 async def detach(desk: Desk, name: str, *, deadline: float) -> None:
@@ -75,13 +88,14 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
         raise
     assert isinstance(sight, ScsiSight)
     domains = {f"domain {given.name}" for given in row.domains}
-    users = [user for path in sight.paths for user in path.holders or () if user.partition(" (")[0] not in domains]
+    holders = [*(path.holders for path in sight.paths), sight.map.holders if sight.map else ()]
+    users = [user for users in holders for user in users or () if user.partition(" (")[0] not in domains]
     if users:
         detail = f"the disk is in use by {', '.join(users)}"
         raise Problem(Code.IN_USE, detail, hint="stop or detach the user of the disk, then try again")
 
 
-async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> None:
+async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
     """Converge, and get this host permitted meanwhile. The request to the server is at its end when this returns.
 
     What may come by itself as soon as the server lets it come is said to be ours before the server is asked.
@@ -91,9 +105,10 @@ async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> None:
     if not desk.attacher(row.protocol).comes_back:
         due.set()
     try:
-        await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline, permission=permission, due=due)
+        reached = await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline, permission=permission, due=due)
         due.set()
         await permission
+        return reached
     except asyncio.CancelledError:
         permission.cancel()
         raise
@@ -110,15 +125,15 @@ async def _permission(desk: Desk, row: Row, due: asyncio.Event, *, deadline: flo
     await _within(desk, deadline, _grant(desk, row))
 
 
-async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> None:
+async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
     """Converge; where a target refuses what it once let in, another writer has undone our grant: make it again."""
     try:
-        await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
+        return await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
     except Problem as problem:
         if problem.code is not Code.TARGET_REFUSED:
             raise
         await _within(desk, deadline, _grant(desk, row))
-        await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
+        return await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
 
 
 async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
@@ -129,10 +144,10 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
             resolved, export = await ready(desk, row.request, deadline=deadline)
         names = initiators.of_host(export.protocol, await sight) if export.permissions is not None else ()
+        plan, note = await _with_ways(desk, row, dict(export.plan or {}), sight)
     finally:
         sight.cancel()
         await asyncio.gather(sight, return_exceptions=True)
-    plan = dict(export.plan or {})
     if "portals" in plan:
         plan["portals"] = await reachable_first(plan["portals"])
     found: dict[str, Any] = {
@@ -142,6 +157,7 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         "key": export.key,
         "protocol": export.protocol,
         "plan": plan,
+        "note": note,
     }
     async with desk.locks.hold([permissions_of(resolved.uri)]):  # so that nobody revokes what we count on
         wanted = [Grant(resolved.uri, export.key, name) for name in names]
@@ -149,6 +165,17 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
             refuse_second_use(desk, replace(row, **found))
             return await desk.ledger.change(row.name, grants=grants, **found)
+
+
+async def _with_ways(
+    desk: Desk, row: Row, plan: dict[str, Any], host: Awaitable[HostSight]
+) -> tuple[dict[str, Any], str]:
+    """The plan, with all its ways or with one of them, and what a caller should know of that. Raises `Problem`."""
+    setting, min_paths = desk.settings.multipath, row.request.min_paths
+    if ways_of(plan) == 1 and setting != "always" and min_paths == 1:
+        return plan, ""
+    choice = choose_ways(plan, setting, (await host).multipath, min_paths=min_paths)
+    return (plan | {"multipath": True} if choice.multipath else plan), choice.note
 
 
 def _is_to_be_made(wanted: Grant, export: SeenExport, ours: set[Grant]) -> bool:
@@ -197,7 +224,8 @@ async def _converge(
     permission: asyncio.Task[None] | None = None,
     due: asyncio.Event | None = None,
     withdrawn: bool = False,
-) -> None:
+    whole: bool = False,
+) -> Ready | Gone:
     row = desk.ledger.rows[name]
     assert row.plan is not None
 
@@ -210,7 +238,7 @@ async def _converge(
         if goal is Goal.ATTACHED and now.handed_out and now.phase is Phase.ATTACHED:
             await desk.ledger.change(name, phase=Phase.DEGRADED)
 
-    await converge(
+    return await converge(
         desk.host,
         desk.locks,
         Attempt(
@@ -219,7 +247,7 @@ async def _converge(
             plan=row.plan,
             name=name,
             deadline=deadline,
-            context=lambda attempt: _context(desk, row, attempt, withdrawn=withdrawn),
+            context=lambda attempt: _context(desk, row, attempt, withdrawn=withdrawn, whole=whole),
             finish=lambda reached: _finish(desk, name, goal, reached),
             began=lambda step: desk.began(name, step.describe()),
             ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
@@ -228,18 +256,23 @@ async def _converge(
             overtaken=lambda: desk.ledger.rows[name].goal is not goal,
             permission=permission,
             due=due or asyncio.Event(),
+            tick_s=timeouts.CALM_TICK_S if whole else timeouts.TICK_S,
+            begun=desk.begun.setdefault(name, Begun()),
         ),
     )
 
 
-def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool) -> Context:
+def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool, whole: bool) -> Context:
     return Context(
         name=row.name,
         read_only=row.request.access is Access.RO,
         needed=desk.needed_by_others(row.name),
-        done=tuple(attempt.done),
-        failed=attempt.failed,
-        unsure=frozenset(attempt.unsure),
+        done=tuple(attempt.tried.done),
+        failed=attempt.tried.failed,
+        unsure=frozenset(attempt.tried.unsure),
+        under_way=attempt.begun.steps,
+        min_paths=row.request.min_paths,
+        whole=whole,
         wwid=row.device.wwid if row.device and row.handed_out else None,
         owner=desk.settings.owner,
         allow_unverified=desk.settings.allow_unverified,
@@ -257,7 +290,7 @@ async def _finish(desk: Desk, name: str, goal: Goal, reached: Ready | Gone) -> N
     elif now.goal is not goal or (now.request.domain and not now.handed_out):
         await desk.ledger.change(name, device=reached.device, verified=reached.verified)
     else:
-        await desk.ledger.change(name, device=reached.device, verified=reached.verified, **ATTACHED)
+        await desk.ledger.change(name, device=reached.device, verified=reached.verified, **_standing(reached))
 
 
 async def host_sight(desk: Desk) -> HostSight:

@@ -28,6 +28,7 @@ MIGRATIONS = (
     ) STRICT;
     CREATE TABLE generations (object_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT;
     """,
+    "UPDATE attachments SET body = json_set(body, '$.note', '');",
 )
 NEWER = (
     "INSERT INTO generations VALUES (?, ?)"
@@ -51,7 +52,8 @@ class Row:
 
     `server`, `uri`, `key`, `object_id`, `protocol` and `plan` are known once the source was resolved. `handed_out`
     says that a caller was told of the device, `domains` whom it was (or is about to be) given to,
-    and `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON.
+    and `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON, `note`
+    what a caller should know of how it was attached.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Row:
     handed_out: bool = False
     released: bool = False
     problem: Mapping[str, Any] | None = None
+    note: str = ""
 
     @property
     def object_key(self) -> str:

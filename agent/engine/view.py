@@ -28,6 +28,7 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "tainted": [],
         "steps": steps,
         "problem": dict(row.problem) if row.problem else None,
+        "note": row.note or None,
     }
 
 

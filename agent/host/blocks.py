@@ -37,7 +37,7 @@ def prepare(node: str, number: str, wwid: str, owner: list[int] | None, read_onl
 
     Raises `Problem` wrong-device.
     """
-    with _proved(node, number, wwid) as fd:
+    with proved(node, number, wwid) as fd:
         if owner is not None:
             os.fchown(fd, *owner)
         if read_only is not None:
@@ -62,7 +62,7 @@ def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> N
                 _flush(fd, f"/dev/{disk.node}", wwid)
             _refuse_users(disk, where)
             if fd is not None and wwid is not None:
-                _write_out(fd, f"/dev/{disk.node}", wwid)  # what somebody wrote who came and went during the search
+                write_out(fd, f"/dev/{disk.node} ({wwid})")  # what somebody wrote who came and went during the search
             for link in links.to_node(Path(where["devices"]), disk.node) if disk.node else []:
                 link.unlink(missing_ok=True)
             write("delete", "1", directory=directory)
@@ -105,18 +105,21 @@ def _flush(fd: int | None, node: str, wwid: str) -> None:
     if fd is None:
         raise Problem(Code.DIRTY, f"{node} cannot be opened to write out its cache", hint="try again")
     _insist_on(fd, node, wwid)
-    _write_out(fd, node, wwid)
+    write_out(fd, f"{node} ({wwid})")
 
 
-def _write_out(fd: int, node: str, wwid: str) -> None:
-    """Raises `Problem` dirty. While we have the disk open, nobody else's close writes it out (block/bdev.c)."""
+def write_out(fd: int, name: str) -> None:
+    """Write out what the host caches of a block device, and forget the cache. Raises `Problem` dirty.
+
+    While we have it open, nobody else's close writes it out (block/bdev.c).
+    """
     try:
         os.fsync(fd)
         fcntl.ioctl(fd, BLKFLSBUF, 0)
     except OSError as error:
         raise Problem(
             Code.DIRTY,
-            f"what was written to {node} ({wwid}) could not be written out: {error.strerror}",
+            f"what was written to {name} could not be written out: {error.strerror}",
             hint="see the kernel's log; the data written last may be lost",
         ) from None
 
@@ -133,12 +136,11 @@ def _in_use(disk: sysfs.Disk, users: list[str]) -> Problem:
 
 
 @contextmanager
-def _proved(node: str, number: str, wwid: str) -> Iterator[int]:
+def proved(node: str, number: str, wwid: str) -> Iterator[int]:
     """A descriptor of a node that is the block device `number` (major:minor) and answers `wwid` to an INQUIRY."""
     fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if not _is_device(fd, number):
-            raise Problem(Code.WRONG_DEVICE, f"{node} is no longer the block device {number}", hint="try again")
+        insist_on_device(fd, node, number)
         _insist_on(fd, node, wwid)
         yield fd
     finally:
@@ -155,6 +157,12 @@ def _insist_on(fd: int, node: str, wwid: str) -> None:
             f"{node} answers {seen} to an INQUIRY, not {wwid}",
             hint="the server maps another logical unit there: correct the export or the mapping",
         )
+
+
+def insist_on_device(fd: int, node: str, number: str) -> None:
+    """Raises `Problem` wrong-device where a descriptor is not the block device `number` (major:minor)."""
+    if not _is_device(fd, number):
+        raise Problem(Code.WRONG_DEVICE, f"{node} is no longer the block device {number}", hint="try again")
 
 
 def _is_device(fd: int, number: str) -> bool:

@@ -10,10 +10,12 @@ from agent.store import Store, open_store
 
 
 class Kind(StrEnum):
-    """What can be created. A record outlives the kernel, and so does what we said of a LUN; the others go with it.
+    """What can be created. A record, what we said of a LUN, and what multipath lists outlive the kernel; the others do
+    not.
 
     `OWNED` is a LUN behind Fibre Channel that is ours wherever and whenever the kernel shows it, `BORROWED` a way to it
-    on which it was there before.
+    on which it was there before. `ANNOUNCED` is what udev was told of a map, `MAP` what came of that, `LISTED` a line
+    in multipath's own file.
     """
 
     RECORD = "record"
@@ -22,6 +24,9 @@ class Kind(StrEnum):
     LINK = "link"
     OWNED = "owned"
     BORROWED = "borrowed"
+    ANNOUNCED = "announced"
+    MAP = "map"
+    LISTED = "listed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,8 @@ class Thing:
     """One thing by its names.
 
     A record or a session by target and portal, a device by these and hctl, a link by name and wwid; an owned LUN by
-    target and `name`, its number, a borrowed one by portal, too; the rest is "". Behind Fibre Channel, target and
-    portal are the names of the remote and the local port.
+    target and `name`, its number, a borrowed one by portal, too; what belongs to a map by wwid; the rest is "". Behind
+    Fibre Channel, target and portal are the names of the remote and the local port.
     """
 
     kind: Kind
@@ -56,7 +61,7 @@ class Row:
     confirmed: bool = False
 
 
-LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED)
+LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED, Kind.LISTED)
 """The kinds that a reboot does not void."""
 
 MIGRATIONS = (

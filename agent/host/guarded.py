@@ -1,14 +1,14 @@
 """The guard before a host: it writes down what is created before it is, and lets nothing else be undone."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
-from weakref import WeakValueDictionary
 
 from agent.host.created import LASTING, Created, Kind, Row, Thing
+from agent.host.guarded_held import Held
 from agent.host.guarded_judge import (
+    MAP_KINDS,
     Rows,
     covers,
     foreign,
@@ -21,23 +21,31 @@ from agent.host.guarded_judge import (
     mark,
     sessions_of,
     stands,
-    step_of,
     thing_of,
+    unresolved,
 )
+from agent.host.guarded_maps import MapGuard
 from agent.host.guarded_owned import Lasting, owned, owned_at
+from agent.host.returned import Returned
 from attachers import checks
 from attachers.base import Host, MadeByAnotherError
 from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight, Query, ScsiQuery, ScsiSight, Sight
 from attachers.steps import (
+    AnnounceMap,
     CreateRecord,
     DeleteRecord,
     Disown,
+    ForgetMap,
+    JoinMap,
+    LeaveMap,
     Login,
     Logout,
+    MapStep,
     Own,
     Publish,
     RemoveDevice,
+    RemoveMap,
     Scan,
     Step,
     Unpublish,
@@ -62,12 +70,12 @@ class GuardedHost:
         self._lasting = Lasting(created, self._look)
         self._straggle_s = straggle_s
         self._boot_id = ""
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._held: set[str] = set()
-        self._looking: dict[object, set[str]] = {}
+        self._held = Held()
         self._limbo: dict[Thing, float] = {}
         self._seen: set[str] = set()
         self._removed: set[str] = set()
+        self._returned = Returned()
+        self._maps = MapGuard(raw, created)
 
     async def recover(self) -> None:
         """Compare the record with the host: what a reboot or a crash has voided is dropped, the rest stays ours.
@@ -83,7 +91,7 @@ class GuardedHost:
         self._limbo = {
             row.thing: row.since + self._straggle_s
             for row in rows
-            if row.thing.kind is not Kind.LINK and not row.confirmed and row.boot_id == host.boot_id
+            if not row.confirmed and row.boot_id == host.boot_id and row.thing.kind not in (Kind.LINK, *MAP_KINDS)
         }
         for thing in list(self._created.rows):
             try:
@@ -109,29 +117,33 @@ class GuardedHost:
 
     async def _act(self, step: Step, timeout_s: float, then: ScsiQuery | None) -> ScsiSight | None:
         """Returns what `then` showed right after the step, if it was looked at."""
+        self._insist_on_recovery()
         match step:
             case CreateRecord() | Login() | Scan() | Publish():
-                async with self._hold(lock_of(thing_of(step)), step, timeout_s):
+                async with self._held.hold(lock_of(thing_of(step)), step, timeout_s):
                     return await self._create(step, timeout_s, then)
             case Logout() | DeleteRecord():
-                async with self._hold(lock_of(thing_of(step)), step, timeout_s):
+                async with self._held.hold(lock_of(thing_of(step)), step, timeout_s):
                     return await self._undo(step, thing_of(step), timeout_s, then)
             case RemoveDevice(hctl=hctl):
-                async with self._hold(hctl, step, timeout_s):
+                async with self._held.hold(hctl, step, timeout_s):
                     return await self._remove(step, timeout_s, then)
             case Own(targets, lun):
                 for target in targets:
-                    async with self._hold(lock_of(owned(target, lun)), step, timeout_s):
+                    async with self._held.hold(lock_of(owned(target, lun)), step, timeout_s):
                         await self._lasting.own(target, lun, boot_id=self._boot_id, now=self.now())
             case Disown(targets, lun):
                 for target in targets:
-                    async with self._hold(lock_of(owned(target, lun)), step, timeout_s):
+                    async with self._held.hold(lock_of(owned(target, lun)), step, timeout_s):
                         await self._lasting.refuse_while_there(step, target)
                         await self._raw.act(replace(step, targets=(target,)), timeout_s=timeout_s)
                         await self._lasting.disown(target, lun)
             case Unpublish(name=name):
-                async with self._hold(name, step, timeout_s):
+                async with self._held.hold(name, step, timeout_s):
                     return await self._unpublish(step, timeout_s, then)
+            case AnnounceMap() | JoinMap() | LeaveMap() | RemoveMap() | ForgetMap():
+                async with self._held.hold(step.wwid, step, timeout_s):
+                    return await self._act_on_map(step, timeout_s, then)
             case _:
                 await self._raw.act(step, timeout_s=timeout_s)
         return None
@@ -170,7 +182,7 @@ class GuardedHost:
         sight = await self._look(thing)
         known = thing in self._created.rows
         if isinstance(step, Publish):
-            self._insist_on_seen(step.hctl, step)
+            self._insist_on_seen(step.hctl or step.wwid, step)
             self._insist_on_own_link(step, sight)
         elif not known and stands(thing, sight):
             return None
@@ -232,12 +244,14 @@ class GuardedHost:
             raise Problem(Code.UNAVAILABLE, text, hint="look again", step=step.describe())
         return session.sid
 
-    def _insist_on_seen(self, hctl: str, step: Step) -> None:
-        """Only what a sight has shown as a path of an export is handed out, never a disk of this machine."""
-        if hctl not in self._seen and not any(thing.hctl == hctl for thing in self._created.rows):
-            raise Problem(
-                Code.UNAVAILABLE, f"{hctl} has not been looked at yet", hint="look again", step=step.describe()
-            )
+    def _insist_on_seen(self, key: str, step: Step) -> None:
+        """Only what a sight has shown as a path of an export is handed out, or its map, never a disk of this machine.
+
+        `key` is the path's address or, of a map, the logical unit's name.
+        """
+        if key not in self._seen and not any(key in (thing.hctl, thing.wwid) for thing in self._created.rows):
+            text = f"{key} has not been looked at yet"
+            raise Problem(Code.UNAVAILABLE, text, hint="look again", step=step.describe())
 
     def _insist_on_own_link(self, step: Publish, sight: ScsiSight) -> None:
         """A link that somebody else made is never pointed elsewhere."""
@@ -274,10 +288,11 @@ class GuardedHost:
                 return None
             raise foreign(step, f"device {step.hctl}")
         await self._look(thing)
-        last = None
-        if thing in self._created.rows:
+        row, last = self._created.rows.get(thing), None
+        if row:
             await self._raw.act(step, timeout_s=timeout_s)
             last = await self._look_after(thing, then)
+            self._returned.note(row, self.now())
         if thing not in self._created.rows:
             self._removed.add(step.hctl)
         return last
@@ -289,9 +304,16 @@ class GuardedHost:
             if sight.link is not None:
                 raise foreign(step, f"the link {step.name} to {sight.link}")
             return None
-        wwids = {thing.wwid for thing in mine} - {t.wwid for t in self._created.rows if t.wwid and t.name != step.name}
+        wwids = {thing.wwid for thing in mine} - {t.wwid for t in self._created.rows if t.name not in ("", step.name)}
         await self._raw.act(step if step.wwid in wwids else Unpublish(step.name, None), timeout_s=timeout_s)
         return await self._look_after(mine[0], then)
+
+    async def _act_on_map(self, step: MapStep, timeout_s: float, then: ScsiQuery | None) -> ScsiSight | None:
+        thing = Thing(Kind.MAP, wwid=step.wwid)
+        if isinstance(step, JoinMap):
+            self._insist_on_seen(step.hctl, step)
+        await self._maps.act(step, lambda: self._look(thing), boot_id=self._boot_id, timeout_s=timeout_s)
+        return await self._look_after(thing, then)
 
     def _links(self, name: str) -> list[Thing]:
         return [thing for thing in self._created.rows if thing.kind is Kind.LINK and thing.name == name]
@@ -318,18 +340,10 @@ class GuardedHost:
 
         `mine` is the lock that the one who looks holds.
         """
-        look = object()
-        touched = self._looking[look] = self._held - {mine}
-        try:
+        with self._held.looking(mine=mine) as touched:
             sight = await self._raw.observe(query)
-        finally:
-            del self._looking[look]
         assert isinstance(sight, ScsiSight)
-        judged = [
-            row
-            for row in self._created.rows.values()
-            if covers(query, row.thing) and lock_of(row.thing) not in touched | (self._held - {mine})
-        ]
+        judged = [r for r in self._created.rows.values() if covers(query, r.thing) and lock_of(r.thing) not in touched]
         self._settle(judged, sight, keep=keep)
         return sight
 
@@ -338,11 +352,12 @@ class GuardedHost:
 
         That nothing is, he hears when the disk knows it as well: he may never ask again.
         """
-        self._seen |= {path.hctl for path in sight.paths}
+        self._seen |= {path.hctl for path in sight.paths} | ({query.wwid} if sight.map and query.wwid else set())
         self._removed.difference_update(*(session.devices for session in sight.sessions))
-        marked, busy = mark(sight, self._created.rows), sight.busy + self._unresolved(query)
-        shown = replace(marked, busy=busy, owned=owned_at(query, self._created.rows))
-        if not any(covers(query, thing) for thing in self._created.rows):
+        rows = self._created.rows
+        busy = sight.busy + unresolved(query, self._limbo, rows, self.now())
+        shown = replace(mark(sight, rows, query.wwid), busy=busy, owned=owned_at(query, rows))
+        if not any(covers(query, thing) for thing in rows):
             await self._created.settled()
         return shown
 
@@ -355,37 +370,11 @@ class GuardedHost:
             self._limbo.pop(row.thing, None)
         for thing in [t for t in self._limbo if t.kind is Kind.RECORD and stands(t, sight)]:
             del self._limbo[thing]
+        back = self._returned.back(sight, self._created.rows, self.now())
         self._removed |= {thing.hctl for thing in gone if thing.hctl}
         self._seen -= self._removed
-        self._created.note(put=verdict.found, drop=gone)
+        self._created.note(put=(*verdict.found, *back), drop=gone)
 
     def _insist_on_recovery(self) -> None:
         if not self._boot_id:
             raise Problem(Code.UNAVAILABLE, "the record of what was created has not been compared with the host yet")
-
-    def _unresolved(self, query: ScsiQuery) -> tuple[str, ...]:
-        """Records, logins and scans that were begun before a crash and may still come to something."""
-        return tuple(
-            f"{step_of(thing).describe()} (begun before the helper restarted)"
-            for thing, until in self._limbo.items()
-            if covers(query, thing) and thing in self._created.rows and until > self.now()
-        )
-
-    @asynccontextmanager
-    async def _hold(self, key: str, step: Step, timeout_s: float) -> AsyncIterator[None]:
-        """Take the lock of a resource, and tell every look that is under way that its answer may be old."""
-        self._insist_on_recovery()
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        try:
-            async with asyncio.timeout(timeout_s):
-                await lock.acquire()
-        except TimeoutError:
-            raise Problem(Code.BUSY, f"another step on {key} is still under way", step=step.describe()) from None
-        self._held.add(key)
-        try:
-            yield
-        finally:
-            for touched in self._looking.values():
-                touched.add(key)
-            self._held.discard(key)
-            lock.release()

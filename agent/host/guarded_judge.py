@@ -7,7 +7,7 @@ from agent.host.created import Kind, Row, Thing
 from agent.host.guarded_owned import is_owned
 from attachers import checks
 from attachers.problems import Code, Problem
-from attachers.sights import FcQuery, IscsiQuery, ScsiQuery, ScsiSight, Session
+from attachers.sights import FcQuery, IscsiQuery, ScsiMap, ScsiQuery, ScsiSight, Session
 from attachers.steps import DEVICES, CreateRecord, DeleteRecord, Login, Logout, Publish, Scan, Step
 
 NOWHERE = "iqn.2000-01.invalid.cdmi-attach:nothing"
@@ -37,6 +37,14 @@ def thing_of(step: CreateRecord | Login | Scan | Publish | Logout | DeleteRecord
             return Thing(Kind.LINK, name=step.name, wwid=step.wwid)
 
 
+MAP_KINDS = (Kind.ANNOUNCED, Kind.MAP, Kind.LISTED)
+
+
+def things_of_map(wwid: str) -> dict[Kind, Thing]:
+    """What belongs to the map of a logical unit."""
+    return {kind: Thing(kind, wwid=wwid) for kind in MAP_KINDS}
+
+
 def step_of(thing: Thing) -> CreateRecord | Login | Scan:
     """The step that a record, a session or a device comes of."""
     if thing.kind is Kind.RECORD:
@@ -47,16 +55,18 @@ def step_of(thing: Thing) -> CreateRecord | Login | Scan:
 
 
 def lock_of(thing: Thing) -> str:
-    """What only one step at a time may work on. A record and its session are one."""
+    """What only one step at a time may work on. A record and its session are one, and so is all of a map."""
     if thing.kind in (Kind.OWNED, Kind.BORROWED):
         return f"{thing.target}#{thing.name}"
-    return thing.hctl or thing.name or f"{thing.target}@{thing.portal}"
+    return thing.hctl or thing.name or thing.wwid or f"{thing.target}@{thing.portal}"
 
 
 def look_for(thing: Thing) -> ScsiQuery:
     """The cheapest query that shows a thing: of a LUN that nobody has, so that no device is sent an INQUIRY."""
     if thing.kind is Kind.LINK:
         return IscsiQuery(thing.name, NOWHERE, (), checks.MAX_LUN, thing.wwid or None)
+    if thing.kind in MAP_KINDS:
+        return IscsiQuery("none", NOWHERE, (), checks.MAX_LUN, thing.wwid)
     if checks.is_wwpn(thing.target):
         return FcQuery("none", (thing.target,), checks.MAX_LUN)
     return IscsiQuery("none", thing.target, (thing.portal,), checks.MAX_LUN)
@@ -66,6 +76,8 @@ def covers(query: ScsiQuery, thing: Thing) -> bool:
     """Whether the answer to a query shows the thing, if it is there; what we only said of a LUN is no thing to see."""
     if thing.kind is Kind.LINK:
         return thing.name == query.name
+    if thing.kind in MAP_KINDS:
+        return thing.wwid == query.wwid
     if isinstance(query, FcQuery):
         return thing.kind is Kind.DEVICE and thing.target in query.targets
     return thing.target == query.target and thing.portal in query.portals
@@ -84,6 +96,12 @@ def stands(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> bool:
             return sight.link == f"{DEVICES}/{thing.wwid}"
         case Kind.OWNED | Kind.BORROWED:
             return False
+        case Kind.ANNOUNCED:
+            return sight.notes is not None and sight.notes.announced
+        case Kind.MAP:  # announced, it may come at any time
+            return sight.map is not None or (sight.notes is not None and sight.notes.announced)
+        case Kind.LISTED:  # multipathd writes it down when it makes the map
+            return sight.notes is not None and (sight.notes.listed or sight.notes.announced)
 
 
 def sessions_of(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> list[Session]:
@@ -107,14 +125,27 @@ def judge(rows: Iterable[Row], sight: ScsiSight) -> Verdict:
     return Verdict(tuple(gone), tuple(found))
 
 
-def mark(sight: ScsiSight, rows: Rows) -> ScsiSight:
-    """The sight, with `ours` where the rows say so."""
+def mark(sight: ScsiSight, rows: Rows, wwid: str | None) -> ScsiSight:
+    """The sight of a logical unit, with `ours` where the rows say so."""
+    things = things_of_map(wwid or "")
+    notes = things[Kind.ANNOUNCED] in rows or things[Kind.LISTED] in rows
     return replace(
         sight,
         records=tuple(replace(r, ours=Thing(Kind.RECORD, r.target, r.portal) in rows) for r in sight.records),
         sessions=tuple(replace(s, ours=is_ours(s, sight, rows)) for s in sight.sessions),
         paths=tuple(replace(p, ours=_made(p.hctl, sight, rows)) for p in sight.paths),
+        map=replace(sight.map, ours=is_our_map(sight.map, wwid, rows)) if sight.map else None,
+        notes=replace(sight.notes, ours=notes) if sight.notes else None,
     )
+
+
+def is_our_map(seen: ScsiMap, wwid: str | None, rows: Rows) -> bool:
+    """Whether a map came of what was done here: of our announcement, or of disks that are all ours.
+
+    multipathd makes maps of its own accord, of any disk, where it is told to (find_multipaths "no").
+    """
+    disks = {thing.hctl for thing in rows if thing.kind is Kind.DEVICE}
+    return Thing(Kind.MAP, wwid=wwid or "") in rows or (bool(seen.paths) and {p.hctl for p in seen.paths} <= disks)
 
 
 def is_ours(session: Session, sight: ScsiSight, rows: Rows) -> bool:
@@ -148,7 +179,7 @@ def insist_on_canonical_names(step: Step) -> None:
         if checks.iqn(target) != target:
             raise checks.refuse("target", target, f"in canonical form ({checks.iqn(target)})")
     hctl = getattr(step, "hctl", None)
-    if hctl is not None and ":".join(str(int(part)) for part in hctl.split(":")) != hctl:
+    if hctl and ":".join(str(int(part)) for part in hctl.split(":")) != hctl:
         raise checks.refuse("hctl", hctl, "without leading zeros")
 
 
@@ -159,4 +190,13 @@ def foreign(step: Step, what: str) -> Problem:
         f"{what} was not created by this daemon",
         hint="whoever made it has to remove it; it is left as it is",
         step=step.describe(),
+    )
+
+
+def unresolved(query: ScsiQuery, limbo: Mapping[Thing, float], rows: Rows, now: float) -> tuple[str, ...]:
+    """Records, logins and scans that were begun before a crash and may still come to something, until `limbo` says."""
+    return tuple(
+        f"{step_of(thing).describe()} (begun before the helper restarted)"
+        for thing, until in limbo.items()
+        if covers(query, thing) and thing in rows and until > now
     )

@@ -40,6 +40,11 @@ def put_device(roots: Roots, wwid: str, hctl: str, node: str) -> None:
     put(roots.devices / wwid, f"../{node}")
 
 
+def put_map(roots: Roots, wwid: str, node: str) -> None:
+    """The link of a logical unit that has a map (dm-0), as udev gives it."""
+    put(roots.devices / wwid, f"../{node}")
+
+
 def put_name(roots: Roots, name: str, wwid: str) -> None:
     """The link of an attachment, which is what callers open."""
     put(roots.links / name, f"{DEVICES}/{wwid}")

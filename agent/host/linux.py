@@ -11,12 +11,11 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 from agent.host import (
     blocks,
+    dm,
     domains,
     fc_sysfs,
     holders,
@@ -24,21 +23,23 @@ from agent.host import (
     links,
     linux_disks,
     linux_iscsi,
-    nexus,
+    linux_maps,
+    map_blocks,
     node_db,
     scsi_generic,
     sysfs,
+    wwids,
 )
+from agent.host.lun_sights import LunSights
+from agent.host.multipathd import Multipathd
 from agent.host.roots import Roots
-from agent.host.tools import Tools, left, sought
+from agent.host.tools import Tools, left
 from agent.host.uevents import Changes, Uevents
 from agent.host.under_way import Operation, UnderWay, asked
 from agent.workers.pool import Abandoned, Pool
-from attachers import scsi
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import (
-    LOGGED_IN,
     Ability,
     DomainDisk,
     DomainQuery,
@@ -48,42 +49,46 @@ from attachers.sights import (
     HostSight,
     IscsiQuery,
     Query,
-    ScsiPath,
-    ScsiQuery,
-    ScsiSight,
-    Session,
     Sight,
 )
 from attachers.steps import (
+    AnnounceMap,
     CreateRecord,
     DeleteRecord,
     Disown,
+    ForgetMap,
     GiveDisk,
+    JoinMap,
+    LeaveMap,
     Login,
     Logout,
     Own,
     Publish,
     RemoveDevice,
+    RemoveMap,
     Scan,
     Step,
     TakeDisk,
     Unpublish,
 )
 
-ASKED_AT_ONCE = 4  # INQUIRYs on one session: a target that died must not take all workers from the others
-INQUIRY_S = 6.0  # above the kernel's limit of the command (scsi_generic.COMMAND_TIMEOUT_MS)
-HOLDERS_S = 10.0
 LIBVIRT_S = 10.0
 TAKE_MARGIN_S = 1.0  # a worker that waits for a guest says so before it is given up
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "find_domain": domains.find_domain,
+    "flush_map": map_blocks.flush_map,
     "give_disk": domains.give_disk,
     "holders": holders.holders,
     "inquiry": scsi_generic.inquiry,
+    "map_remove": dm.map_remove,
+    "map_status": dm.map_status,
+    "map_stop_queueing": dm.map_stop_queueing,
     "owner_numbers": blocks.owner_numbers,
     "prepare": blocks.prepare,
+    "prepare_map": map_blocks.prepare_map,
     "remove": blocks.remove,
+    "strike_off": wwids.strike_off,
     "take_disk": domains.take_disk,
     "write": blocks.write,
 }
@@ -97,12 +102,11 @@ class LinuxHost:
         self._roots = roots or Roots()
         self._changes = Changes()
         self._pool = pool
-        self._tools = Tools(self._roots, pool, self._changes, iscsiadm.Iscsiadm(self._roots))
+        multipathd = Multipathd(self._roots)
+        self._tools = Tools(self._roots, pool, self._changes, iscsiadm.Iscsiadm(self._roots), multipathd)
         self._under_way = UnderWay(self._changes)
         self._uevents = Uevents(self._changes)
-        self._unanswered: dict[str, asyncio.Future[Any]] = {}
-        self._asking: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._owners: dict[tuple[int, int], str] = {}
+        self._luns = LunSights(self._tools)
         self._tasks: set[asyncio.Task[None]] = set()
         pool.on_end = self._changes.grow
         node_db.clear_stale_lock(self._roots)
@@ -133,7 +137,7 @@ class LinuxHost:
         """Look; see `Host.observe`."""
         match query:
             case IscsiQuery() | FcQuery():
-                return await self._scsi(query)
+                return await self._luns.look(query, lambda ways: self._under_way.busy(asked(query, ways)))
             case DomainQuery(domain):
                 return await self._domain(domain)
             case HostQuery():
@@ -188,10 +192,21 @@ class LinuxHost:
             case Scan():
                 links.drop_stale_claims(self._roots, keep=self._under_way.scanned())
                 await linux_disks.scan(self._tools, step, deadline)
+            case AnnounceMap():
+                await linux_maps.announce(self._tools, step, deadline)
+            case JoinMap():
+                await linux_maps.join(self._tools, step, deadline)
+            case LeaveMap():
+                await linux_maps.leave(self._tools, step, deadline)
+            case RemoveMap():
+                await linux_maps.remove(self._tools, step, deadline)
+            case ForgetMap():
+                await linux_maps.forget(self._tools, step, deadline)
             case Publish():
-                numbers = await linux_disks.publish(self._tools, step, deadline)
+                publish = linux_disks.publish if step.hctl else linux_maps.publish
+                numbers = await publish(self._tools, step, deadline)
                 if numbers:
-                    self._owners[numbers] = step.owner
+                    self._luns.owned_as(numbers, step.owner)
             case Unpublish():
                 linux_disks.unpublish(self._tools, step)
             case RemoveDevice():
@@ -202,6 +217,7 @@ class LinuxHost:
                 links.drop_claims_of(self._roots, targets, lun)
             case Logout():
                 await linux_iscsi.log_out(self._tools, step, deadline)
+                links.drop_stale_claims(self._roots, keep=self._under_way.scanned())
             case DeleteRecord():
                 await linux_iscsi.delete_record(self._tools, step, deadline)
             case GiveDisk():
@@ -251,6 +267,7 @@ class LinuxHost:
     def _host(self) -> HostSight:
         no_iscsi, no_libvirt = iscsiadm.missing(self._roots), domains.missing(self._roots)
         wwpns = fc_sysfs.wwpns(self._roots)
+        no_multipath = self._tools.multipathd.missing()
         return HostSight(
             hostname=socket.gethostname(),
             initiator_name=iscsiadm.initiator_name(self._roots),
@@ -261,111 +278,5 @@ class LinuxHost:
             kernel=os.uname().release,
             boot_id=sysfs.text(self._roots.proc / "sys/kernel/random/boot_id") or "",
             stragglers=len(self._pool.stragglers),
+            multipath=Ability(not no_multipath, no_multipath),
         )
-
-    # LUNs
-
-    async def _scsi(self, query: ScsiQuery) -> ScsiSight:
-        sessions = nexus.asked_for(self._roots, query)
-        found = [(s, d) for s in sessions for hctl in _at_lun(s, query.lun) if (d := sysfs.disk(self._roots, hctl))]
-        answers, users = await asyncio.gather(
-            asyncio.gather(*(self._identity(session, disk) for session, disk in found)),
-            self._holders([disk for _, disk in found] if query.holders else []),
-        )
-        paths = tuple(
-            _path(session, disk, answer, users.get(disk.hctl))
-            for (session, disk), answer in zip(found, answers, strict=True)
-        )
-        named = query.wwid or next((name for path in paths if (name := scsi.identity_of(path, None))), None)
-        device_link = links.of_device(self._roots, named) if named else None
-        return ScsiSight(
-            records=linux_iscsi.records(self._roots, query.target, sessions) if isinstance(query, IscsiQuery) else (),
-            sessions=sessions,
-            paths=paths,
-            link=links.of_name(self._roots, query.name),
-            device_link=device_link,
-            owner=self._owner(device_link) if device_link else "",
-            busy=self._under_way.busy(asked(query, sessions)),
-            ports=fc_sysfs.ports(self._roots) if isinstance(query, FcQuery) else (),
-        )
-
-    async def _identity(self, session: Session, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
-        """What the device itself answers now, or why it does not; asked only where it can, and once at a time."""
-        if session.state != LOGGED_IN or disk.state != "running":
-            return frozenset(), f"the session is {session.state}, the device {disk.state}"
-        way = session.at(0).removesuffix("0")
-        async with self._asking.setdefault(way, asyncio.Semaphore(ASKED_AT_ONCE)):
-            unanswered = [hctl for hctl, late in self._unanswered.items() if not late.done()]
-            if disk.hctl in unanswered:
-                return frozenset(), "an earlier INQUIRY is still unanswered"
-            if sum(hctl.startswith(way) for hctl in unanswered) >= ASKED_AT_ONCE:
-                return frozenset(), "earlier INQUIRYs on this session are still unanswered"
-            answer = await self._ask(disk)
-        if not sysfs.is_still(disk):  # what was seen is not what was asked
-            return frozenset(), "the device was replaced meanwhile"
-        return answer
-
-    async def _ask(self, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
-        nodes = [self._roots.dev / "bsg" / disk.hctl] + ([self._roots.dev / disk.node] if disk.node else [])
-        args = {"nodes": [str(node) for node in nodes]}
-        try:
-            return frozenset(
-                await self._pool.call("inquiry", args, timeout_s=INQUIRY_S, what=f"INQUIRY {disk.hctl}")
-            ), ""
-        except Abandoned as late:
-            self._unanswered[disk.hctl] = late.ended
-            return frozenset(), f"no answer within {INQUIRY_S:g} s"
-        except Problem as problem:
-            return frozenset(), problem.detail
-
-    async def _holders(self, disks: list[sysfs.Disk]) -> dict[str, tuple[str, ...]]:
-        """Who has each disk open, by its address; what cannot be found out counts as somebody."""
-        if not disks:
-            return {}
-        args = {"disks": [sought(disk) for disk in disks], **self._tools.where()}
-        try:
-            found = await self._look("holders", args, HOLDERS_S)
-        except Problem as problem:
-            return {disk.hctl: (f"unknown: {problem.detail}",) for disk in disks}
-        return {disk.hctl: tuple(names) for disk, names in zip(disks, found, strict=True)}
-
-    def _owner(self, node: str) -> str:
-        """`user:group` of a node: as it was asked for, else by the host's own files, else in numbers."""
-        try:
-            status = (self._roots.dev / node.removeprefix("/dev/")).stat()
-        except OSError:
-            return ""
-        user, group = status.st_uid, status.st_gid
-        return self._owners.get((user, group)) or ":".join(
-            (_name_of(self._roots.etc / "passwd", user), _name_of(self._roots.etc / "group", group))
-        )
-
-
-def _at_lun(session: Session, lun: int) -> list[str]:
-    return [hctl for hctl in session.devices if hctl.rpartition(":")[2] == str(lun)]
-
-
-def _path(
-    session: Session, disk: sysfs.Disk, answer: tuple[frozenset[str], str], users: tuple[str, ...] | None
-) -> ScsiPath:
-    return ScsiPath(
-        hctl=disk.hctl,
-        via=session.via,
-        node=f"/dev/{disk.node}" if disk.node else None,
-        state=disk.state,
-        size=disk.size,
-        read_only=disk.read_only,
-        sysfs_wwid=disk.wwid,
-        designators=answer[0],
-        inquiry_error=answer[1],
-        holders=users,
-    )
-
-
-def _name_of(database: Path, number: int) -> str:
-    """The name of a number in /etc/passwd or /etc/group: without asking a directory service, which may be slow."""
-    for line in (sysfs.text(database) or "").splitlines():
-        fields = line.split(":")
-        if len(fields) > 2 and fields[2] == str(number):
-            return fields[0]
-    return str(number)

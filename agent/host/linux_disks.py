@@ -41,11 +41,11 @@ async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, in
 
     Returns the numbers that the owner's names stand for.
     """
-    disk = _disk_with_node(tools, step.hctl)
+    disk = disk_with_node(tools, step.hctl)
     owner = await _owner(tools, step, disk, deadline) if step.owner else None
     others = links.names_of(tools.roots, step.wwid) - {step.name}
     read_only = None if step.read_only and others else step.read_only  # never takes the right to write from another
-    proof = _proof(tools, disk, step.wwid)
+    proof = proof_of(tools, disk, step.wwid)
     await _call(tools, step, deadline, "prepare", **proof, owner=owner, read_only=read_only)
     links.put_device(tools.roots, step.wwid, step.hctl, disk.node or "")
     links.put_name(tools.roots, step.name, step.wwid)
@@ -57,7 +57,7 @@ async def _owner(tools: Tools, step: Publish, disk: sysfs.Disk, deadline: float)
     user, group = await _call(tools, step, deadline, "owner_numbers", owner=step.owner)
     if links.is_claimed(tools.roots, step.hctl):
         links.claim(tools.roots, step.hctl, (user, group))
-    await _probed(tools, disk, deadline)
+    await probed(tools, disk, deadline)
     return user, group
 
 
@@ -75,7 +75,7 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
     """Flush and delete a device that nobody has open, once udev has finished with it, and wait until it is gone."""
     disk = sysfs.disk(tools.roots, step.hctl)
     if disk is not None:
-        await _probed(tools, disk, deadline)
+        await probed(tools, disk, deadline)
         device = tools.roots.sys / "class/scsi_device" / step.hctl / "device"
         nodes, devices = str(tools.roots.dev), str(tools.roots.devices)
         where = {"nodes": nodes, "devices": devices, "holders": tools.where()}
@@ -91,7 +91,7 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
     (tools.roots.devices / "path" / step.hctl).unlink(missing_ok=True)
 
 
-async def _probed(tools: Tools, disk: sysfs.Disk, deadline: float) -> None:
+async def probed(tools: Tools, disk: sysfs.Disk, deadline: float) -> None:
     """Wait until udev has finished with a disk (attach.md, case 74): for a while, then go on all the same."""
     until = min(left(deadline), PROBED_S)
     end = deadline - left(deadline) + until
@@ -102,14 +102,16 @@ async def _probed(tools: Tools, disk: sysfs.Disk, deadline: float) -> None:
         await tools.changes.above(since, timeout_s=min(LOOK_S, left(end)))
 
 
-def _disk_with_node(tools: Tools, hctl: str) -> sysfs.Disk:
+def disk_with_node(tools: Tools, hctl: str) -> sysfs.Disk:
+    """The disk at that address. Raises `Problem` where it has no block device."""
     disk = sysfs.disk(tools.roots, hctl)
     if disk is None or disk.node is None:
         raise Problem(Code.DEVICE_TIMEOUT, f"there is no disk at {hctl}", hint="see the kernel's log on this host")
     return disk
 
 
-def _proof(tools: Tools, disk: sysfs.Disk, wwid: str) -> dict[str, Any]:
+def proof_of(tools: Tools, disk: sysfs.Disk, wwid: str) -> dict[str, Any]:
+    """What a worker needs to prove it."""
     node: Path = tools.roots.dev / (disk.node or "")
     return {"node": str(node), "number": disk.number, "wwid": wwid}
 

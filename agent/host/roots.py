@@ -34,6 +34,11 @@ class Roots:
         return self.run / "cdmi-attach/claim"
 
     @property
+    def announced(self) -> Path:
+        """Two files for each logical unit that is to have a multipath map: the udev rule looks for them."""
+        return self.run / "cdmi-attach/map"
+
+    @property
     def unfinished(self) -> Path:
         """One file for each node record that has been begun and does not have our settings yet."""
         return self.lib / "cdmi-attach-helper/unfinished"

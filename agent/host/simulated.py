@@ -162,6 +162,15 @@ class SimulatedHost:
         self._device(hctl).holders.remove(holder)
         self.touch()
 
+    def open_map(self, wwid: str, *, holder: str = "somebody (pid 4711)") -> None:
+        """Have somebody open the map of a logical unit."""
+        self.kernel.maps[wwid].holders.append(holder)
+
+    def close_map(self, wwid: str, *, holder: str = "somebody (pid 4711)") -> None:
+        """Have them close it again."""
+        self.kernel.maps[wwid].holders.remove(holder)
+        self.touch()
+
     def rescan_device(self, hctl: str) -> None:
         """Have the kernel read identity and size of a device again (device/rescan)."""
         found = self.kernel.device(hctl)

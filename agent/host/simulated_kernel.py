@@ -30,6 +30,38 @@ class Device:
 
 
 @dataclass(slots=True)
+class Map:
+    """A multipath map over some devices (by SCSI address), of the size that they had when it was made."""
+
+    wwid: str
+    node: str
+    size: int
+    paths: list[str] = field(default_factory=list)
+    suspended: bool = False
+    queueing: bool = True
+    owner: str = "root:disk"
+    set_read_only: bool = False
+    holders: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Multipathd:
+    """multipathd and its file: `listed` are the logical units in it, `known` its paths (hctl: the name it has them by).
+
+    `greedy` makes it build a map of any disk, `blacklisted` are the units that it refuses, `deaf` stops it hearing that
+    a disk has gone, `settling` makes it leave later paths for later, until it has seen udev's word of the map.
+    """
+
+    runs: bool = False
+    greedy: bool = False
+    deaf: bool = False
+    settling: bool = False
+    blacklisted: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)
+    known: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Session:
     """An iSCSI session, or an FC remote port seen from a local one, and the devices on it, by SCSI address."""
 
@@ -59,8 +91,9 @@ class Kernel:
     """Everything that outlives the processes on top. `records` (and domains' names) outlive the kernel, too.
 
     `records` are iscsid's: (target, portal) -> who wrote the settings; `flaws` says why one of them is of no use.
-    `links` are /run/cdmi-attach/disk, `device_links` /dev/cdmi-attach (wwid -> SCSI address), `claims` the addresses
-    that udev is to leave to us.
+    `links` are /run/cdmi-attach/disk, `device_links` /dev/cdmi-attach (wwid -> SCSI address, or the map's node),
+    `claims` the addresses that udev is to leave to us, `announced` the logical units of which it knows that they are to
+    have a map (wwid -> owner).
     `fabric` are the FC ports that see each other: local and remote.
     """
 
@@ -73,11 +106,15 @@ class Kernel:
     links: dict[str, str] = field(default_factory=dict)
     device_links: dict[str, str] = field(default_factory=dict)
     claims: set[str] = field(default_factory=set)
+    announced: dict[str, str] = field(default_factory=dict)
+    maps: dict[str, Map] = field(default_factory=dict)
+    multipathd: Multipathd = field(default_factory=Multipathd)
     domains: dict[str, Domain] = field(default_factory=dict)
     fabric: list[tuple[str, str]] = field(default_factory=list)
     last_sid: int = 0
     last_host: int = 2
     last_node: int = 0
+    last_map: int = 0
 
     def devices(self) -> Iterator[tuple[Session, Device]]:
         """Every SCSI device, with its session."""
@@ -129,13 +166,59 @@ class Kernel:
         for device in waiting:
             device.node = f"/dev/sd{_letters(self.last_node)}"
             self.last_node += 1
-            if device.hctl in self.claims:
+            if device.hctl in self.claims and device.wwid not in self.announced:
                 self.device_links.setdefault(device.wwid, device.hctl)
+            self._tell_multipathd(device)
         return bool(waiting)
 
+    def _tell_multipathd(self, device: Device) -> None:
+        """It takes a new disk into the map of its unit, or makes one where it is told to."""
+        daemon = self.multipathd
+        if not daemon.runs or device.wwid in daemon.blacklisted:
+            return
+        daemon.known[device.hctl] = device.wwid
+        if device.wwid in self.maps or daemon.greedy or device.wwid in daemon.listed:
+            self.join_map(device)
+
+    def join_map(self, device: Device) -> None:
+        """Take a path into the map of its unit; make the map where there is none."""
+        found = self.maps.get(device.wwid)
+        if found is None:
+            found = Map(device.wwid, f"/dev/dm-{self.last_map}", device.size)
+            self.last_map += 1
+            self.maps[device.wwid] = found
+            self.multipathd.listed.add(device.wwid)
+            if device.wwid in self.announced:
+                found.owner = self.announced[device.wwid] or found.owner
+                self.device_links[device.wwid] = found.node
+        elif self.multipathd.settling or found.size != device.size:
+            return
+        if device.hctl not in found.paths:
+            found.paths.append(device.hctl)
+
+    def leave_map(self, hctl: str) -> None:
+        """Take a path out of every map; one without any path goes, unless somebody has it open."""
+        for found in [found for found in self.maps.values() if hctl in found.paths]:
+            found.paths.remove(hctl)
+            if not found.paths and not found.holders:
+                self.drop_map(found)
+
+    def drop_map(self, found: Map) -> None:
+        """Remove a map; udev takes its link along."""
+        del self.maps[found.wwid]
+        self.device_links = {wwid: at for wwid, at in self.device_links.items() if at != found.node}
+
+    def is_usable(self, hctl: str) -> bool:
+        """Whether I/O gets through to a device."""
+        found = self.device(hctl)
+        return found is not None and self.identity(*found) is not None
+
     def drop_device(self, session: Session, hctl: str, *, with_claim: bool = True) -> None:
-        """Delete a device; udev takes its links along."""
+        """Delete a device; udev takes its links along, and multipathd its path."""
         session.devices.pop(hctl, None)
+        if not self.multipathd.deaf:
+            self.multipathd.known.pop(hctl, None)
+        self.leave_map(hctl)
         self.claims -= {hctl} if with_claim else set()
         self.device_links = {wwid: at for wwid, at in self.device_links.items() if at != hctl}
 
@@ -146,8 +229,11 @@ class Kernel:
         self.links.clear()
         self.device_links.clear()
         self.claims.clear()
+        self.announced.clear()
+        self.maps.clear()
+        self.multipathd.known.clear()
         self.domains = {name: Domain(active=False) for name in self.domains}
-        self.last_sid, self.last_host, self.last_node = 0, 2, 0
+        self.last_sid, self.last_host, self.last_node, self.last_map = 0, 2, 0, 0
 
     def inventory(self) -> frozenset[str]:
         """One line for each thing that exists: equal inventories mean that nothing was left, and nothing taken."""
@@ -157,6 +243,10 @@ class Kernel:
         lines |= {f"link {name} -> {to}" for name, to in self.links.items()}
         lines |= {f"device link {wwid} -> {hctl}" for wwid, hctl in self.device_links.items()}
         lines |= {f"claim {hctl}" for hctl in self.claims}
+        lines |= {f"announced map of {wwid}" for wwid in self.announced}
+        lines |= {f"map of {found.wwid}: {', '.join(sorted(found.paths))}" for found in self.maps.values()}
+        lines |= {f"multipathd lists {wwid}" for wwid in self.multipathd.listed}
+        lines |= {f"multipathd knows {hctl}" for hctl in self.multipathd.known}
         for name, domain in self.domains.items():
             lines |= {f"disk {place} of {name}: {source}" for place, source in domain.disks.items()}
         return frozenset(lines)

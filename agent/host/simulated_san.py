@@ -27,7 +27,8 @@ class Lun:
 class San:
     """What the targets show right now. A change here does not tell the hosts: that is the point of it.
 
-    `dead` are portals that do not answer. With a `path`, the LUNs are read from that file
+    `dead` are portals that do not answer; `astray` is what answers at one portal (target, portal, LUN) instead of the
+    unit that its target shows (a mapping gone wrong). With a `path`, the LUNs are read from that file
     (`{"luns": [{"target", "portals", "lun", "wwid", "size", "initiators"}]}`) and again whenever it changed.
     """
 
@@ -36,6 +37,7 @@ class San:
         self._path = path
         self._read: tuple[int, int] | None = None
         self.dead: set[str] = set()
+        self.astray: dict[tuple[str, str, int], str] = {}
 
     def add(self, lun: Lun) -> None:
         """Show one more LUN."""
@@ -64,7 +66,9 @@ class San:
         """The logical unit that answers a command there, None when there is no answer."""
         if portal in self.dead:
             return None
-        return next((one for one in self.shown(initiator, target, portal) if one.lun == lun), None)
+        found = next((one for one in self.shown(initiator, target, portal) if one.lun == lun), None)
+        wwid = self.astray.get((target, portal, lun))
+        return replace(found, wwid=wwid) if found and wwid else found
 
     def _current(self) -> list[Lun]:
         if self._path is not None and self._path.exists():

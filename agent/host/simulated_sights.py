@@ -2,6 +2,7 @@
 
 from agent.host.simulated_fabric import ports
 from agent.host.simulated_kernel import Device, Kernel, Session
+from agent.host.simulated_maps import notes_of, see_map
 from attachers import sights
 from attachers.sights import (
     DomainQuery,
@@ -33,7 +34,11 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
     sessions = [s for s in kernel.sessions.values() if _is_at(query, s.target, s.portal)]
     link = kernel.links.get(query.name)
     wwid = query.wwid or (link or "").removeprefix(f"{DEVICES}/")
-    linked = kernel.device(kernel.device_links.get(wwid, ""))
+    at = kernel.device_links.get(wwid, "")
+    linked = kernel.device(at)
+    node, owner = (linked[1].node, linked[1].owner) if linked else (None, "")
+    for above in [one for one in kernel.maps.values() if one.node == at]:
+        node, owner = above.node, above.owner
     return ScsiSight(
         records=tuple(
             sights.Record(t, p, flaw=kernel.flaws.get((t, p), "")) for t, p in kernel.records if _is_at(query, t, p)
@@ -41,10 +46,12 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
         sessions=tuple(_session(s) for s in sessions),
         paths=tuple(_path(kernel, s, d, query) for s in sessions for d in s.devices.values() if d.lun == query.lun),
         link=link,
-        device_link=linked[1].node if linked else None,
-        owner=linked[1].owner if linked else "",
+        device_link=node,
+        owner=owner,
         busy=tuple(step.describe() for step in running if _touches(kernel, step, query)),
         ports=ports(kernel) if isinstance(query, FcQuery) else (),
+        map=see_map(kernel, wwid, holders=query.holders),
+        notes=notes_of(kernel, wwid),
     )
 
 
@@ -86,6 +93,8 @@ def _touches(kernel: Kernel, step: Step, query: ScsiQuery) -> bool:
     """Whether a running step may still change what this query looks at."""
     if getattr(step, "name", None) == query.name:
         return True
+    if query.wwid is not None and getattr(step, "wwid", None) == query.wwid:
+        return True
     if hctl := getattr(step, "hctl", None):
         found = kernel.device(hctl)
         if found and _is_at(query, found[0].target, found[0].portal):
@@ -105,6 +114,7 @@ def _domain(kernel: Kernel, query: DomainQuery, running: tuple[Step, ...]) -> Do
 
 def _host(kernel: Kernel, stragglers: int) -> HostSight:
     works = sights.Ability(available=True)
+    maps = works if kernel.multipathd.runs else sights.Ability(False, "multipathd does not run on this host")
     return HostSight(
         hostname="simulated",
         initiator_name=kernel.initiator,
@@ -115,4 +125,5 @@ def _host(kernel: Kernel, stragglers: int) -> HostSight:
         kernel="simulated",
         boot_id=kernel.boot_id,
         stragglers=stragglers,
+        multipath=maps,
     )

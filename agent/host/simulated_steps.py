@@ -1,21 +1,27 @@
 """What each step does to a simulated host: the semantics of attachers/steps.py, word for word."""
 
-from agent.host.simulated_kernel import Device, Kernel, Session
+from agent.host.simulated_kernel import Device, Kernel, Map, Session
+from agent.host.simulated_maps import publish_map, take_on_map
 from attachers.base import MadeByAnotherError
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN
 from attachers.steps import (
     DEVICES,
     LINKS,
+    AnnounceMap,
     CreateRecord,
     DeleteRecord,
     Disown,
+    ForgetMap,
     GiveDisk,
+    JoinMap,
+    LeaveMap,
     Login,
     Logout,
     Own,
     Publish,
     RemoveDevice,
+    RemoveMap,
     Scan,
     Step,
     TakeDisk,
@@ -53,7 +59,9 @@ def take(kernel: Kernel, step: Step) -> None:
         case Scan():
             _scan(kernel, step)
         case Publish():
-            _publish(kernel, step)
+            (_publish if step.hctl else publish_map)(kernel, step)
+        case AnnounceMap() | JoinMap() | LeaveMap() | RemoveMap() | ForgetMap():
+            take_on_map(kernel, step)
         case Unpublish():
             kernel.links.pop(step.name, None)
             if step.wwid:
@@ -129,6 +137,10 @@ def _remove(kernel: Kernel, step: RemoveDevice) -> None:
         kernel.claims.discard(step.hctl)
         return
     session, device = found
+    for above in [one for one in kernel.maps.values() if step.hctl in one.paths]:
+        raise _refused(
+            step, Code.IN_USE, f"{device.node} is in use by device {above.node}", hint="remove the map first"
+        )
     if device.holders:
         text = f"{device.node or step.hctl} is in use by {', '.join(device.holders)}"
         raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
@@ -183,17 +195,18 @@ def _take_back(kernel: Kernel, step: TakeDisk) -> None:
     if domain.disks[step.target] != f"{LINKS}/{step.name}":
         raise _refused(step, Code.CONFLICT, f"{step.target} of {step.domain} is another disk")
     del domain.disks[step.target]
-    for _, device in kernel.devices():
-        if f"domain {step.domain}" in device.holders:
-            device.holders.remove(f"domain {step.domain}")
+    disks = (device.holders for _, device in kernel.devices())
+    for holders in [*disks, *(one.holders for one in kernel.maps.values())]:
+        if f"domain {step.domain}" in holders:
+            holders.remove(f"domain {step.domain}")
             return
 
 
-def published(kernel: Kernel, name: str) -> Device | None:
-    """The device that an attachment's link leads to right now."""
-    wwid = kernel.links.get(name, "").rpartition("/")[2]
-    found = kernel.device(kernel.device_links.get(wwid, ""))
-    return found[1] if found else None
+def published(kernel: Kernel, name: str) -> Device | Map | None:
+    """The device, or the map, that an attachment's link leads to right now."""
+    at = kernel.device_links.get(kernel.links.get(name, "").rpartition("/")[2], "")
+    found = kernel.device(at)
+    return found[1] if found else next((one for one in kernel.maps.values() if one.node == at), None)
 
 
 def _sessions(kernel: Kernel, target: str, portal: str) -> list[Session]:

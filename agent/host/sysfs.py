@@ -131,6 +131,11 @@ def disk_at(device: str, hctl: str) -> Disk | None:
     )
 
 
+def wwid_of(roots: Roots, node: str) -> str | None:
+    """The logical unit that the kernel takes a disk (sda) for; None where it has no such disk."""
+    return _wwid(text(f"{roots.sys}/block/{node}/device/wwid"))
+
+
 def _wwid(value: str | None) -> str | None:
     """The kernel writes NAA and EUI names in lower case, but passes on a SCSI name string as it is (scsi_lib.c)."""
     if not value:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.host import sysfs
 from agent.host.iscsiadm import Iscsiadm
+from agent.host.multipathd import Multipathd
 from agent.host.roots import Roots
 from agent.host.uevents import Changes
 from agent.workers.pool import Pool
@@ -14,12 +15,13 @@ from agent.workers.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The host's directories, the workers, the events, and iscsiadm."""
+    """The host's directories, the workers, the events, iscsiadm and multipathd."""
 
     roots: Roots
     pool: Pool
     changes: Changes
     iscsiadm: Iscsiadm
+    multipathd: Multipathd
 
     def where(self) -> dict[str, Any]:
         """Where `holders` looks, and which processes are ours."""

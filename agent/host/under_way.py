@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from agent.host.uevents import Changes
 from attachers.sights import IscsiQuery, ScsiQuery, Session
 from attachers.steps import (
+    AnnounceMap,
     CreateRecord,
     DeleteRecord,
     Disown,
+    ForgetMap,
     GiveDisk,
+    JoinMap,
+    LeaveMap,
     Login,
     Logout,
     Own,
     Publish,
     RemoveDevice,
+    RemoveMap,
     Scan,
     Step,
     TakeDisk,
@@ -36,7 +41,11 @@ def touched(step: Step) -> frozenset[str]:
         case Scan(hctl, target, portal):
             return frozenset({f"hctl:{hctl}", f"scan:{target}@{portal}"})
         case Publish(name=name, hctl=hctl, wwid=wwid):
-            return frozenset({f"name:{name}", f"hctl:{hctl}", f"wwid:{wwid}"})
+            return frozenset({f"name:{name}", f"wwid:{wwid}"} | ({f"hctl:{hctl}"} if hctl else set()))
+        case JoinMap(hctl, wwid) | LeaveMap(hctl, wwid):
+            return frozenset({f"hctl:{hctl}", f"wwid:{wwid}"})
+        case AnnounceMap(wwid=wwid) | RemoveMap(wwid=wwid) | ForgetMap(wwid=wwid):
+            return frozenset({f"wwid:{wwid}"})
         case Unpublish(name, wwid):
             return frozenset({f"name:{name}"} | ({f"wwid:{wwid}"} if wwid else set()))
         case RemoveDevice(hctl=hctl):

@@ -74,7 +74,6 @@ async def test_problems_of_the_engine_pass_through(caller: Caller, engine: FakeE
     [
         ({"present": "file"}, "present=file"),
         ({"lease_s": 600}, "lease_s"),
-        ({"min_paths": 2}, "min_paths=2"),
         ({"protocols": ["nfs"]}, "protocols without iscsi and fc (nfs)"),
         ({"format": "qcow2"}, "format=qcow2"),
     ],

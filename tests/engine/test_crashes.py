@@ -22,6 +22,7 @@ from tests.engine.world import Crash, Processes, Trip, World, running
 Scene = Callable[[World], None]
 Script = Callable[[World, Processes], Awaitable[None]]
 TARGET = "iqn.2026-01.org.example:shared"
+OTHER_PORTAL = "127.0.0.2:3260"
 
 
 def sources_of(world: World) -> dict[str, str]:
@@ -41,6 +42,7 @@ async def delete_all(world: World, daemon: Processes) -> None:
 
 async def come_and_go(world: World, daemon: Processes) -> None:
     await put_all(world, daemon)
+    await daemon.engine.settled()
     await delete_all(world, daemon)
 
 
@@ -112,6 +114,11 @@ def a_domain(world: World) -> None:
     world.kernel.add_domain("one-42")
 
 
+def two_portals(world: World) -> None:
+    world.kernel.kernel.multipathd.runs = True
+    world.add_object(1, portals=(PORTAL, OTHER_PORTAL))
+
+
 def behind_fibre_channel(world: World) -> None:
     world.cable()
     for number in (1, 2):
@@ -126,7 +133,7 @@ def a_lun_that_the_kernel_found(world: World) -> None:
 
 
 FIBRE = [behind_fibre_channel, a_lun_that_the_kernel_found]
-SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, *FIBRE]
+SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, two_portals, *FIBRE]
 
 
 class Case:
@@ -158,6 +165,7 @@ class Case:
                 if row and row.goal == "gone":
                     await daemon.detach(name)
             await put_all(self.world, daemon)
+            await daemon.engine.settled()  # of two paths, the second joins afterwards
             for name, source in sources_of(self.world).items():
                 view = daemon.engine.view(name)
                 obj = self.world.cdmi.objects[source.rpartition("/")[2]]
@@ -237,7 +245,7 @@ async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scen
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 @pytest.mark.parametrize(
     "scene",
-    [one_lun, two_luns_of_one_target, a_domain, *FIBRE],
+    [one_lun, two_luns_of_one_target, a_domain, two_portals, *FIBRE],
     ids=lambda scene: scene.__name__,
 )
 async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:

@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from agent.host import dm
 from agent.host.created import open_created
 from agent.host.guarded import GuardedHost
 from agent.host.linux import FUNCTIONS, LinuxHost
+from agent.host.multipathd import Multipathd
+from agent.host.roots import Roots
 from agent.workers.pool import Pool
 from attachers.base import Host
 from tests.host.lio import Lio
@@ -20,6 +23,8 @@ NODES = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
 LINKS = Path("/run/cdmi-attach/disk")
 DEVICES = Path("/dev/cdmi-attach")
 CLAIMS = Path("/run/cdmi-attach/claim")
+ANNOUNCED = Path("/run/cdmi-attach/map")
+WWIDS = Path("/etc/multipath/wwids")
 
 
 class LinuxWorld:
@@ -31,10 +36,13 @@ class LinuxWorld:
         self.target = f"iqn.2024-01.org.example:{unique}.one"
         self.closed_target = f"iqn.2024-01.org.example:{unique}.closed"
         self.portal = "127.0.0.1:3260"
+        self.other_portal = "127.0.0.2:3260"
         self.dead_portal: str | None = None
         self._lio = Lio(directory, unique)
         self._foreign_links: list[Path] = []
+        self._multipathd: Multipathd | None = None
         self._lio.make_target(self.target, self.portal, [_initiator()])
+        self._lio.add_portal(self.target, self.other_portal)
         self._lio.make_target(self.closed_target, self.portal, [])
 
     async def make_lun(self, lun: int, *, size: int = 16 << 20) -> str:
@@ -56,6 +64,31 @@ class LinuxWorld:
             holder.kill()
             await holder.wait()
 
+    async def use_multipath(self) -> None:
+        await self._run("systemctl", "start", "multipathd.service")
+        self._multipathd = Multipathd(Roots())
+
+    @asynccontextmanager
+    async def holding_map(self, wwid: str) -> AsyncIterator[None]:
+        found = dm.find(Roots(), [wwid])
+        assert found, wwid
+        node = os.open(f"/dev/{found.node}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            holder = await asyncio.create_subprocess_exec("sleep", "600", stdin=node)
+        finally:
+            os.close(node)
+        try:
+            yield
+        finally:
+            holder.kill()
+            await holder.wait()
+
+    async def foreign_map(self, wwid: str, hctl: str) -> None:
+        assert self._multipathd
+        await self._run("udevadm", "settle")
+        await self._multipathd.add_path(_node(hctl))
+        await self._multipathd.add_map(dm.multipath_name(wwid))
+
     async def foreign_login(self) -> int:
         await self._iscsiadm("-o", "new")
         await self._iscsiadm("-o", "update", "-n", "node.session.scan", "-v", "manual")
@@ -70,15 +103,20 @@ class LinuxWorld:
         self._foreign_links.append(_link_to_null(LINKS / name))
 
     async def inventory(self) -> frozenset[str]:
-        return frozenset(self._inventory())
+        known = await self._multipathd.paths() if self._multipathd else ()
+        return frozenset(self._inventory()) | {f"multipathd knows {path}" for path in known}
 
     async def close(self) -> None:
         for link in self._foreign_links:
             link.unlink(missing_ok=True)
+        if self._multipathd:
+            await self._run("multipath", "-F")
         for session in _sessions(self.target):
             await self._run("iscsiadm", "-m", "session", "-r", session.name.removeprefix("session"), "-u")
         if any((nodes / self.target).exists() for nodes in NODES):
             await self._iscsiadm("-o", "delete")
+        if self._multipathd:
+            await self._run("systemctl", "stop", "multipathd.service", "multipathd.socket")
         await self.host.close()
         self._lio.close()
 
@@ -90,7 +128,11 @@ class LinuxWorld:
             yield f"session {session.name}"
             for device in _devices(session):
                 yield f"device {device}"
-        for directory in (LINKS, DEVICES, DEVICES / "path", CLAIMS):
+        for node in SYS.glob("block/dm-*/dm/uuid"):
+            yield f"map {node.read_text().strip()}"
+        if WWIDS.exists():
+            yield from (f"multipath lists {line}" for line in WWIDS.read_text().splitlines() if line[:1] != "#")
+        for directory in (LINKS, DEVICES, DEVICES / "path", CLAIMS, ANNOUNCED):
             with suppress(FileNotFoundError):
                 for entry in directory.iterdir():
                     if entry.is_symlink() or entry.is_file():

@@ -33,6 +33,11 @@ class Lio:
         self._rtslib.NetworkPortal(group, address, int(port))
         group.enable = True
 
+    def add_portal(self, target: str, portal: str) -> None:
+        """The target at one more portal."""
+        address, _, port = portal.rpartition(":")
+        self._rtslib.NetworkPortal(self._groups[target], address, int(port))
+
     def make_lun(self, target: str, lun: int, *, size: int) -> str:
         """A new logical unit as that LUN of the target, for all of its initiators; returns its name (naa.)."""
         serial = secrets.token_hex(13)[:25]

@@ -31,12 +31,13 @@ class SimulatedWorld:
     target: str = "iqn.2024-01.org.example:one"
     closed_target: str = "iqn.2024-01.org.example:closed"
     portal: str = "127.0.0.1:3260"
+    other_portal: str = "127.0.0.2:3260"
     dead_portal: str | None = "127.0.0.9:3260"
     _made: int = field(default=0)
 
     async def make_lun(self, lun: int, *, size: int = 16 << 20) -> str:
         wwid = self._next_wwid()
-        self.raw.san.add(Lun(self.target, (self.portal,), lun, wwid, size, (INITIATOR,)))
+        self.raw.san.add(Lun(self.target, (self.portal, self.other_portal), lun, wwid, size, (INITIATOR,)))
         return wwid
 
     async def swap_lun(self, lun: int) -> str:
@@ -51,6 +52,22 @@ class SimulatedWorld:
             yield
         finally:
             self.raw.close_device(hctl)
+
+    async def use_multipath(self) -> None:
+        self.raw.kernel.multipathd.runs = True
+
+    @asynccontextmanager
+    async def holding_map(self, wwid: str) -> AsyncIterator[None]:
+        self.raw.open_map(wwid)
+        try:
+            yield
+        finally:
+            self.raw.close_map(wwid)
+
+    async def foreign_map(self, wwid: str, hctl: str) -> None:
+        found = self.raw.kernel.device(hctl)
+        assert found
+        self.raw.kernel.join_map(found[1])
 
     async def foreign_login(self) -> int:
         return self.raw.foreign_session(self.target, self.portal)

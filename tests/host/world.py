@@ -9,14 +9,15 @@ from attachers.base import Host
 class World(Protocol):
     """One host, and one iSCSI target that it may use: the same for a model and for a kernel.
 
-    `target` is at `portal`; `closed_target` is there as well, but refuses this host; `dead_portal` does not answer
-    (None where that cannot be had).
+    `target` is at `portal` and at `other_portal`; `closed_target` is at the first as well, but refuses this host;
+    `dead_portal` does not answer (None where that cannot be had).
     """
 
     host: Host
     target: str
     closed_target: str
     portal: str
+    other_portal: str
     dead_portal: str | None
 
     async def make_lun(self, lun: int, *, size: int = 16 << 20) -> str:
@@ -29,6 +30,18 @@ class World(Protocol):
 
     def holding(self, hctl: str) -> AbstractAsyncContextManager[None]:
         """Somebody has the device open."""
+        ...
+
+    async def use_multipath(self) -> None:
+        """multipathd runs from here on, until the end."""
+        ...
+
+    def holding_map(self, wwid: str) -> AbstractAsyncContextManager[None]:
+        """Somebody has the map of a logical unit open."""
+        ...
+
+    async def foreign_map(self, wwid: str, hctl: str) -> None:
+        """An administrator makes the map of a logical unit, of one path."""
         ...
 
     async def foreign_login(self) -> int:

@@ -220,7 +220,10 @@ class Stage:
             "echo '# iscsiadm -m session'; iscsiadm -m session 2>&1; "
             "echo '# iscsiadm -m node'; iscsiadm -m node 2>&1; "
             "echo '# lsblk -S'; lsblk -S -n -o NAME,TRAN,WWN; "
-            "echo '# links'; find /dev/cdmi-attach /run/cdmi-attach/disk /run/cdmi-attach/claim -mindepth 1 "
-            "! -type d 2>/dev/null; echo '# virsh'; for d in $(virsh -q list --name); do virsh -q domblklist $d; done; "
+            "echo '# links'; find /dev/cdmi-attach /run/cdmi-attach/disk /run/cdmi-attach/claim /run/cdmi-attach/map "
+            "-mindepth 1 ! -type d 2>/dev/null; "
+            "echo '# multipath'; cat /sys/block/dm-*/dm/uuid 2>/dev/null; grep -hs '^/' /etc/multipath/wwids; "
+            "systemctl -q is-active multipathd && multipathd show paths; "
+            "echo '# virsh'; for d in $(virsh -q list --name); do virsh -q domblklist $d; done; "
             "echo '# targetcli'; targetcli sessions list 2>&1 | grep -v preferences"
         ).stdout

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attachers import fc
-from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait
+from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, FcPort, ScsiPath, ScsiSight, Session
 from attachers.steps import DEVICES, Disown, Own, Publish, RemoveDevice, Scan, Step, Unpublish
@@ -56,7 +56,7 @@ def tried(*done: Step, failed: tuple[Step, ...] = (), **more: Any) -> Context:
 def short(decision: Decision) -> object:
     """A decision as the tables have it."""
     match decision:
-        case Act(step):
+        case Act(step) | Begin(step):
             return step
         case Fail(problem):
             return problem.code

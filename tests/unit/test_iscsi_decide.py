@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attachers import iscsi, scsi
-from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait, may_free
+from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import Record, ScsiPath, ScsiSight, Session
 from attachers.steps import (
@@ -73,6 +73,8 @@ def short(decision: Decision) -> object:
     match decision:
         case Act(step):
             return step
+        case Begin(step):
+            return ("begin", step)
         case Fail(problem):
             return problem.code
         case Look() | Wait() | Ready() | Gone():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.host import links, linux
+from agent.host import links, lun_sights
 from agent.host.linux import FUNCTIONS, LinuxHost
 from agent.host.roots import Roots
 from agent.host.uevents import Changes
@@ -94,7 +94,7 @@ async def test_a_dead_target_takes_few_of_the_workers(
     stage: Stage, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its disks are asked a few at a time, and none any more once that many have not answered."""
-    monkeypatch.setattr(linux, "INQUIRY_S", 0.5)
+    monkeypatch.setattr(lun_sights, "INQUIRY_S", 0.5)
     session = add_session(stage.roots)
     for lun in range(1, 41):
         add_disk(stage.roots, session, lun, f"sd{lun}")
@@ -105,7 +105,7 @@ async def test_a_dead_target_takes_few_of_the_workers(
     finally:
         os.kill(pool.zygote_pid, signal.SIGCONT)
     asked = errors.count("no answer within 0.5 s")
-    assert linux.ASKED_AT_ONCE <= asked == len(pool.stragglers) < 2 * linux.ASKED_AT_ONCE
+    assert lun_sights.ASKED_AT_ONCE <= asked == len(pool.stragglers) < 2 * lun_sights.ASKED_AT_ONCE
     assert errors.count("earlier INQUIRYs on this session are still unanswered") == 40 - asked
 
 

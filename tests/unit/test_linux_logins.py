@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.host import iscsiadm, linux_iscsi, node_db
+from agent.host.multipathd import Multipathd
 from agent.host.roots import Roots
 from agent.host.tools import Tools
 from agent.host.uevents import Changes
@@ -88,7 +89,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     record.parent.mkdir(parents=True)
     record.write_text(FRESH)
     changes = Changes()
-    tools = Tools(roots, NoPool(), changes, iscsiadm.Iscsiadm(roots, path=f"{script.parent}:/usr/bin:/bin"))  # type: ignore[arg-type]
+    runner = iscsiadm.Iscsiadm(roots, path=f"{script.parent}:/usr/bin:/bin")
+    tools = Tools(roots, NoPool(), changes, runner, Multipathd(roots))  # type: ignore[arg-type]
     return Stage(roots, tools, folder)
 
 

@@ -1,0 +1,84 @@
+"""What goes on after an attachment was handed out: the paths that it lacks, or has lost, join it. It only ever adds."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from agent import timeouts
+from agent.engine.ledger import Row
+from agent.model import Phase
+from attachers.base import Goal, Host
+
+log = logging.getLogger(__name__)
+Task = asyncio.Task[None]
+
+
+class Mending:
+    """At most one task for each attachment, which ends when nothing is missing, or nothing can be done for now.
+
+    `work` mends one by name; `due` names those that may need it: they are looked at when the host has changed.
+    """
+
+    def __init__(
+        self, host: Host, work: Callable[[str], Coroutine[Any, Any, None]], due: Callable[[], Iterable[str]]
+    ) -> None:
+        self._host = host
+        self._work = work
+        self._due = due
+        self._tasks: dict[str, Task] = {}
+        self._watch: Task | None = None
+
+    def start(self, name: str) -> None:
+        """Go on with an attachment, unless that is being done; and watch from now on."""
+        if name not in self._tasks:
+            task = asyncio.create_task(self._work(name), name=f"mend {name}")
+            self._tasks[name] = task
+            task.add_done_callback(lambda ended: self._ended(name, ended))
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_on(), name="watch paths")
+
+    async def _watch_on(self) -> None:
+        """Look when the host has changed, and now and then, though never all the time."""
+        while self._tasks or any(self._due()):
+            seen = self._host.changes
+            await self._host.changed(sys.maxsize, timeout_s=timeouts.CALM_TICK_S)
+            await self._host.changed(seen, timeout_s=timeouts.TEND_S)
+            for name in self._due():
+                self.start(name)
+        self._watch = None
+
+    def _ended(self, name: str, task: Task) -> None:
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("internal error", exc_info=error)
+
+    def has(self, name: str) -> bool:
+        """Whether an attachment is being worked on."""
+        return name in self._tasks
+
+    def tasks(self) -> set[Task]:
+        """All that is going on."""
+        return set(self._tasks.values())
+
+    async def stop(self, *names: str) -> None:
+        """Stop with these attachments, or with all and for good. Steps that were begun go on on the host."""
+        tasks = [task for name, task in self._tasks.items() if not names or name in names]
+        if self._watch and not names:
+            tasks.append(self._watch)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def is_to_be_tended(row: Row) -> bool:
+    """Whether it is not finished, and may be by now."""
+    return row.phase is not Phase.ATTACHED or row.goal is Goal.GONE
+
+
+def has_several(row: Row) -> bool:
+    """Whether it was handed out with one path or more of several: any may be missing, or go."""
+    return row.goal is Goal.ATTACHED and row.handed_out and bool((row.plan or {}).get("multipath"))

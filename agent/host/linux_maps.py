@@ -1,0 +1,232 @@
+"""Multipath maps on the real host: announced to udev, made and removed by multipathd, judged by what sysfs shows."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from agent.host import announced, dm, links, linux_disks, sysfs, wwids
+from agent.host.tools import Tools, left
+from agent.workers.pool import Abandoned
+from attachers.base import Uncertain
+from attachers.problems import Code, Problem
+from attachers.steps import AnnounceMap, ForgetMap, JoinMap, LeaveMap, MapStep, Publish, RemoveMap
+
+LOOK_S = 0.2  # how often a map is tried to be removed, or multipathd is asked, while no event tells anything
+BUSY_S = 5.0  # how long a map that nobody seems to have open is tried to be removed (udev, LVM, ...)
+FLUSH_S = 10.0  # how long a flush may take before it is asked whether any path is left
+
+
+async def announce(tools: Tools, step: AnnounceMap, deadline: float) -> None:
+    """Two small files, with the owner of the map's node."""
+    announced.put(tools.roots, step.wwid, await _owner(tools, step, deadline))
+
+
+async def join(tools: Tools, step: JoinMap, deadline: float) -> None:
+    """Prove the path; have multipathd know it, by the right name, and make the map where there is none (case 48)."""
+    disk = linux_disks.disk_with_node(tools, step.hctl)
+    node = disk.node or ""
+    if not announced.has(tools.roots, step.wwid):
+        raise Problem(Code.CONFLICT, f"no map of {step.wwid} is announced", hint="try again")
+    await linux_disks.probed(tools, disk, deadline)  # multipathd reads the name in udev's entry
+    proof = linux_disks.proof_of(tools, disk, step.wwid)
+    await _call(tools, step, deadline, "prepare", **proof, owner=None, read_only=None)
+    found = dm.find(tools.roots, [step.wwid])
+    if found and node in found.slaves:
+        return
+    await tools.multipathd.add_path(node)
+    name = dm.multipath_name(step.wwid)
+    known = next((path.wwid for path in await tools.multipathd.paths() if path.node == node), "")
+    if known != name:
+        detail = f"multipathd takes {node} ({step.hctl}) for {known or 'nothing'}, not for {name}"
+        raise Problem(Code.WRONG_DEVICE, detail, hint="see uid_attribute in /etc/multipath.conf, and udev's ID_SERIAL")
+    if dm.find(tools.roots, [step.wwid]) is None:
+        await tools.multipathd.add_map(name)
+
+
+async def leave(tools: Tools, step: LeaveMap, deadline: float) -> None:
+    """Take a path out; nothing to do where it is in no map of that unit."""
+    disk = sysfs.disk(tools.roots, step.hctl)
+    found = dm.find(tools.roots, [step.wwid])
+    if disk is None or found is None or disk.node not in found.slaves:
+        return
+    await tools.multipathd.del_path(disk.node)
+    await _until(tools, step, deadline, lambda: _is_out(tools, step, disk.node or ""))
+
+
+def _is_out(tools: Tools, step: LeaveMap, node: str) -> bool:
+    found = dm.find(tools.roots, [step.wwid])
+    return found is None or node not in found.slaves
+
+
+async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, int] | None:
+    """Prove the map and read from it, then hand it out. Returns the numbers that the owner's names stand for."""
+    found = dm.find(tools.roots, [step.wwid])
+    if found is None or found.suspended:
+        raise Problem(Code.DEVICE_TIMEOUT, f"the map of {step.wwid} is {'suspended' if found else 'not there'}")
+    owner = await _owner(tools, step, deadline)
+    if owner and not announced.is_owned(tools.roots, step.wwid, owner):
+        announced.put(tools.roots, step.wwid, owner)
+    others = links.names_of(tools.roots, step.wwid) - {step.name}
+    read_only = None if step.read_only and others else step.read_only
+    proof = {"node": str(tools.roots.dev / found.node), "number": found.number, "wwid": step.wwid}
+    await _call(tools, step, deadline, "prepare_map", **proof, owner=owner, read_only=read_only)
+    links.put_map(tools.roots, step.wwid, found.node)
+    links.put_name(tools.roots, step.name, step.wwid)
+    return owner
+
+
+async def remove(tools: Tools, step: RemoveMap, deadline: float) -> None:
+    """In use? Flush, while a path is usable; then remove, by multipathd where it knows the map (cases 44 to 47)."""
+    found = dm.find(tools.roots, [step.wwid])
+    if found is None:
+        return
+    await _refuse_users(tools, step, found, deadline)
+    stopped = not await _flush(tools, step, found, deadline)
+    try:
+        await _delete(tools, step, found, deadline)
+    except Problem:
+        if stopped:
+            with suppress(Problem):
+                await tools.multipathd.restore_queueing(found.name)
+        raise
+    if step.listed:
+        await _strike_off(tools, step, deadline)
+
+
+async def _flush(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> bool:
+    """Write out the cache; without a usable path, stop queueing instead (case 45). Whether it was written out."""
+    if not await _is_usable(tools, step, found, deadline):
+        await _stop_queueing(tools, step, found, deadline)
+        return False
+    args = {"node": str(tools.roots.dev / found.node), "number": found.number}
+    limit = min(FLUSH_S, left(deadline) / 2)
+    try:
+        await tools.pool.call("flush_map", args, timeout_s=limit, what=step.describe())
+    except Abandoned as late:  # it is never killed (case 46): it ends when the last path is given up
+        if await _is_usable(tools, step, found, deadline):
+            raise
+        await _stop_queueing(tools, step, found, deadline)
+        raise Abandoned(step.describe(), late.ended) from None
+    return True
+
+
+async def _is_usable(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> bool:
+    status = await _call(tools, step, deadline, "map_status", uuid=found.uuid)
+    return status is not None and any(status["paths"].values())
+
+
+async def _stop_queueing(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> None:
+    try:
+        await tools.multipathd.disable_queueing(found.name)
+    except Problem:  # it does not run, or does not know this map
+        await _call(tools, step, deadline, "map_stop_queueing", uuid=found.uuid)
+
+
+async def _delete(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> None:
+    """Have it removed, again and again for a while: udev or LVM may have a look at it just now (case 44)."""
+    end = deadline - left(deadline) + min(left(deadline), BUSY_S)
+    while True:
+        since = tools.changes.count
+        try:
+            await _ask_to_delete(tools, step, found, deadline)
+        except Problem as problem:
+            if not left(end) and dm.find(tools.roots, [step.wwid]):
+                await _refuse_users(tools, step, found, deadline)
+                raise Problem(Code.IN_USE, f"{_what(found)} is busy: {problem.detail}", hint=_HINT) from None
+        if dm.find(tools.roots, [step.wwid]) is None:
+            return
+        if not left(deadline):
+            raise Uncertain(step.describe())
+        await tools.changes.above(since, timeout_s=LOOK_S)
+
+
+async def _ask_to_delete(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> None:
+    """By multipathd, which takes its own partitions and its memory of the map along; else as the kernel has it."""
+    try:
+        await tools.multipathd.del_map(found.name)
+    except Problem:
+        now = dm.at(tools.roots, found.node)
+        if now is None or now.uuid != found.uuid:
+            return
+        if now.slaves and not tools.multipathd.missing():
+            raise
+        await _call(tools, step, deadline, "map_remove", uuid=found.uuid)
+
+
+_HINT = "stop or detach the user of the disk, then try again"
+
+
+def _what(found: dm.Map) -> str:
+    return f"/dev/{found.node} ({found.name})"
+
+
+async def _refuse_users(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> None:
+    if users := await users_of(tools, found, timeout_s=left(deadline)):
+        raise Problem(Code.IN_USE, f"{_what(found)} is in use by {', '.join(users)}", hint=_HINT)
+
+
+async def users_of(tools: Tools, found: dm.Map, *, timeout_s: float) -> list[str]:
+    """Who has a map open, or a partition of it; partitions that nobody has open are nobody (kpartx made them)."""
+    parts = [part for holder in found.holders if (part := dm.partition(tools.roots, holder, found))]
+    sought = [{"node": found.node, "block": [found.number], "character": []}]
+    sought += [{"node": node, "block": [number], "character": []} for node, number in parts]
+    users = await tools.pool.call("holders", {"disks": sought, **tools.where()}, timeout_s=timeout_s)
+    ours = {f"device {node}" for node, _ in parts}
+    return [user for names in users for user in names if user not in ours]
+
+
+async def forget(tools: Tools, step: ForgetMap, deadline: float) -> None:
+    """Wait until multipathd has let go of every path that is gone (case 43), then take back what was written down."""
+    if not tools.multipathd.missing():
+        await _forget_paths(tools, step, deadline)
+    if step.listed:
+        await _strike_off(tools, step, deadline)
+    announced.drop(tools.roots, step.wwid)
+    if not links.names_of(tools.roots, step.wwid):  # a map of somebody else may still be there, and udev have linked it
+        links.drop_device(tools.roots, step.wwid)
+
+
+async def _strike_off(tools: Tools, step: RemoveMap | ForgetMap, deadline: float) -> None:
+    name = dm.multipath_name(step.wwid)
+    if wwids.has(tools.roots, name):
+        await _call(tools, step, deadline, "strike_off", path=str(wwids.path_of(tools.roots)), name=name)
+
+
+async def _forget_paths(tools: Tools, step: ForgetMap, deadline: float) -> None:
+    """multipathd hears of a removed disk by udev; where that does not come, it is told."""
+    name = dm.multipath_name(step.wwid)
+    patient_until = deadline - left(deadline) / 2
+    while True:
+        since = tools.changes.count
+        known = [path.node for path in await tools.multipathd.paths() if path.wwid == name]
+        lost = [node for node in known if sysfs.wwid_of(tools.roots, node) != step.wwid]
+        if not lost:
+            return
+        if not left(deadline):
+            raise Uncertain(step.describe())
+        if not left(patient_until):
+            for node in lost:
+                with suppress(Problem):  # it has heard of it meanwhile
+                    await tools.multipathd.del_path(node)
+        await tools.changes.above(since, timeout_s=LOOK_S)
+
+
+async def _until(tools: Tools, step: MapStep, deadline: float, done: Callable[[], bool]) -> None:
+    while True:
+        since = tools.changes.count
+        if done():
+            return
+        if not left(deadline):
+            raise Uncertain(step.describe())
+        await tools.changes.above(since, timeout_s=LOOK_S)
+
+
+async def _owner(tools: Tools, step: AnnounceMap | Publish, deadline: float) -> tuple[int, int] | None:
+    if not step.owner:
+        return None
+    user, group = await _call(tools, step, deadline, "owner_numbers", owner=step.owner)
+    return user, group
+
+
+async def _call(tools: Tools, step: MapStep | Publish, deadline: float, function: str, **args: Any) -> Any:
+    return await tools.pool.call(function, args, timeout_s=left(deadline), what=step.describe())

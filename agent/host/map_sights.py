@@ -1,0 +1,86 @@
+"""What this host shows of a logical unit's map: sysfs, device-mapper's status, and an INQUIRY of every path."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from agent.host import announced, dm, linux_maps, sysfs, wwids
+from agent.host.tools import Tools
+from agent.workers.pool import Abandoned
+from attachers.problems import Code, Problem
+from attachers.sights import MapNotes, MapPath, ScsiMap, ScsiPath
+
+STATUS_S = 5.0
+HOLDERS_S = 10.0
+Ask = Callable[[sysfs.Disk], Awaitable[tuple[frozenset[str], str]]]
+"""Sends an INQUIRY to a disk; its answer, or why there is none."""
+
+
+async def look_at_map(
+    tools: Tools, names: Collection[str], paths: Collection[ScsiPath], ask: Ask, *, holders: bool
+) -> ScsiMap | None:
+    """The map of the logical unit with these names, or on these paths.
+
+    Raises `Problem` (`unavailable`) where the kernel does not answer.
+    A path that is no way to the export that was asked for is sent an INQUIRY as well: it carries the same I/O.
+    """
+    found = dm.find(tools.roots, names, {(path.node or "").removeprefix("/dev/") for path in paths})
+    if found is None:
+        return None
+    status = await _status(tools, found)
+    if status is None:
+        return None
+    known = {path.hctl: path for path in paths}
+    slaves = [_slave(tools, node) for node in found.slaves]
+    seen = await asyncio.gather(*(_path(slave, known, status["paths"], ask) for slave in slaves))
+    return ScsiMap(
+        uuid=found.uuid,
+        node=f"/dev/{found.node}",
+        suspended=found.suspended,
+        size=found.size,
+        read_only=found.read_only,
+        queueing=status["queueing"],
+        opens=status["opens"],
+        paths=tuple(seen),
+        holders=await _holders(tools, found) if holders else None,
+    )
+
+
+def beside(seen: ScsiMap | None, users: Iterable[str]) -> tuple[str, ...]:
+    """Who has a path open, but for the map, which is no user of its own."""
+    return tuple(user for user in users if seen is None or user != f"device {seen.node.removeprefix('/dev/')}")
+
+
+def notes_of(tools: Tools, wwid: str) -> MapNotes | None:
+    """What is written down of a map of that logical unit; None where nothing is."""
+    told, listed = announced.has(tools.roots, wwid), wwids.has(tools.roots, dm.multipath_name(wwid))
+    return MapNotes(told, listed) if told or listed else None
+
+
+def _slave(tools: Tools, node: str) -> sysfs.Disk | None:
+    hctl = dm.hctl_of(tools.roots, node)
+    return sysfs.disk(tools.roots, hctl) if hctl else None
+
+
+async def _path(
+    disk: sysfs.Disk | None, known: Mapping[str, ScsiPath], usable: Mapping[str, bool], ask: Ask
+) -> MapPath:
+    if disk is None:
+        return MapPath("", "", usable=False, size=0)
+    answer = known[disk.hctl].designators if disk.hctl in known else (await ask(disk))[0]
+    return MapPath(disk.hctl, f"/dev/{disk.node}", usable.get(disk.number, False), disk.size, answer)
+
+
+async def _status(tools: Tools, found: dm.Map) -> dict[str, Any] | None:
+    try:
+        status: dict[str, Any] | None = await tools.pool.call("map_status", {"uuid": found.uuid}, timeout_s=STATUS_S)
+    except Abandoned:
+        raise Problem(Code.UNAVAILABLE, f"device-mapper does not answer within {STATUS_S:g} s") from None
+    return status
+
+
+async def _holders(tools: Tools, found: dm.Map) -> tuple[str, ...]:
+    try:
+        return tuple(await linux_maps.users_of(tools, found, timeout_s=HOLDERS_S))
+    except (Problem, Abandoned) as problem:
+        return (f"unknown: {problem}",)

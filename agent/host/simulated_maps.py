@@ -1,0 +1,136 @@
+"""What the steps of multipath maps do to a simulated host, and what it shows of a map."""
+
+from agent.host.simulated_kernel import Kernel, Map
+from attachers.problems import Code, Problem
+from attachers.sights import MapNotes, MapPath, ScsiMap
+from attachers.steps import (
+    DEVICES,
+    AnnounceMap,
+    ForgetMap,
+    JoinMap,
+    LeaveMap,
+    MapStep,
+    Publish,
+    RemoveMap,
+)
+
+
+def take_on_map(kernel: Kernel, step: MapStep) -> None:
+    """Change the host as the step says. Raises `Problem` where it is refused."""
+    match step:
+        case AnnounceMap(wwid, owner):
+            kernel.announced[wwid] = owner
+        case JoinMap():
+            _join(kernel, step)
+        case LeaveMap():
+            _leave(kernel, step)
+        case RemoveMap():
+            _remove(kernel, step)
+        case ForgetMap():
+            _forget(kernel, step)
+
+
+def _join(kernel: Kernel, step: JoinMap) -> None:
+    if step.wwid not in kernel.announced:
+        raise _refused(step, Code.CONFLICT, f"no map of {step.wwid} is announced")
+    found = kernel.device(step.hctl)
+    if found is None or found[1].node is None:
+        raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no disk at {step.hctl}")
+    identity = kernel.identity(*found)
+    if identity != step.wwid or found[1].wwid != step.wwid:
+        raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} is {identity or 'silent'}, not {step.wwid}")
+    if not kernel.multipathd.runs:
+        raise _refused(step, Code.UNAVAILABLE, "multipathd does not run on this host")
+    if step.wwid in kernel.multipathd.blacklisted:
+        raise _refused(step, Code.UNSUPPORTED_ON_HOST, f"multipathd: add path {step.hctl}: blacklisted")
+    kernel.multipathd.known[step.hctl] = step.wwid
+    kernel.join_map(found[1])
+
+
+def _leave(kernel: Kernel, step: LeaveMap) -> None:
+    found = kernel.maps.get(step.wwid)
+    if found and found.paths == [step.hctl] and found.holders:
+        raise _refused(step, Code.IN_USE, f"{step.hctl} is the last path of a map in use")
+    if found and step.hctl in found.paths:
+        kernel.leave_map(step.hctl)
+        kernel.multipathd.known.pop(step.hctl, None)
+
+
+def _remove(kernel: Kernel, step: RemoveMap) -> None:
+    found = kernel.maps.get(step.wwid)
+    if found is None:
+        return
+    if found.holders:
+        text = f"{found.node} is in use by {', '.join(found.holders)}"
+        raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
+    kernel.drop_map(found)
+    if step.listed:
+        kernel.multipathd.listed.discard(step.wwid)
+
+
+def _forget(kernel: Kernel, step: ForgetMap) -> None:
+    daemon = kernel.multipathd
+    daemon.known = {hctl: wwid for hctl, wwid in daemon.known.items() if wwid != step.wwid or kernel.device(hctl)}
+    if step.listed:
+        daemon.listed.discard(step.wwid)
+    kernel.announced.pop(step.wwid, None)
+
+
+def publish_map(kernel: Kernel, step: Publish) -> None:
+    """Hand out the map of a logical unit, once it has proved itself."""
+    found = kernel.maps.get(step.wwid)
+    if found is None or found.suspended:
+        raise _refused(step, Code.DEVICE_TIMEOUT, f"the map of {step.wwid} is not there, or suspended")
+    usable = [pair for hctl in found.paths if (pair := kernel.device(hctl)) and kernel.is_usable(hctl)]
+    if not usable:
+        raise _refused(step, Code.UNAVAILABLE, f"{found.node} has no usable path")
+    if any(kernel.identity(*pair) != step.wwid for pair in usable):
+        raise _refused(step, Code.WRONG_DEVICE, f"{found.node} is not {step.wwid}")
+    others = any(to == f"{DEVICES}/{step.wwid}" for name, to in kernel.links.items() if name != step.name)
+    if not (step.read_only and others):
+        found.set_read_only = step.read_only
+    found.owner = step.owner or found.owner
+    kernel.device_links[step.wwid] = found.node
+    kernel.links[step.name] = f"{DEVICES}/{step.wwid}"
+
+
+def see_map(kernel: Kernel, wwid: str, *, holders: bool) -> ScsiMap | None:
+    """The map of a logical unit, as it shows."""
+    found = kernel.maps.get(wwid)
+    if found is None:
+        return None
+    return ScsiMap(
+        uuid=f"mpath-3{wwid.partition('.')[2]}",
+        node=found.node,
+        suspended=found.suspended,
+        size=found.size,
+        read_only=_is_read_only(kernel, found),
+        queueing=found.queueing,
+        opens=len(found.holders),
+        paths=tuple(_path(kernel, hctl) for hctl in found.paths),
+        holders=tuple(found.holders) if holders else None,
+    )
+
+
+def _is_read_only(kernel: Kernel, found: Map) -> bool:
+    devices = [pair[1] for hctl in found.paths if (pair := kernel.device(hctl))]
+    return found.set_read_only or any(device.read_only for device in devices)
+
+
+def _path(kernel: Kernel, hctl: str) -> MapPath:
+    found = kernel.device(hctl)
+    if found is None:
+        return MapPath("", "", usable=False, size=0)
+    identity = kernel.identity(*found)
+    names = frozenset({identity} if identity else ())
+    return MapPath(hctl, found[1].node or "", kernel.is_usable(hctl), found[1].size, names)
+
+
+def notes_of(kernel: Kernel, wwid: str) -> MapNotes | None:
+    """What is written down of a map of that logical unit."""
+    told, listed = wwid in kernel.announced, wwid in kernel.multipathd.listed
+    return MapNotes(told, listed) if told or listed else None
+
+
+def _refused(step: MapStep | Publish, code: Code, text: str, *, hint: str = "") -> Problem:
+    return Problem(code, text, hint=hint, step=step.describe())

@@ -1,0 +1,72 @@
+"""The way out where a logical unit has a multipath map: first the map, or out of it, then the paths. Pure."""
+
+from collections.abc import Iterable
+
+from attachers.base import Act, Context, Decision, Fail, Wait
+from attachers.problems import Code, Problem
+from attachers.sights import ScsiMap, ScsiPath, ScsiSight
+from attachers.steps import ForgetMap, LeaveMap, Publish, RemoveMap, Step, Unpublish
+
+
+def take_apart(wwid: str, sight: ScsiSight, doomed: Iterable[ScsiPath], context: Context) -> Decision | None:
+    """The next thing until no map stands in the way of the paths that we may free; None when none does.
+
+    A map that is not ours, or that others need, stays: our paths leave it.
+    """
+    above = sight.map
+    if above is None:
+        return None
+    if above.ours and f"wwid:{wwid}" not in context.needed:
+        return _remove(wwid, above, context)
+    inside = {path.hctl for path in above.paths}
+    leaving = next((path for path in doomed if path.hctl in inside), None)
+    if leaving is None:
+        return None
+    return _once(LeaveMap(leaving.hctl, wwid), f"multipathd to let {leaving.hctl} go", context, restore=None)
+
+
+def _remove(wwid: str, above: ScsiMap, context: Context) -> Decision:
+    remove = RemoveMap(wwid)
+    if remove in context.unsure and not any(path.usable for path in above.paths):
+        detail = f"whether all that was written to {wwid} was written out is not known: no path of its map is usable"
+        hint = "see the kernel's log; the data written last may be lost"
+        return Fail(Problem(Code.DIRTY, detail, hint=hint, step=remove.describe()))
+    return _once(remove, f"the kernel to forget {above.node}", context, restore=_put_back(wwid, context))
+
+
+def is_free_again(wwid: str | None, failed: Step, context: Context) -> bool:
+    """Whether a step that failed may have done so because of a map that has been removed since.
+
+    multipathd makes one as soon as it sees a disk that a rescan brought back.
+    """
+    removed = RemoveMap(wwid) if wwid else None
+    if removed is None or removed not in context.done or removed in context.failed:
+        return False
+    return _last(removed, context) > _last(failed, context)
+
+
+def _last(step: Step, context: Context) -> int:
+    return max((index for index, done in enumerate(context.done) if done == step), default=-1)
+
+
+def forget(wwid: str, sight: ScsiSight, context: Context) -> Decision | None:
+    """Once nothing of ours leads to the logical unit any more: take back what was written down for its map."""
+    ours = sight.notes is not None and sight.notes.ours
+    if (sight.map and sight.map.ours) or not ours or f"wwid:{wwid}" in context.needed:
+        return None
+    return _once(ForgetMap(wwid), f"multipath to forget {wwid}", context, restore=None)
+
+
+def _once(step: Step, awaited: str, context: Context, *, restore: Step | None) -> Decision:
+    """Take a step; where it was done and does not show, or its thing is there again, once more after a while."""
+    if step in context.failed:
+        return Fail(context.failed[step], restore=restore)
+    if step in context.done and step not in context.unsure:
+        return Wait(awaited, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {awaited}"), again=step)
+    return Act(step)
+
+
+def _put_back(wwid: str, context: Context) -> Step | None:
+    """The step that gives a refused detach its link back, if we had taken it; it proves the map anew."""
+    taken = any(isinstance(done, Unpublish) for done in context.done)
+    return Publish(context.name, "", wwid, context.read_only, context.owner) if taken else None

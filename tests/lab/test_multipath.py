@@ -1,0 +1,196 @@
+"""iSCSI over two portals on a real kernel: one map, paths lost and found under a writer, and nothing left of it."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.lab.execs import traced
+from tests.lab.guest import Guest
+from tests.lab.stage import Stage
+
+SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
+ISCSIADM = re.compile(r"/s?bin/iscsiadm$")
+ONE, TWO = "127.0.0.1", "127.0.0.2"
+
+
+@pytest.fixture(scope="module")
+def stage(guest: Guest) -> Stage:
+    """A guest with the server, the configured daemon, and multipathd as the distribution has it."""
+    guest.run("systemctl start multipathd.service")
+    return Stage(guest).set()
+
+
+@contextmanager
+def cut(stage: Stage, *addresses: str) -> Iterator[None]:
+    """No packet of iSCSI comes through to these portals, nor from them."""
+    ways = ("-d {} -p tcp --dport 3260", "-s {} -p tcp --sport 3260")
+    rules = [f"INPUT {way.format(ip)} -j DROP" for ip in addresses for way in ways]
+    stage.guest.run(" && ".join(f"iptables -w -I {rule}" for rule in rules))
+    try:
+        yield
+    finally:
+        stage.guest.run(" && ".join(f"iptables -w -D {rule}" for rule in rules))
+
+
+def until(stage: Stage, name: str, phase: str, *, within_s: float = 90) -> Any:
+    """Wait until an attachment is in that phase; by its events, not by asking again and again."""
+    end = time.monotonic() + within_s
+    while (view := stage.status(name))["phase"] != phase:
+        assert time.monotonic() < end, view
+        url = "http://localhost/v1/events?since="
+        curl = f"curl -sN --max-time 10 --unix-socket /run/cdmi-attach/control.sock '{url}"
+        last = stage.guest.run(f"{curl}0&follow=0' | tail -n 1 | jq .seq").stdout.strip() or "0"
+        stage.guest.run(["bash", "-c", f"grep -q -m 1 phase <({curl}{last}')"], check=False)
+    return view
+
+
+def paths(view: Any) -> dict[str, str]:
+    return {path["via"].partition(":")[0]: path["state"] for path in view["device"]["paths"]}
+
+
+def test_two_paths_one_map_and_nothing_left(stage: Stage) -> None:
+    """Cases 6, 13, 43, 48 and 53: of multipath's own settings only the defaults are there (find_multipaths strict)."""
+    before = stage.inventory()
+    lun = stage.make_lun("pair", content=b"stamp of pair".ljust(512, b"\0"))
+    with traced(stage.guest, *SERVICES) as executed:
+        link = stage.attach("pair", lun.source)
+        view = until(stage, "pair", "attached")
+    assert all(ISCSIADM.search(program) for program in executed.programs), executed.programs
+    assert len(executed.programs) <= 6, "a record, its settings and a login, for each portal"
+    assert view["verified"] and view["note"] is None and paths(view) == {ONE: "running", TWO: "running"}
+    node = view["device"]["node"]
+    assert node.startswith("/dev/dm-") and stage.guest.run(f"realpath {link}").stdout.strip() == node
+    uuid = stage.guest.run(f"cat /sys/block/{node[5:]}/dm/uuid").stdout.strip()
+    assert uuid == f"mpath-3{lun.wwid[4:]}"
+    assert stage.guest.run(f"head -c 13 {link}").stdout == "stamp of pair"
+    entry = stage.guest.run(f"udevadm info --query=property {node}").stdout
+    assert "ID_FS_" not in entry and "DM_UDEV_DISABLE_OTHER_RULES_FLAG=1" in entry, "nobody has read the guest's data"
+    shown = json.loads(stage.guest.run("multipathd show maps json").stdout)["maps"]
+    assert [(one["uuid"], one["paths"]) for one in shown] == [(f"3{lun.wwid[4:]}", 2)]
+    with traced(stage.guest, *SERVICES) as executed:
+        stage.detach("pair")
+    assert len(executed.programs) <= 4, "two logouts, two records"
+    assert stage.inventory() == before
+    assert stage.export("pair")["permissions"] == []
+
+
+def test_a_dead_portal_costs_the_caller_nothing(stage: Stage) -> None:
+    """Case 17: the answer comes while that portal's login is still pending; then the path joins."""
+    before = stage.inventory()
+    lun = stage.make_lun("dead")
+    with cut(stage, TWO):
+        status, view = stage.api("PUT", "/v1/attachments/dead", {"source": lun.source})
+        events = stage.guest.run(
+            "curl -s --unix-socket /run/cdmi-attach/control.sock 'http://localhost/v1/attachments/dead/events?follow=0'"
+        ).stdout
+        assert status == 201 and view["phase"] == "degraded" and TWO in view["problem"]["detail"], view
+        told = [json.loads(line) for line in events.splitlines()]
+        login = f"log in to {lun.target} at {TWO}:3260"
+        assert [event["kind"] for event in told if event.get("what") == login] == ["step-began"], told
+    assert paths(until(stage, "dead", "attached")) == {ONE: "running", TWO: "running"}
+    stage.detach("dead")
+    assert stage.inventory() == before
+
+
+def test_a_writer_sees_nothing_of_a_path_that_goes_and_comes(stage: Stage) -> None:
+    before = stage.inventory()
+    lun = stage.make_lun("writer")
+    link = stage.attach("writer", lun.source)
+    until(stage, "writer", "attached")
+    command = f"cd /opt/cdmi-attach && exec /usr/bin/python3 -m tests.lab.inside_writer {link}"
+    stage.guest.run(["systemd-run", "--quiet", "--unit=writer", "--property=RemainAfterExit=yes", "sh", "-c", command])
+    with cut(stage, TWO):
+        view = until(stage, "writer", "degraded")
+        assert paths(view) == {ONE: "running", TWO: "failed"}
+    assert paths(until(stage, "writer", "attached")) == {ONE: "running", TWO: "running"}
+    status, problem = stage.api("DELETE", "/v1/attachments/writer")
+    assert (status, problem["code"]) == (409, "in-use") and "python3" in problem["detail"], problem
+    told = "journalctl -o cat -u writer.service | grep written"
+    said = stage.guest.run(f"systemctl kill writer.service; timeout 60 sh -c 'until {told}; do :; done'").stdout
+    result = json.loads(said)
+    print(result)
+    assert result["errors"] == result["wrong"] == 0 and result["written"] > 100, said
+    stage.guest.run("systemctl stop writer.service", check=False)
+    stage.detach("writer")
+    assert stage.inventory() == before
+
+
+def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage) -> None:
+    """Cases 45, 46 and 56: no hang; what cannot be reached is let go, and nothing is left on this host."""
+    before = stage.inventory()
+    lun = stage.make_lun("lost")
+    stage.attach("lost", lun.source)
+    view = until(stage, "lost", "attached")
+    table = stage.guest.run(f"dmsetup table {view['device']['node']}").stdout
+    assert "queue_if_no_path" in table, "LIO's own entry in multipath's table of arrays"
+    with cut(stage, ONE, TWO):
+        until(stage, "lost", "degraded")
+        status, problem = stage.api("DELETE", "/v1/attachments/lost")
+        assert status == 204, problem
+    assert stage.inventory() == before
+
+
+def test_a_map_that_is_in_use_stays(stage: Stage) -> None:
+    """Case 44: the holder is named; a partition that nobody uses is nobody."""
+    before = stage.inventory()
+    lun = stage.make_lun("busy")
+    link = stage.attach("busy", lun.source)
+    until(stage, "busy", "attached")
+    entry = bytes([0, 0, 0, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (32768).to_bytes(4, "little")
+    table = (bytes(446) + entry + bytes(48) + b"\x55\xaa").hex()
+    write = f"open('{link}', 'r+b', 0).write(bytes.fromhex('{table}'))"
+    stage.guest.run(f'python3 -c "{write}" && kpartx -a -s {link}')
+    part = stage.guest.run("ls /dev/mapper/*1").stdout.strip()
+    stage.guest.run(f"mkfs.ext4 -q {part} && mkdir -p /mnt/busy && mount {part} /mnt/busy")
+    status, problem = stage.api("DELETE", "/v1/attachments/busy")
+    assert (status, problem["code"]) == (409, "in-use") and "/mnt/busy" in problem["detail"], problem
+    assert stage.guest.run(f"readlink {link}").stdout.strip() == f"/dev/cdmi-attach/{lun.wwid}"
+    stage.guest.run("umount /mnt/busy")
+    stage.detach("busy")
+    assert stage.inventory() == before
+
+
+def test_a_ghost_map_without_paths_is_removed(stage: Stage) -> None:
+    """Case 47: its disks were deleted while multipathd was away, so that nobody else takes it down."""
+    before = stage.inventory()
+    lun = stage.make_lun("ghost")
+    stage.attach("ghost", lun.source)
+    view = until(stage, "ghost", "attached")
+    stage.guest.run("systemctl stop multipathd.service multipathd.socket")
+    for path in view["device"]["paths"]:
+        stage.guest.run(f"echo 1 > /sys/class/scsi_device/{path['hctl']}/device/delete")
+    stage.detach("ghost")
+    stage.guest.run("systemctl start multipathd.socket multipathd.service")
+    assert stage.inventory() == before
+
+
+def test_a_disk_that_a_rescan_brings_back_is_removed_again(stage: Stage) -> None:
+    """Cases 11 and 12: the server has not withdrawn the LUN when somebody rescans."""
+    before = stage.inventory()
+    lun = stage.make_lun("rescan")
+    stage.attach("rescan", lun.source)
+    view = until(stage, "rescan", "attached")
+    host = view["device"]["paths"][0]["hctl"].partition(":")[0]
+    number = view["device"]["paths"][0]["hctl"].rpartition(":")[2]
+    device, scan = f"/sys/class/scsi_device/{host}:0:0:{number}", f"/sys/class/scsi_host/host{host}/scan"
+    once = f"until [ ! -e {device} ]; do :; done; echo '0 0 {number}' > {scan}"
+    stage.guest.run(["systemd-run", "--quiet", "--unit=rescan", "sh", "-c", once])
+    stage.detach("rescan")
+    assert stage.inventory() == before
+
+
+def test_without_multipathd_one_path_and_a_word_about_it(stage: Stage) -> None:
+    stage.guest.run("systemctl stop multipathd.service multipathd.socket")
+    lun = stage.make_lun("single")
+    status, view = stage.api("PUT", "/v1/attachments/single", {"source": lun.source})
+    assert status == 201 and view["phase"] == "attached" and len(view["device"]["paths"]) == 1
+    assert view["note"].startswith("one path of 2: multipathd does not run"), view["note"]
+    stage.detach("single")
+    status, problem = stage.api("PUT", "/v1/attachments/single", {"source": lun.source, "min_paths": 2})
+    assert (status, problem["code"]) == (501, "unsupported-on-host"), problem
+    stage.guest.run("systemctl start multipathd.socket multipathd.service")
