@@ -1,0 +1,164 @@
+"""Multipath maps in sysfs, multipath's file of known LUNs, and what udev is told, on a host of files."""
+
+import errno
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.host import announced, dm, wwids
+from agent.host.roots import Roots
+from attachers.problems import Code, Problem
+from tests.unit.linux_tree import WWID, add_disk, add_session, link, roots_in, write
+
+NAME = f"3{WWID[4:]}"
+OTHER = "naa.6001405000000000000000000000002a"
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Roots:
+    return roots_in(tmp_path)
+
+
+def add_map(roots: Roots, *slaves: str, node: str = "dm-0", uuid: str = f"mpath-{NAME}", name: str = "mpatha") -> Path:
+    """A map as drivers/md/dm-sysfs.c shows it."""
+    place = roots.sys / f"devices/virtual/block/{node}"
+    for path, text in (("dm/uuid", uuid), ("dm/name", name), ("dm/suspended", "0"), ("size", "131072"), ("ro", "0")):
+        write(place / path, text)
+    write(place / "dev", f"253:{node[3:]}")
+    for folder in ("slaves", "holders"):
+        (place / folder).mkdir()
+    for slave in slaves:
+        link(place / "slaves" / slave, roots.sys / "block" / slave)
+    link(roots.sys / f"block/{node}", place)
+    return place
+
+
+def test_a_map_is_known_by_its_uuid_whatever_its_name(roots: Roots) -> None:
+    """Case 49: friendly names and aliases are names only."""
+    add_disk(roots, add_session(roots), 1)
+    add_map(roots, "sda")
+    add_map(roots, node="dm-1", uuid="LVM-x", name=NAME)
+    add_map(roots, node="dm-2", uuid=dm.uuid_of(OTHER), name="mpathb")
+    found = dm.find(roots, [WWID])
+    assert found and (found.node, found.name, found.number, found.slaves) == ("dm-0", "mpatha", "253:0", ("sda",))
+    assert found.size == 64 << 20 and not found.suspended and not found.read_only
+    assert dm.find(roots, ["naa.6001405000000000000000000000002b"]) is None
+
+
+def test_a_map_under_another_name_of_the_unit_is_found_by_its_paths(roots: Roots) -> None:
+    add_disk(roots, add_session(roots), 1)
+    add_map(roots, "sda", uuid="mpath-20123456789abcdef")
+    found = dm.find(roots, [WWID], {"sda"})
+    assert found and found.uuid == "mpath-20123456789abcdef"
+    assert dm.find(roots, ["eui.0123456789abcdef"]) == found
+
+
+def test_the_partitions_of_a_map(roots: Roots) -> None:
+    add_map(roots)
+    add_map(roots, node="dm-1", uuid=f"part1-mpath-{NAME}", name="mpatha-part1")
+    add_map(roots, node="dm-2", uuid="LVM-x", name="vg-lv")
+    whole = dm.find(roots, [WWID])
+    assert whole
+    assert dm.partition(roots, "dm-1", whole) == ("dm-1", "253:1")
+    assert dm.partition(roots, "dm-2", whole) is None
+
+
+def test_the_address_of_a_disk(roots: Roots) -> None:
+    hctl = add_disk(roots, add_session(roots), 1)
+    (roots.sys / "block/sda/device").symlink_to(f"../../../{hctl}")
+    assert dm.hctl_of(roots, "sda") == hctl
+    assert dm.hctl_of(roots, "sdz") == ""
+
+
+TABLE = "1 queue_if_no_path 1 alua 1 1 service-time 0 2 1 8:0 1 8:16 1 "
+STATUS = "2 0 0 0 1 1 E 0 2 2 8:0 A 0 0 1 8:16 F 3 0 1 "
+
+
+def answer(targets: str, opens: int) -> bytes:
+    head = dm._HEAD.pack(4, 0, 0, 400, dm._HEAD.size, 1, opens, 0, 0, 0, 0, b"mpatha", b"mpath-x", b"")
+    return head + dm._TARGET.pack(0, 131072, 0, 0, b"multipath") + targets.encode() + b"\0"
+
+
+def test_what_device_mapper_tells_of_a_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = tmp_path / "control"
+    control.touch()
+
+    def ioctl(_: int, request: int, buffer: bytearray) -> None:
+        assert request & 0xFF == dm.TABLE_STATUS and request >> 16 & 0x3FFF == dm._HEAD.size
+        head = dm._HEAD.unpack_from(buffer)
+        assert head[:3] == (4, 0, 0) and head[12].rstrip(b"\0") == b"mpath-x" and not head[11].rstrip(b"\0")
+        text = TABLE if head[7] & dm.STATUS_TABLE else STATUS
+        buffer[: len(answer(text, 2))] = answer(text, 2)
+
+    monkeypatch.setattr("agent.host.dm.fcntl.ioctl", ioctl)
+    seen = dm.map_status("mpath-x", str(control))
+    assert seen == {"opens": 2, "queueing": True, "paths": {"8:0": True, "8:16": False}}
+
+
+@pytest.mark.parametrize(("number", "outcome"), [(errno.ENXIO, None), (errno.EBUSY, Code.IN_USE)])
+def test_a_map_is_removed_by_its_uuid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, outcome: Code | None
+) -> None:
+    """Case 47: what is open is refused by the kernel itself."""
+    control = tmp_path / "control"
+    control.touch()
+
+    def ioctl(*_: Any) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("agent.host.dm.fcntl.ioctl", ioctl)
+    if outcome is None:
+        dm.map_remove("mpath-x", str(control))
+        dm.map_stop_queueing("mpath-x", str(control))
+        assert dm.map_status("mpath-x", str(control)) is None
+        return
+    with pytest.raises(Problem) as caught:
+        dm.map_remove("mpath-x", str(control))
+    assert caught.value.code is outcome
+
+
+def test_the_ioctl_has_the_size_of_the_kernels_structure() -> None:
+    assert dm._HEAD.size == 312 and struct.calcsize("=QQiI16s") == dm._TARGET.size == 40
+
+
+HEADER = "# Multipath wwids, Version : 1.0\n# Valid WWIDs:\n"
+
+
+def test_what_multipath_lists(roots: Roots) -> None:
+    assert not wwids.has(roots, NAME)
+    wwids.strike_off(str(wwids.path_of(roots)), NAME)  # there is no file: nothing to do, and none is made
+    assert not wwids.path_of(roots).exists()
+    path = wwids.path_of(roots)
+    write(path, f"{HEADER}/3600a/\n/{NAME}/\n/{NAME}ff/\n#{NAME}/\n/3600b/")
+    assert wwids.has(roots, NAME) and wwids.has(roots, "3600b") and not wwids.has(roots, NAME[:-1])
+    wwids.strike_off(str(path), NAME)
+    assert path.read_text() == f"{HEADER}/3600a/\n/{NAME}ff/\n/3600b/\n"
+
+
+def test_what_udev_is_told(roots: Roots) -> None:
+    assert not announced.has(roots, WWID)
+    announced.put(roots, WWID)
+    of_path, of_map = roots.announced / WWID, roots.announced / f"mpath-{NAME}"
+    assert of_path.read_text().splitlines() == [
+        f"CDMI_ATTACH_MAP={WWID}",
+        "ID_BUS=scsi",
+        f"ID_SERIAL={NAME}",
+        f"ID_WWN=0x{WWID[4:20]}",
+    ]
+    assert of_map.read_text() == f"CDMI_ATTACH_WWID={WWID}\n"
+    assert announced.has(roots, WWID) and not announced.is_owned(roots, WWID, (1, 6))
+    announced.put(roots, WWID, (1, 6))
+    assert announced.is_owned(roots, WWID, (1, 6)) and not announced.is_owned(roots, WWID, (1, 7))
+    announced.put(roots, OTHER)
+    announced.drop(roots, WWID)
+    assert sorted(path.name for path in roots.announced.iterdir()) == sorted([OTHER, dm.uuid_of(OTHER)])
+
+
+def test_the_rule_reads_what_is_written() -> None:
+    rule = (Path(__file__).parents[2] / "systemd/10-cdmi-attach.rules").read_text()
+    assert 'ATTRS{wwid}=="naa.*|eui.*", IMPORT{file}="/run/cdmi-attach/map/$attr{wwid}"' in rule
+    assert 'ATTR{dm/uuid}=="mpath-*", IMPORT{file}="/run/cdmi-attach/map/$attr{dm/uuid}"' in rule
+    assert 'ENV{CDMI_ATTACH_MAP}=="?*", GOTO="cdmi_attach_end"' in rule
+    assert 'SYMLINK+="cdmi-attach/$env{CDMI_ATTACH_WWID}"' in rule
