@@ -49,6 +49,8 @@ def _facts(view: "dict[str, Any]", *, colours: bool) -> "Iterator[tuple[str, lis
         yield _fact("domain", f"{domain.get('name')} as {domain.get('target')}", colours=colours), []
     for tainted in view.get("tainted") or ():
         yield _fact("tainted", tainted, colours=colours), []
+    if view.get("note"):
+        yield _fact("note", view["note"], colours=colours), []
     if problem := view.get("problem"):
         said = show.paint(show.visible(f"{problem.get('code')}: {problem.get('detail')}"), show.RED, on=colours)
         hint = problem.get("hint")

@@ -1,4 +1,4 @@
-"""The doctor on what else touches disks here: multipathd, LVM, udev, libvirt; and on room and time."""
+"""The doctor on what else touches disks here: LVM, udev, libvirt; and on room and time."""
 
 import re
 import shlex
@@ -6,36 +6,14 @@ import shlex
 from agent.cli.doctor_host import CONFIG, Finding, Host, failure, ok, unchecked, warning
 
 RULE = "10-cdmi-attach.rules"
-MULTIPATH = "/etc/multipath/conf.d/zz-cdmi-attach.conf"
-QUIET = r"defaults {\n\tfind_multipaths strict\n\tuser_friendly_names no\n}\n"
-MEND_MULTIPATH = f"mkdir -p /etc/multipath/conf.d && printf '{QUIET}' > {MULTIPATH} && systemctl reload multipathd"
+MAPS = "/run/cdmi-attach/map/"
 REJECT = '"r|^/dev/cdmi-attach/|"'
 STATES = ("/var/lib/cdmi-attach", "/var/lib/cdmi-attach-helper")
 FULL, SCARCE = 16 << 20, 128 << 20
-DIRECTORIES = ("/run/cdmi-attach", "/run/cdmi-attach/disk", "/run/cdmi-attach/claim")
+DIRECTORIES = ("/run/cdmi-attach", "/run/cdmi-attach/disk", "/run/cdmi-attach/claim", "/run/cdmi-attach/map")
 INSTALL = "make install  # in the sources of cdmi-attach"
 EARLIEST_S = 1735689600
 """2025-01-01: before that, the clock was never set."""
-
-
-def multipath(host: Host) -> Finding:
-    """multipathd leaves disks with one path alone, if it runs."""
-    if host.units is None:
-        return unchecked("systemd does not answer")
-    if host.units["multipathd.service"].active != "active":
-        return ok("multipathd does not run")
-    done = host.run(["multipathd", "show", "config", "local"])
-    if done.status != 0:
-        return unchecked("multipathd does not tell its settings")
-    settings = dict(re.findall(r'^\s*(find_multipaths|user_friendly_names)\s+"?(\w+)"?', done.out, re.MULTILINE))
-    find = settings.get("find_multipaths", "strict")
-    if find in ("no", "off", "greedy", "smart"):
-        means = "it takes each disk that we attach for itself: the guest then finds it busy, and a detach refuses"
-        return failure(f"multipathd has find_multipaths {find}", means, MEND_MULTIPATH)
-    if settings.get("user_friendly_names") == "yes":
-        means = "maps are called mpatha, mpathb, in an order that differs between hosts"
-        return warning("multipathd has user_friendly_names yes", means, MEND_MULTIPATH)
-    return ok(f"multipathd has find_multipaths {find}")
 
 
 def lvm(host: Host) -> Finding:
@@ -68,6 +46,9 @@ def udev_rule(host: Host) -> Finding:
             return failure(f"{place}/{RULE} hides the rule that was installed", means, mend)
     if not host.path(f"/usr/lib/udev/rules.d/{RULE}").exists():
         return failure(f"/usr/lib/udev/rules.d/{RULE} is not there", means, INSTALL)
+    if MAPS not in host.path(f"/usr/lib/udev/rules.d/{RULE}").read_text():
+        means = "the link of a LUN with several paths leads to one of them, and kpartx and LVM read what is in it"
+        return failure(f"{RULE} is of an older version, which knows of no maps", means, INSTALL)
     return ok(f"{RULE} is installed")
 
 

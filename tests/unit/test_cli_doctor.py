@@ -80,12 +80,20 @@ class World:
         os.utime(path, (mtime_s, mtime_s))
 
     def make(self) -> "World":
-        for name in ("run/cdmi-attach/disk", "run/cdmi-attach/claim", "proc/1", "var/lib", "sys", "etc"):
+        for name in (
+            "run/cdmi-attach/disk",
+            "run/cdmi-attach/claim",
+            "run/cdmi-attach/map",
+            "proc/1",
+            "var/lib",
+            "sys",
+            "etc",
+        ):
             (self.root / name).mkdir(parents=True)
         self.write("etc/machine-id", "0" * 32)
         self.write("etc/iscsi/initiatorname.iscsi", f"## a comment\nInitiatorName={IQN}\n", mode=0o600)
         self.write(RECORD, "node.startup = manual\n")
-        self.write("usr/lib/udev/rules.d/10-cdmi-attach.rules")
+        self.write("usr/lib/udev/rules.d/10-cdmi-attach.rules", "# /run/cdmi-attach/map/\n")
         self.write("proc/1/comm", "systemd\n")
         self.write("etc/cdmi-attach/config.toml", f'{CONFIG}password_file = "/{PASSWORD}"\n')
         self.write(PASSWORD, "secret", mode=0o400)
@@ -223,6 +231,10 @@ def test_iscsid_and_its_socket_both_down(world: World) -> None:
         ('find_multipaths "off"', "failure"),
         ("find_multipaths smart", "failure"),
         ('find_multipaths "yes"\n\tuser_friendly_names "yes"', "warning"),
+        ("no_path_retry queue", "warning"),
+        ('features "1 queue_if_no_path"', "warning"),
+        ('features "1 queue_if_no_path"\n\tno_path_retry 12', "ok"),
+        ("no_path_retry queue\n}\noverrides {\n\tno_path_retry fail", "ok"),
     ],
 )
 def test_multipathd_bites_by_its_settings_and_only_when_it_runs(world: World, settings: str, level: str) -> None:
@@ -231,6 +243,19 @@ def test_multipathd_bites_by_its_settings_and_only_when_it_runs(world: World, se
     world.commands.units["multipathd.service"] = "loaded active enabled"
     finding = world.finding("multipath")
     assert finding.level == level and (level == "ok") == (not finding.mend)
+
+
+def test_multipathd_has_to_run_where_maps_are_insisted_on(world: World) -> None:
+    effective = f'{CONFIG}[attach]\nmultipath = "always"\n'
+    world.commands.said["cdmi-attachd"] = Done(0, effective, "OK\n")
+    finding = world.finding("multipath")
+    assert finding.level is Level.FAILURE and "systemctl enable --now multipathd" in finding.mend
+
+
+def test_a_rule_of_before_maps(world: World) -> None:
+    world.write("usr/lib/udev/rules.d/10-cdmi-attach.rules", "# an older one\n")
+    finding = world.finding("udev-rule")
+    assert finding.level is Level.FAILURE and "older version" in finding.says
 
 
 @pytest.mark.parametrize(
