@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attachers import checks, lun
-from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Ready, Wait, may_free
+from attachers import checks, lun, maps
+from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Ready, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, FcPort, FcQuery, Query, ScsiPath, ScsiSight, Session, Sight
 from attachers.steps import Disown, Own, Publish, Scan
@@ -25,12 +25,16 @@ MOST_REMOTE = 8
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the export says, checked: `targets` are port names in normal form, `size` the least one (0: unknown)."""
+    """What the export says, checked: `targets` are port names in normal form, `size` the least one (0: unknown).
+
+    `multipath`: all ways are used, and the map of their paths is handed out.
+    """
 
     targets: tuple[str, ...]
     lun: int
     wwid: str | None
     size: int = 0
+    multipath: bool = False
 
     def __post_init__(self) -> None:
         checks.lun(self.lun, field="logical_unit_number")
@@ -39,15 +43,24 @@ class Plan:
         checks.ports(self.targets, field="target_wwpns")
         if self.wwid is not None:
             checks.wwid(self.wwid, field="logical_unit_name")
+        elif self.multipath:
+            raise checks.refuse("logical_unit_name", "", "the name of the logical unit: paths are known by it")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values, for the ledger."""
-        return asdict(self) | {"targets": list(self.targets)}
+        """Plain JSON values, for the ledger. No export says `multipath`: it is added by whoever decides it."""
+        values = asdict(self) | {"targets": list(self.targets)}
+        return values if self.multipath else {key: value for key, value in values.items() if key != "multipath"}
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
     """The plan from its JSON values. Raises `Problem` (`invalid-request`) where one is not what it may be."""
-    return Plan(targets=tuple(values["targets"]), lun=values["lun"], wwid=values["wwid"], size=values.get("size", 0))
+    return Plan(
+        targets=tuple(values["targets"]),
+        lun=values["lun"],
+        wwid=values["wwid"],
+        size=values.get("size", 0),
+        multipath=values.get("multipath", False),
+    )
 
 
 def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
@@ -65,26 +78,54 @@ def needs(plan: Mapping[str, Any]) -> frozenset[str]:
 def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) -> Decision:
     """The one next thing on the way to the goal."""
     assert isinstance(sight, ScsiSight)
-    p = plan_of(plan)
-    return _attach(p, sight, context) if goal is Goal.ATTACHED else _detach(p, sight, context)
+    p, seen = plan_of(plan), lun.with_begun(sight, context)
+    return _attach(p, seen, context) if goal is Goal.ATTACHED else _detach(p, seen, context)
 
 
 # On the way in: a port that is there, the LUN, then as every transport.
 
 
 def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
-    if wait := lun.wait_if_busy(sight):
+    if not plan.multipath and (wait := lun.wait_if_busy(sight)):
         return wait
     usable = [s for target in plan.targets for s in sight.sessions if s.target == target and s.state == LOGGED_IN]
     if not usable:
         return _no_port(plan, sight)
     if not {*plan.targets} <= {*sight.owned}:
         return lun.step(Own(plan.targets, plan.lun), context)
+    if plan.multipath:
+        return maps.attach(_unit(plan), _ways(plan, sight, context), sight, context)
     found = [(path, session) for session in usable for path in sight.paths if path.hctl == session.at(plan.lun)]
     seen = _verified(plan, found, sight, context)
     if seen is not None and (isinstance(seen, Ready | Act) or any(path.node is None for path, _ in found)):
         return seen
     return _scan(plan, usable, sight, context, seen)
+
+
+def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
+    """Every pair of a local and a remote port, and each target port that no local one knows."""
+    known = [session for target in plan.targets for session in sight.sessions if session.target == target]
+    unknown = [target for target in plan.targets if all(session.target != target for session in known)]
+    return [*(_way(plan, session, sight, context) for session in known), *map(_unseen, unknown)]
+
+
+def _way(plan: Plan, session: Session, sight: ScsiSight, context: Context) -> maps.Way:
+    scan = Scan(session.at(plan.lun), session.target, session.portal)
+    path = next((path for path in sight.paths if path.hctl == scan.hctl), None)
+    needed = _lun(session.target, plan.lun) in context.needed
+    if session.state != LOGGED_IN:
+        text = f"{session.via} (host{session.host}) is {session.state}"
+        hint = "see the cable, the switch, and the target's state"
+        return maps.Way(session.via, path, Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint=hint)), needed=needed)
+    next_ = lun.scan(scan, f"{session.via} to show LUN {plan.lun}", context)
+    begun = Begin(next_.step) if isinstance(next_, Act) else next_
+    return maps.Way(session.via, path, begun, own=(scan.describe(),), needed=needed)
+
+
+def _unseen(target: str) -> maps.Way:
+    text = f"{checks.with_colons(target)} to be seen by a port of this host"
+    hint = "check cables and zoning, and target_wwpns of the export"
+    return maps.Way(checks.with_colons(target), None, Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint=hint)))
 
 
 def _verified(plan: Plan, found: list[tuple[ScsiPath, Session]], sight: ScsiSight, context: Context) -> Decision | None:

@@ -14,7 +14,7 @@ from agent.messages import Message, fields
 from attachers.base import Act, Attacher, Begin, Context, Decision, Fail, Goal, Gone, Host, Look, Ready, Uncertain, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
-from attachers.steps import CreateRecord, Own, Step
+from attachers.steps import AnnounceMap, CreateRecord, Own, Step
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Attempt:
             return False
         match decision:
             case Act(step) | Begin(step):
-                return not isinstance(step, CreateRecord | Own)
+                return not isinstance(step, CreateRecord | Own | AnnounceMap)
             case _:
                 return isinstance(decision, Ready)
 

@@ -75,7 +75,7 @@ class GuardedHost:
         self._seen: set[str] = set()
         self._removed: set[str] = set()
         self._returned = Returned()
-        self._maps = MapGuard(raw, created)
+        self._maps = MapGuard(raw, created, self._lasting.is_back)
 
     async def recover(self) -> None:
         """Compare the record with the host: what a reboot or a crash has voided is dropped, the rest stays ours.

@@ -1,6 +1,6 @@
 """What a sight says of the record of what was created: which things stand, which are gone, whose each is. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.host.created import Kind, Row, Thing
@@ -129,23 +129,26 @@ def mark(sight: ScsiSight, rows: Rows, wwid: str | None) -> ScsiSight:
     """The sight of a logical unit, with `ours` where the rows say so."""
     things = things_of_map(wwid or "")
     notes = things[Kind.ANNOUNCED] in rows or things[Kind.LISTED] in rows
+    paths = tuple(replace(p, ours=_made(p.hctl, sight, rows)) for p in sight.paths)
+    disks = {path.hctl for path in paths if path.ours}
     return replace(
         sight,
         records=tuple(replace(r, ours=Thing(Kind.RECORD, r.target, r.portal) in rows) for r in sight.records),
         sessions=tuple(replace(s, ours=is_ours(s, sight, rows)) for s in sight.sessions),
-        paths=tuple(replace(p, ours=_made(p.hctl, sight, rows)) for p in sight.paths),
-        map=replace(sight.map, ours=is_our_map(sight.map, wwid, rows)) if sight.map else None,
+        paths=paths,
+        map=replace(sight.map, ours=is_our_map(sight.map, wwid, rows, disks)) if sight.map else None,
         notes=replace(sight.notes, ours=notes) if sight.notes else None,
     )
 
 
-def is_our_map(seen: ScsiMap, wwid: str | None, rows: Rows) -> bool:
-    """Whether a map came of what was done here: of our announcement, or of disks that are all ours.
+def is_our_map(seen: ScsiMap, wwid: str | None, rows: Rows, disks: Collection[str]) -> bool:
+    """Whether a map came of what was done here: of our word to udev or multipath, or of `disks`, which are all ours.
 
-    multipathd makes maps of its own accord, of any disk, where it is told to (find_multipaths "no").
+    multipathd makes maps of its own accord: at boot of what it lists, and of any disk where find_multipaths is "no".
     """
-    disks = {thing.hctl for thing in rows if thing.kind is Kind.DEVICE}
-    return Thing(Kind.MAP, wwid=wwid or "") in rows or (bool(seen.paths) and {p.hctl for p in seen.paths} <= disks)
+    things = things_of_map(wwid or "")
+    told = things[Kind.MAP] in rows or things[Kind.LISTED] in rows
+    return told or (bool(seen.paths) and {path.hctl for path in seen.paths} <= {*disks})
 
 
 def is_ours(session: Session, sight: ScsiSight, rows: Rows) -> bool:

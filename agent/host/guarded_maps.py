@@ -19,6 +19,8 @@ class MapGuard:
 
     raw: Host
     created: Created
+    came_back: Callable[[str], Awaitable[bool]]
+    """Whether the disk at an address is ours though nothing was scanned for it (`guarded_owned.Lasting.is_back`)."""
 
     async def act(self, step: MapStep, look: Look, *, boot_id: str, timeout_s: float) -> None:
         """Take a step; `look` looks at the map. Raises `Problem` (`conflict`) where it is somebody else's."""
@@ -26,8 +28,7 @@ class MapGuard:
             case AnnounceMap():
                 await self._announce(step, await look(), boot_id)
             case LeaveMap(hctl, wwid):
-                disks = {thing.hctl for thing in self.created.rows if thing.kind is Kind.DEVICE}
-                if hctl not in disks and not self._is_ours(wwid, await look()):
+                if not (await self._has_disk(hctl) or await self._is_ours(wwid, await look())):
                     raise foreign(step, f"neither device {hctl} nor the map of {wwid}")
             case RemoveMap(wwid):
                 if not await self._may_remove(step, await look()):
@@ -37,14 +38,14 @@ class MapGuard:
                 sight = await look()
                 if sight.notes is None:
                     return
-                step = self._what_to_forget(step, sight)
+                step = await self._what_to_forget(step, sight)
         await self.raw.act(step, timeout_s=timeout_s)
 
     async def _announce(self, step: AnnounceMap, sight: ScsiSight, boot_id: str) -> None:
         """Write down the intent: of the announcement, and of what will come of it where it is not there before."""
         things = things_of_map(step.wwid)
         listed = sight.notes is not None and sight.notes.listed
-        there = {Kind.ANNOUNCED: False, Kind.MAP: sight.map is not None, Kind.LISTED: listed}
+        there = {Kind.ANNOUNCED: False, Kind.MAP: sight.map is not None, Kind.LISTED: listed or sight.map is not None}
         if stands(things[Kind.ANNOUNCED], sight) and things[Kind.ANNOUNCED] in self.created.rows:
             return
         new = [thing for kind, thing in things.items() if thing not in self.created.rows and not there[kind]]
@@ -53,18 +54,25 @@ class MapGuard:
     async def _may_remove(self, step: RemoveMap, sight: ScsiSight) -> bool:
         if sight.map is None:
             return False
-        if not self._is_ours(step.wwid, sight):
+        if not await self._is_ours(step.wwid, sight):
             raise foreign(step, f"the map {sight.map.uuid}")
         return True
 
-    def _what_to_forget(self, step: ForgetMap, sight: ScsiSight) -> ForgetMap:
+    async def _what_to_forget(self, step: ForgetMap, sight: ScsiSight) -> ForgetMap:
         things = things_of_map(step.wwid)
         if not any(thing in self.created.rows for thing in things.values()):
             raise foreign(step, f"what is written down of a map of {step.wwid}")
-        if self._is_ours(step.wwid, sight):
+        if await self._is_ours(step.wwid, sight):
             raise Problem(Code.IN_USE, f"there is a map of {step.wwid}", hint="remove it first", step=step.describe())
         listed = things[Kind.LISTED] in self.created.rows and sight.map is None
         return replace(step, listed=step.listed and listed)
 
-    def _is_ours(self, wwid: str, sight: ScsiSight) -> bool:
-        return sight.map is not None and is_our_map(sight.map, wwid, self.created.rows)
+    async def _is_ours(self, wwid: str, sight: ScsiSight) -> bool:
+        if sight.map is None:
+            return False
+        disks = [path.hctl for path in sight.map.paths if await self._has_disk(path.hctl)]
+        return is_our_map(sight.map, wwid, self.created.rows, disks)
+
+    async def _has_disk(self, hctl: str) -> bool:
+        made = any(thing.kind is Kind.DEVICE and thing.hctl == hctl for thing in self.created.rows)
+        return made or (bool(hctl) and await self.came_back(hctl))

@@ -16,7 +16,7 @@ from agent.model import DomainRequest
 from attachers.problems import Problem
 from attachers.sights import Query
 from attachers.steps import RemoveDevice, Step
-from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, wwid_of
+from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, REMOTE_2, wwid_of
 from tests.engine.world import Crash, Processes, Trip, World, running
 
 Scene = Callable[[World], None]
@@ -125,6 +125,12 @@ def behind_fibre_channel(world: World) -> None:
         world.add_fc_object(number, lun=number)
 
 
+def two_fibres(world: World) -> None:
+    world.kernel.kernel.multipathd.runs = True
+    world.cable(REMOTE, REMOTE_2)
+    world.add_fc_object(1, beside=(REMOTE_2,))
+
+
 def a_lun_that_the_kernel_found(world: World) -> None:
     """The administrator permitted it, so that the kernel found it before us; another one comes with us."""
     world.add_fc_object(1, permissions=[LOCAL])
@@ -133,7 +139,7 @@ def a_lun_that_the_kernel_found(world: World) -> None:
 
 
 FIBRE = [behind_fibre_channel, a_lun_that_the_kernel_found]
-SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, two_portals, *FIBRE]
+SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, two_portals, two_fibres, *FIBRE]
 
 
 class Case:
@@ -245,7 +251,7 @@ async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scen
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 @pytest.mark.parametrize(
     "scene",
-    [one_lun, two_luns_of_one_target, a_domain, two_portals, *FIBRE],
+    [one_lun, two_luns_of_one_target, a_domain, two_portals, two_fibres, *FIBRE],
     ids=lambda scene: scene.__name__,
 )
 async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:
