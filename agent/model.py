@@ -212,6 +212,10 @@ class Engine(Protocol):
         """Take an attachment's disk from a domain; that it has none is success."""
         ...
 
+    async def resize(self, name: str) -> dict[str, Any]:
+        """Read the size again on every path, and tell the domains that have the disk. Returns the view."""
+        ...
+
     def view(self, name: str) -> dict[str, Any]:
         """One attachment. Raises `Problem` not-found."""
         ...

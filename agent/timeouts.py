@@ -16,6 +16,8 @@ from attachers.steps import (
     Logout,
     RemoveDevice,
     RemoveMap,
+    Rescan,
+    ResizeDisk,
     Scan,
     Step,
     TakeDisk,
@@ -32,8 +34,10 @@ LONG_STEPS_S: dict[type[Step], float] = {
     JoinMap: 15.0,
     RemoveMap: 40.0,
     ForgetMap: 15.0,
+    Rescan: 20.0,
     RemoveDevice: 50.0,
     GiveDisk: 30.0,
+    ResizeDisk: 20.0,
     TakeDisk: 30.0,
 }
 DETACH_S = 90.0

@@ -112,6 +112,7 @@ class Context:
     any. `owner` is the configured owner of device nodes, `allow_unverified` whether an export without a logical unit
     name may be used. `withdrawn` says that the server has taken back what it permitted for us: nothing of it can
     return. `chap` names the server whose CHAP entry logs in, `iface` the interface of open-iscsi; both may be empty.
+    `grow`: the size has to be read again on every path, and to be at least so many bytes; None: it need not.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Context:
     withdrawn: bool = False
     chap: str = ""
     iface: str = ""
+    grow: int | None = None
 
 
 class Attacher(Protocol):

@@ -4,14 +4,14 @@ A transport brings the path (a session, a port, a scan) and, on the way out, tak
 between is decided here, the same for all of them.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from attachers import scsi, unmap
 from attachers.base import Act, Context, Decision, Fail, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import ScsiPath, ScsiSight, Session
-from attachers.steps import DEVICES, Publish, RemoveDevice, Scan, Step, Unpublish
+from attachers.steps import DEVICES, Publish, RemoveDevice, Rescan, Scan, Step, Unpublish
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,27 @@ def hand_out(unit: Unit, path: ScsiPath, wwid: str, sight: ScsiSight, context: C
         read_only = context.read_only if path.ours else path.read_only  # a borrowed disk stays as its owner has it
         publish = Publish(context.name, path.hctl, wwid, read_only, context.owner)
         return step(publish, context)
+    if context.grow is not None and (next_ := grown(unit, [path], wwid, context.grow, context)):
+        return next_
     return Ready(scsi.as_device(path, wwid, read_only=context.read_only), verified=unit.wwid is not None)
+
+
+def grown(unit: Unit, paths: Sequence[ScsiPath], wwid: str, least: int, context: Context) -> Decision | None:
+    """Have the size read again on every path, until all are equal and large enough; None when they are.
+
+    A map above them has to be resized after that, and not before (attach.md, case 51).
+    """
+    for rescan in (Rescan(path.hctl, wwid) for path in paths):
+        if rescan in context.failed or rescan not in context.done:
+            return step(rescan, context)
+    wanted = max(least, *(path.size for path in paths))
+    behind = next((path for path in paths if path.size < wanted), None)
+    if behind is None:
+        return None
+    text = f"{unit.text} ({behind.hctl}) to have {wanted} bytes (it has {behind.size} now)"
+    hint = "see that the storage system shows the new size at every portal and port, then try again"
+    problem = Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint=hint)
+    return Wait(text, problem, again=Rescan(behind.hctl, wwid))
 
 
 def _wrong(unit: Unit, path: ScsiPath, wwid: str, context: Context, *, needed: bool) -> Decision:

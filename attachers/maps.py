@@ -41,6 +41,8 @@ class Way:
 def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Context) -> Decision:
     """The next thing until the map is handed out with enough paths, or with all of them. `unit` has a name."""
     wwid = unit.wwid or ""
+    if context.grow is not None:
+        return grow(wwid)
     for busy in sight.busy:
         if not any(way.owns(busy) for way in ways):
             return Wait(busy, Problem(Code.TARGET_TIMEOUT, f"still under way: {busy}"))
@@ -56,6 +58,12 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     if sight.map is not None and enough and (not context.whole or not open_):
         return Ready(_device(wwid, sight.map, ways, good, context), verified=True, missing=missing)
     return _first(open_, context) or Fail(missing or _lost(wwid))
+
+
+def grow(wwid: str) -> Decision:
+    """Where a map is resized: `lun.grown` on every path first, then `resize map`, then its own size (case 51)."""
+    text = f"{wwid} has a multipath map, and this version resizes none"
+    return Fail(Problem(Code.UNSUPPORTED_ON_HOST, text, hint="detach and attach it again, with its users stopped"))
 
 
 def _state(unit: lun.Unit, wwid: str, way: Way, sight: ScsiSight, context: Context) -> Decision | None:

@@ -262,6 +262,24 @@ class ForgetMap:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescan:
+    """Have the kernel read the size of a disk again.
+
+    Refused when its INQUIRY does not answer `wwid`, and when it has become smaller: nothing is changed then.
+    """
+
+    hctl: str
+    wwid: str
+
+    def __post_init__(self) -> None:
+        checks.hctl(self.hctl)
+        checks.wwid(self.wwid)
+
+    def describe(self) -> str:
+        return f"read the size of {self.hctl} again"
+
+
+@dataclass(frozen=True, slots=True)
 class Logout:
     """Log out of a session that we made; refused while it carries any device.
 
@@ -317,6 +335,26 @@ class GiveDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class ResizeDisk:
+    """Tell a running libvirt domain the new size (bytes) of the disk of an attachment."""
+
+    name: str
+    domain: str
+    target: str
+    size: int
+
+    def __post_init__(self) -> None:
+        checks.name(self.name)
+        checks.domain(self.domain)
+        checks.disk_target(self.target)
+        if self.size <= 0:
+            raise checks.refuse("size", self.size, "a number of bytes")
+
+    def describe(self) -> str:
+        return f"tell domain {self.domain} that {self.target} has {self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
 class TakeDisk:
     """Hot-unplug the disk of an attachment from a running libvirt domain."""
 
@@ -345,9 +383,11 @@ Step = (
     | RemoveDevice
     | Own
     | Disown
+    | Rescan
     | Logout
     | DeleteRecord
     | GiveDisk
+    | ResizeDisk
     | TakeDisk
 )
 STEPS: tuple[type[Step], ...] = (
@@ -364,8 +404,10 @@ STEPS: tuple[type[Step], ...] = (
     RemoveDevice,
     Own,
     Disown,
+    Rescan,
     Logout,
     DeleteRecord,
     GiveDisk,
+    ResizeDisk,
     TakeDisk,
 )

@@ -100,6 +100,7 @@ class Handlers:
             Op.HOST: self.host,
             Op.DOMAIN_ATTACH: self.give,
             Op.DOMAIN_DETACH: self.take,
+            Op.RESIZE: self.resize,
             Op.EVENTS: self.events,
             Op.ATTACHMENT_EVENTS: self.events,
             Op.METRICS: self.metrics,
@@ -152,6 +153,12 @@ class Handlers:
         await self._engine.take(name, domain)
         return web.Response(status=204)
 
+    async def resize(self, request: web.Request) -> web.Response:
+        """POST of resize: the disk has grown."""
+        parse.known_query(request.query)
+        await _no_body(request)
+        return web.json_response(await self._engine.resize(checks.name(request.match_info["name"])))
+
     async def resolve(self, request: web.Request) -> web.Response:
         """What a source is."""
         parse.known_query(request.query)
@@ -203,6 +210,12 @@ class Handlers:
         if peer is None:
             raise Problem(Code.FORBIDDEN, "the caller went away", hint="")
         return peer
+
+
+async def _no_body(request: web.Request) -> None:
+    """Raises `Problem` where there is one, unless it is an empty object."""
+    if request.can_read_body:
+        Fields(await _body(request)).finish()
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

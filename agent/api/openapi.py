@@ -29,6 +29,7 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.DETACH: {204: ("it is gone, or never was", None)},
     Op.DOMAIN_ATTACH: {200: ("the domain has the disk", "Attachment")},
     Op.DOMAIN_DETACH: {204: ("the domain has it no more, or never had it", None)},
+    Op.RESIZE: {200: ("its size was read again, and the domains that have it know", "Attachment")},
     Op.RESOLVE: {200: ("what it is", "Resolved")},
     Op.HOST: {200: ("this host", "Host")},
     Op.OBJECT_STAT: {200: ("what it is", "Object")},

@@ -1,4 +1,4 @@
-"""`attach` and `detach`: one request that waits; on a terminal a line on stderr says what is being done meanwhile."""
+"""`attach`, `detach`, `resize`: one request that waits; on a terminal stderr says what is being done meanwhile."""
 
 import sys
 
@@ -37,6 +37,15 @@ def detach(args: "Words") -> int:
     route = client.attachment(args.name) + ("?force=1" if args.force else "")
     _ask(args, "DELETE", route, None, client.LONGEST_S + client.GRACE_S)
     show.say(show.visible(f"{args.name} is detached"))
+    return 0
+
+
+def resize(args: "Words") -> int:
+    """Prints the size in bytes, or with --json the attachment."""
+    view = _ask(args, "POST", client.attachment(args.name) + "/resize", None, client.LONGEST_S + client.GRACE_S)
+    size = (view.get("device") or {}).get("size")
+    show.say(show.visible(f"{args.name} has {size} bytes"))
+    print(show.as_json(view) if args.json else size)
     return 0
 
 

@@ -57,10 +57,10 @@ def parser() -> "argparse.ArgumentParser":
 def _run(args: Words) -> int:
     """Each verb is a module, or a part of one, that is loaded when it is asked for."""
     match args.verb:
-        case "attach" | "detach":
+        case "attach" | "detach" | "resize":
             from agent.cli import attach
 
-            return attach.attach(args) if args.verb == "attach" else attach.detach(args)
+            return {"attach": attach.attach, "detach": attach.detach, "resize": attach.resize}[args.verb](args)
         case "stat" | "delete":
             from agent.cli import objects
 

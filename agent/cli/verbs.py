@@ -98,6 +98,10 @@ VERBS = {
         Word("--since", type=int, default=0, metavar="SEQ", help="only what came after the event of this number"),
         Word("--no-follow", action="store_true", help="end after those that are there already"),
     ),
+    "resize": Verb(
+        "read the size of an attachment's disk again, and tell the domains that have it",
+        Word("name", metavar="NAME", completes="attachment"),
+    ),
     "resolve": Verb(
         "explain what a source is; changes nothing", Word("source", metavar="SOURCE", help="as that of attach")
     ),

@@ -10,7 +10,7 @@ from agent.model import Access, DomainRequest
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainDisk, DomainQuery, DomainSight
-from attachers.steps import LINKS, GiveDisk, TakeDisk
+from attachers.steps import LINKS, GiveDisk, ResizeDisk, TakeDisk
 
 
 async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: float) -> None:
@@ -59,6 +59,27 @@ async def take_back(desk: Desk, name: str, given: DomainRequest, *, deadline: fl
     await _until(desk, take, step, deadline=deadline)
 
 
+async def tell_size(desk: Desk, name: str, domain: str, size: int, *, deadline: float) -> None:
+    """Tell a domain the size (bytes) of each disk of it that is this attachment. Raises `Problem`."""
+    sight = await observe(desk.host, DomainQuery(domain))
+    assert isinstance(sight, DomainSight)
+    for disk in sight.disks if sight.active else ():
+        if disk.source == f"{LINKS}/{name}":
+            await _tell(desk, name, ResizeDisk(name, domain, disk.target, size), deadline=deadline)
+
+
+async def _tell(desk: Desk, name: str, step: ResizeDisk, *, deadline: float) -> None:
+    async def tell() -> bool:
+        try:
+            async with desk.noted(name, step.describe(), "ResizeDisk"):
+                await desk.host.act(step, timeout_s=timeouts.of_step(step))
+        except Uncertain:
+            return False
+        return True
+
+    await _until(desk, tell, step, deadline=deadline)
+
+
 async def give_up(desk: Desk, name: str, given: DomainRequest, *, deadline: float) -> None:
     """Take the disk from the domain and forget that it ever had it; the attachment stays. Raises `Problem`."""
     await take_back(desk, name, given, deadline=deadline)
@@ -67,7 +88,7 @@ async def give_up(desk: Desk, name: str, given: DomainRequest, *, deadline: floa
 
 
 async def _until(
-    desk: Desk, once: Callable[[], Awaitable[bool]], step: GiveDisk | TakeDisk, *, deadline: float
+    desk: Desk, once: Callable[[], Awaitable[bool]], step: GiveDisk | TakeDisk | ResizeDisk, *, deadline: float
 ) -> None:
     """Look and act until `once` says that it is so. A helper that is away is waited for, like a step under way."""
     while True:
@@ -102,7 +123,7 @@ async def _wait(desk: Desk, seen: int, deadline: float, problem: Problem) -> Non
     await desk.host.changed(seen, timeout_s=min(timeouts.TICK_S, remaining))
 
 
-def _out_of_time(step: GiveDisk | TakeDisk) -> Problem:
+def _out_of_time(step: GiveDisk | TakeDisk | ResizeDisk) -> Problem:
     text = step.describe()
     return Problem(Code.DEVICE_TIMEOUT, f"time ran out: {text}", hint="see libvirt's log for the domain", step=text)
 

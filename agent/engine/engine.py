@@ -15,6 +15,7 @@ from agent.engine.ledger import Row
 from agent.engine.listing import Listing
 from agent.engine.mending import Mending, has_several, is_to_be_tended
 from agent.engine.objects import Objects
+from agent.engine.resizing import resize
 from agent.engine.view import explanation_of, view_of
 from agent.events import Events
 from agent.log import bound
@@ -134,6 +135,11 @@ class Engine:
 
         if name in self._desk.ledger.rows:
             await self._after_hand_out(name, take)
+
+    async def resize(self, name: str) -> dict[str, Any]:
+        """See `agent.model.Engine`."""
+        await self._after_hand_out(name, lambda deadline: resize(self._desk, name, deadline=deadline))
+        return self.view(name)
 
     def view(self, name: str) -> dict[str, Any]:
         """See `agent.model.Engine`."""

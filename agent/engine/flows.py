@@ -68,6 +68,11 @@ async def detach(desk: Desk, name: str, *, deadline: float) -> None:
     await _revoke_and_forget(desk, row, deadline=deadline)
 
 
+async def look_again(desk: Desk, name: str, *, grow: int, deadline: float) -> None:
+    """Look at an attachment that stands, and have its size read again: at least `grow` bytes. Raises `Problem`."""
+    await _converge(desk, name, Goal.ATTACHED, deadline=deadline, grow=grow)
+
+
 async def _refuse_other_users(desk: Desk, row: Row) -> None:
     """Before a domain loses the disk: somebody else has it open, so that the detach would be refused in the end.
 
@@ -225,6 +230,7 @@ async def _converge(
     due: asyncio.Event | None = None,
     withdrawn: bool = False,
     whole: bool = False,
+    grow: int | None = None,
 ) -> Ready | Gone:
     row = desk.ledger.rows[name]
     assert row.plan is not None
@@ -235,7 +241,7 @@ async def _converge(
     async def unready() -> None:
         """What was handed out and does not stand, as after a reboot, is not said to be attached."""
         now = desk.ledger.rows[name]
-        if goal is Goal.ATTACHED and now.handed_out and now.phase is Phase.ATTACHED:
+        if goal is Goal.ATTACHED and grow is None and now.handed_out and now.phase is Phase.ATTACHED:
             await desk.ledger.change(name, phase=Phase.DEGRADED)
 
     return await converge(
@@ -247,7 +253,7 @@ async def _converge(
             plan=row.plan,
             name=name,
             deadline=deadline,
-            context=lambda attempt: _context(desk, row, attempt, withdrawn=withdrawn, whole=whole),
+            context=lambda attempt: _context(desk, row, attempt, withdrawn=withdrawn, whole=whole, grow=grow),
             finish=lambda reached: _finish(desk, name, goal, reached),
             began=lambda step: desk.began(name, step.describe()),
             ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
@@ -262,7 +268,7 @@ async def _converge(
     )
 
 
-def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool, whole: bool) -> Context:
+def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool, whole: bool, grow: int | None) -> Context:
     return Context(
         name=row.name,
         read_only=row.request.access is Access.RO,
@@ -279,6 +285,7 @@ def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool, whole: 
         withdrawn=withdrawn,
         chap=row.server if row.server in desk.settings.chap else "",
         iface=desk.settings.iface,
+        grow=grow,
     )
 
 

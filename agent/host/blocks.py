@@ -44,6 +44,25 @@ def prepare(node: str, number: str, wwid: str, owner: list[int] | None, read_onl
             fcntl.ioctl(fd, BLKROSET, struct.pack("i", read_only))
 
 
+def rescan(node: str, number: str, wwid: str, device: str) -> None:
+    """Prove a disk, and have the kernel read its size again where the disk has grown (attach.md, case 51).
+
+    `device` is its directory in sysfs. Raises `Problem` wrong-device; conflict where the disk has become smaller: the
+    kernel would take the new size from whoever uses it.
+    """
+    directory = os.open(device, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with proved(node, number, wwid) as fd:
+            known, now = os.lseek(fd, 0, os.SEEK_END), scsi_generic.capacity(fd)
+            if now < known:
+                what = f"{node} ({wwid}) has become smaller: {now} bytes, and {known} are in use here"
+                raise Problem(Code.CONFLICT, what, hint="let the server give it its old size back, or detach it first")
+            if now > known:
+                write("rescan", "1", directory=directory)
+    finally:
+        os.close(directory)
+
+
 def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> None:
     """Delete a SCSI device that nobody has open, with its links; with a `wwid`, first write out its cache.
 

@@ -81,6 +81,23 @@ def take_disk(name: str, domain: str, target: str, wait_s: float) -> bool:
         return True
 
 
+def resize_disk(name: str, domain: str, target: str, size: int) -> None:
+    """Tell a running domain the size of the disk of an attachment, which has it already (virDomainBlockResize).
+
+    Nothing to do where the domain does not run or has no such disk. Raises `Problem` where it does not take it.
+    """
+    with _domain(domain) as found:
+        if found is None or not found.isActive() or _source_at(found, target) != f"{LINKS}/{name}":
+            return
+        import libvirt
+
+        found.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        shown = found.blockInfo(target)[0]
+        if shown != size:
+            detail = f"domain {domain} takes {target} for {shown} bytes, not {size}"
+            raise Problem(Code.UNAVAILABLE, detail, hint=f"see: virsh domblkinfo {domain} {target}")
+
+
 def _detach(domain: Any, target: str) -> None:
     """Ask the guest to let the disk go; that it has been asked before is no error (qemu: system/qdev-monitor.c)."""
     import libvirt

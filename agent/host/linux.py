@@ -66,6 +66,8 @@ from attachers.steps import (
     Publish,
     RemoveDevice,
     RemoveMap,
+    Rescan,
+    ResizeDisk,
     Scan,
     Step,
     TakeDisk,
@@ -89,6 +91,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "prepare_map": map_blocks.prepare_map,
     "remove": blocks.remove,
     "strike_off": wwids.strike_off,
+    "rescan": blocks.rescan,
+    "resize_disk": domains.resize_disk,
     "take_disk": domains.take_disk,
     "write": blocks.write,
 }
@@ -215,6 +219,8 @@ class LinuxHost:
                 pass  # the record says it
             case Disown(targets, lun):
                 links.drop_claims_of(self._roots, targets, lun)
+            case Rescan():
+                await linux_disks.rescan(self._tools, step, deadline)
             case Logout():
                 await linux_iscsi.log_out(self._tools, step, deadline)
                 links.drop_stale_claims(self._roots, keep=self._under_way.scanned())
@@ -222,6 +228,9 @@ class LinuxHost:
                 await linux_iscsi.delete_record(self._tools, step, deadline)
             case GiveDisk():
                 await self._give(step, deadline)
+            case ResizeDisk():
+                args = {"name": step.name, "domain": step.domain, "target": step.target, "size": step.size}
+                await self._pool.call("resize_disk", args, timeout_s=left(deadline), what=step.describe())
             case TakeDisk():
                 await self._take_back(step, deadline)
 

@@ -9,7 +9,7 @@ from attachers import checks
 from attachers.base import MadeByAnotherError, Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN
-from attachers.steps import Publish, RemoveDevice, Scan, Unpublish
+from attachers.steps import Publish, RemoveDevice, Rescan, Scan, Unpublish
 
 PROBED_S = 5.0  # how long udev may take to finish with a disk before it is deleted or given away all the same
 LOOK_S = 0.2  # how often its queue is looked at meanwhile: no event tells that it became empty
@@ -71,6 +71,14 @@ def unpublish(tools: Tools, step: Unpublish) -> None:
     links.drop_name(tools.roots, step.name)
 
 
+async def rescan(tools: Tools, step: Rescan, deadline: float) -> None:
+    """Prove the disk, and have the kernel read its size again."""
+    disk = disk_with_node(tools, step.hctl)
+    device = tools.roots.sys / "class/scsi_device" / step.hctl / "device"
+    proved = proof_of(tools, disk, step.wwid)
+    await _call(tools, step, deadline, "rescan", **proved, device=str(device))
+
+
 async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
     """Flush and delete a device that nobody has open, once udev has finished with it, and wait until it is gone."""
     disk = sysfs.disk(tools.roots, step.hctl)
@@ -116,5 +124,7 @@ def proof_of(tools: Tools, disk: sysfs.Disk, wwid: str) -> dict[str, Any]:
     return {"node": str(node), "number": disk.number, "wwid": wwid}
 
 
-async def _call(tools: Tools, step: Scan | Publish | RemoveDevice, deadline: float, function: str, **args: Any) -> Any:
+async def _call(
+    tools: Tools, step: Scan | Publish | RemoveDevice | Rescan, deadline: float, function: str, **args: Any
+) -> Any:
     return await tools.pool.call(function, args, timeout_s=left(deadline), what=step.describe())

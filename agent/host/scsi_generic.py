@@ -97,6 +97,15 @@ def identify(fd: int, *, bsg: bool = False) -> frozenset[str]:
         raise Problem(Code.UNAVAILABLE, f"INQUIRY page 0x83: {error}") from None
 
 
+def capacity(fd: int) -> int:
+    """The size in bytes that the disk behind a descriptor of its sd node says now (SBC-4 5.21 READ CAPACITY (16))."""
+    answer = _sg_io_v3(fd, struct.pack(">BBQLBB", 0x9E, 0x10, 0, 32, 0, 0), 32)
+    if len(answer) < 12:
+        raise Problem(Code.UNAVAILABLE, f"READ CAPACITY: {len(answer)} bytes only")
+    last, block = struct.unpack(">QL", answer[:12])
+    return int(last + 1) * int(block)
+
+
 def _page(fd: int, size: int, *, bsg: bool) -> bytes:
     command = struct.pack(">BBBHB", 0x12, 1, DEVICE_IDENTIFICATION, size, 0)
     return _sg_io_v4(fd, command, size) if bsg else _sg_io_v3(fd, command, size)

@@ -80,10 +80,11 @@ class Session:
 
 @dataclass(slots=True)
 class Domain:
-    """A libvirt domain and its live disks: place -> source."""
+    """A libvirt domain and its live disks: place -> source, and place -> the size (bytes) it was told of since."""
 
     active: bool = True
     disks: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -140,7 +141,7 @@ class Kernel:
 
     def add_device(self, session: Session, lun: int) -> Device | None:
         """What a scan of one address does: a device without a node yet, or nothing where no LUN answers."""
-        unit = self._answer(session, lun)
+        unit = self.answer(session, lun)
         if unit is None:
             return None
         hctl = session.at(lun)
@@ -150,10 +151,11 @@ class Kernel:
 
     def identity(self, session: Session, device: Device) -> str | None:
         """What the device answers to an INQUIRY sent now; None where nobody answers."""
-        unit = self._answer(session, device.lun)
+        unit = self.answer(session, device.lun)
         return unit.wwid if unit and session.state == LOGGED_IN else None
 
-    def _answer(self, session: Session, lun: int) -> Lun | None:
+    def answer(self, session: Session, lun: int) -> Lun | None:
+        """What answers a command on a session now, None when nothing does."""
         return self.san.answer(self.name_on(session), session.target, session.portal, lun)
 
     def name_on(self, session: Session) -> str:

@@ -22,6 +22,8 @@ from attachers.steps import (
     Publish,
     RemoveDevice,
     RemoveMap,
+    Rescan,
+    ResizeDisk,
     Scan,
     Step,
     TakeDisk,
@@ -72,12 +74,16 @@ def take(kernel: Kernel, step: Step) -> None:
             pass  # the record says it
         case Disown():
             _disown(kernel, step)
+        case Rescan():
+            _rescan(kernel, step)
         case Logout():
             _log_out(kernel, step)
         case DeleteRecord():
             _delete_record(kernel, step)
         case GiveDisk():
             _give(kernel, step)
+        case ResizeDisk():
+            _tell_size(kernel, step)
         case TakeDisk():
             _take_back(kernel, step)
 
@@ -129,6 +135,18 @@ def _verified(kernel: Kernel, step: Step, hctl: str, wwid: str) -> Device:
     if identity != wwid:
         raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {identity or 'silent'}, not {wwid}")
     return found[1]
+
+
+def _rescan(kernel: Kernel, step: Rescan) -> None:
+    device = _verified(kernel, step, step.hctl, step.wwid)
+    found = kernel.device(step.hctl)
+    unit = kernel.answer(found[0], device.lun) if found else None
+    if unit is None:
+        raise _refused(step, Code.DEVICE_TIMEOUT, f"{step.hctl} does not answer")
+    if unit.size < device.size:
+        text = f"{device.node} ({step.wwid}) has become smaller: {unit.size} bytes, and {device.size} are in use here"
+        raise _refused(step, Code.CONFLICT, text, hint="let the server give it its old size back, or detach it first")
+    device.size = unit.size
 
 
 def _remove(kernel: Kernel, step: RemoveDevice) -> None:
@@ -200,6 +218,12 @@ def _take_back(kernel: Kernel, step: TakeDisk) -> None:
         if f"domain {step.domain}" in holders:
             holders.remove(f"domain {step.domain}")
             return
+
+
+def _tell_size(kernel: Kernel, step: ResizeDisk) -> None:
+    domain = kernel.domains.get(step.domain)
+    if domain and domain.active and domain.disks.get(step.target) == f"{LINKS}/{step.name}":
+        domain.sizes[step.target] = step.size
 
 
 def published(kernel: Kernel, name: str) -> Device | Map | None:

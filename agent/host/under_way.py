@@ -22,6 +22,8 @@ from attachers.steps import (
     Publish,
     RemoveDevice,
     RemoveMap,
+    Rescan,
+    ResizeDisk,
     Scan,
     Step,
     TakeDisk,
@@ -48,11 +50,11 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset({f"wwid:{wwid}"})
         case Unpublish(name, wwid):
             return frozenset({f"name:{name}"} | ({f"wwid:{wwid}"} if wwid else set()))
-        case RemoveDevice(hctl=hctl):
+        case RemoveDevice(hctl=hctl) | Rescan(hctl=hctl):
             return frozenset({f"hctl:{hctl}"})
         case Own(targets, lun) | Disown(targets, lun):
             return frozenset(f"lun:{target}#{lun}" for target in targets)
-        case GiveDisk(name=name, domain=domain) | TakeDisk(name=name, domain=domain):
+        case GiveDisk(name, domain) | TakeDisk(name, domain) | ResizeDisk(name, domain):
             return frozenset({f"name:{name}", f"domain:{domain}"})
 
 

@@ -95,6 +95,10 @@ class FakeEngine:
         """As the contract says."""
         self.given.get(name, {}).pop(domain, None)
 
+    async def resize(self, name: str) -> dict[str, Any]:
+        """As the contract says."""
+        return self.view(name)
+
     def view(self, name: str) -> dict[str, Any]:
         """As the contract says."""
         if name not in self.requests:

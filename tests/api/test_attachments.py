@@ -88,6 +88,15 @@ async def test_what_later_versions_can_do_is_refused_clearly(
     assert engine.requests == {}
 
 
+async def test_resize_answers_with_the_attachment(caller: Caller) -> None:
+    await caller.attach()
+    for body in (None, {}):
+        answer = await caller.call("POST", "/v1/attachments/one-42-0/resize", body)
+        assert (answer.status, answer.json["name"]) == (200, "one-42-0")
+    assert (await caller.call("POST", "/v1/attachments/one-42-0/resize", {"size": 5})).code == "invalid-request"
+    assert (await caller.call("POST", "/v1/attachments/nobody/resize")).code == "not-found"
+
+
 async def test_force_is_for_later(caller: Caller) -> None:
     forced = await caller.call("DELETE", "/v1/attachments/a?force=1")
     assert (forced.status, forced.code) == (501, "unsupported-on-host")

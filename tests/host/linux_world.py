@@ -51,6 +51,9 @@ class LinuxWorld:
     async def swap_lun(self, lun: int) -> str:
         return self._lio.swap_lun(self.target, lun)
 
+    async def resize_lun(self, lun: int, *, size: int) -> None:
+        self._lio.resize_lun(self.target, lun, size=size)
+
     @asynccontextmanager
     async def holding(self, hctl: str) -> AsyncIterator[None]:
         node = os.open(f"/dev/{_node(hctl)}", os.O_RDONLY | os.O_CLOEXEC)

@@ -19,6 +19,7 @@ class Lio:
         self._groups: dict[str, Any] = {}
         self._targets: list[Any] = []
         self._backstores: list[Any] = []
+        self._made = 0
 
     def make_target(self, name: str, portal: str, initiators: list[str]) -> None:
         """A target at one portal, open to these initiators, without any LUN."""
@@ -38,10 +39,11 @@ class Lio:
         address, _, port = portal.rpartition(":")
         self._rtslib.NetworkPortal(self._groups[target], address, int(port))
 
-    def make_lun(self, target: str, lun: int, *, size: int) -> str:
+    def make_lun(self, target: str, lun: int, *, size: int, serial: str = "") -> str:
         """A new logical unit as that LUN of the target, for all of its initiators; returns its name (naa.)."""
-        serial = secrets.token_hex(13)[:25]
-        name = f"{self._unique}-{len(self._backstores)}"
+        serial = serial or secrets.token_hex(13)[:25]
+        self._made += 1
+        name = f"{self._unique}-{self._made}"
         file = self._directory / f"{name}.img"
         backstore = self._rtslib.FileIOStorageObject(name, dev=str(file), size=size, wwn=serial, write_back=False)
         self._backstores.append(backstore)
@@ -57,6 +59,15 @@ class Lio:
         size = unit.storage_object.size
         unit.delete()  # with its mappings
         return self.make_lun(target, lun, size=size)
+
+    def resize_lun(self, target: str, lun: int, *, size: int) -> None:
+        """The same logical unit as that LUN, with another size: LIO's fileio can only be made anew."""
+        unit = next(one for one in self._groups[target].luns if one.lun == lun)
+        serial, old = unit.storage_object.wwn, unit.storage_object
+        unit.delete()
+        old.delete()
+        self._backstores = [one for one in self._backstores if one.name != old.name]
+        self.make_lun(target, lun, size=size, serial=serial)
 
     def close(self) -> None:
         """Remove it all: targets first, since they hold the backstores."""

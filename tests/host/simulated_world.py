@@ -45,6 +45,10 @@ class SimulatedWorld:
         self.raw.san.swap(self.target, lun, wwid=wwid)
         return wwid
 
+    async def resize_lun(self, lun: int, *, size: int) -> None:
+        wwid = next(one.wwid for one in self.raw.san.shown(INITIATOR, self.target, self.portal) if one.lun == lun)
+        self.raw.san.swap(self.target, lun, wwid=wwid, size=size)
+
     @asynccontextmanager
     async def holding(self, hctl: str) -> AsyncIterator[None]:
         self.raw.open_device(hctl)

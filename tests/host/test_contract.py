@@ -16,6 +16,7 @@ from attachers.steps import (
     Logout,
     Publish,
     RemoveDevice,
+    Rescan,
     Scan,
     Step,
     Unpublish,
@@ -320,3 +321,26 @@ async def test_waiting_for_a_change_ends_in_time(world: World) -> None:
     since = world.host.changes
     await world.host.changed(since, timeout_s=0.05)
     assert world.host.now() < deadline
+
+
+async def test_a_disk_that_has_grown_shows_it_after_a_rescan_and_not_before(world: World) -> None:
+    """Case 51. Nobody is told by itself; one that shrank is left as it is."""
+    path, wwid = await attach(world)
+    rescan = Rescan(path.hctl, wwid)
+    await act(world, rescan)
+    await world.resize_lun(1, size=24 << 20)
+    assert (await see_path(world)).size == path.size == 16 << 20
+    await act(world, rescan, times=2)
+    assert (await see_path(world)).size == 24 << 20
+    await world.resize_lun(1, size=16 << 20)
+    assert await refused(world, rescan) is Code.CONFLICT
+    assert (await see_path(world)).size == 24 << 20
+    assert await refused(world, Rescan(path.hctl, "naa.6001405fffffffffffffffffffffffff")) is Code.WRONG_DEVICE
+    await give_back(world, path.hctl)
+
+
+async def test_of_another_logical_unit_no_size_is_read(world: World) -> None:
+    path, wwid = await attach(world)
+    await world.swap_lun(1)
+    assert await refused(world, Rescan(path.hctl, wwid)) is Code.WRONG_DEVICE
+    await give_back(world, path.hctl)

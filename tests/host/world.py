@@ -28,6 +28,10 @@ class World(Protocol):
         """Put another logical unit behind the LUN number, without a word; returns its logical unit name."""
         ...
 
+    async def resize_lun(self, lun: int, *, size: int) -> None:
+        """Give the logical unit behind a LUN number another size, without a word."""
+        ...
+
     def holding(self, hctl: str) -> AbstractAsyncContextManager[None]:
         """Somebody has the device open."""
         ...

@@ -34,6 +34,8 @@ STEPS: list[steps.Step] = [
     steps.DeleteRecord(T, P),
     steps.GiveDisk("vm", "one-7", "sda", "scsi", False),
     steps.TakeDisk("vm", "one-7", "sda"),
+    steps.Rescan("3:0:0:1", "naa.6001405000000001"),
+    steps.ResizeDisk("vm", "one-7", "sda", 1 << 30),
 ]
 QUERIES: list[sights.Query] = [
     sights.IscsiQuery("vm", T, (P, "10.0.0.1:3260"), 1, W, holders=True),

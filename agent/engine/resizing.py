@@ -1,0 +1,55 @@
+"""A disk that has grown on the storage: read its size again on every path, then tell the domains that have it."""
+
+from dataclasses import replace
+
+from agent.engine import flows
+from agent.engine.converge import observe
+from agent.engine.desk import Desk
+from agent.engine.domains import tell_size
+from agent.engine.ledger import Row
+from attachers.base import Goal
+from attachers.problems import Code, Problem
+from attachers.sights import ScsiQuery, ScsiSight
+
+
+async def resize(desk: Desk, name: str, *, deadline: float) -> None:
+    """Bring an attachment that stands to the size that its object has by now. `deadline` is on the host's clock.
+
+    Raises `Problem`: conflict where it would become smaller, device-timeout where a path does not show the new size.
+    """
+    row = desk.ledger.rows[name]
+    before = row.device.size if row.device else 0
+    wanted = await _wanted(desk, row)
+    if wanted < before:
+        what = f"{row.request.source} has {wanted} bytes by now, and {before} are in use here: no disk is made smaller"
+        raise Problem(Code.CONFLICT, what, hint="let the server give it its old size back, or detach it first")
+    await flows.look_again(desk, name, grow=wanted, deadline=deadline)
+    row = desk.ledger.rows[name]
+    size = row.device.size if row.device else 0
+    for domain in sorted(await _domains(desk, row)):
+        await tell_size(desk, name, domain, size, deadline=deadline)
+
+
+async def _wanted(desk: Desk, row: Row) -> int:
+    """How large the object is, as its server says; what it was where the server does not say, or is away."""
+    known = row.device.size if row.device else 0
+    try:
+        async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
+            resolved = await desk.cdmi.resolve(row.request.source)
+    except Problem as problem:
+        if problem.code is not Code.CDMI_UNREACHABLE:
+            raise
+        return known  # the disk itself says the rest
+    return known if resolved.size is None else resolved.size
+
+
+async def _domains(desk: Desk, row: Row) -> set[str]:
+    """The domains that have the disk: those it was handed to, and any other that has it open."""
+    domains = {given.name for given in row.domains}
+    query = desk.attacher(row.protocol).query(row.name, row.plan or {}, goal=Goal.ATTACHED)
+    if isinstance(query, ScsiQuery):
+        sight = await observe(desk.host, replace(query, holders=True))
+        assert isinstance(sight, ScsiSight)
+        users = [user.partition(" (")[0] for path in sight.paths for user in path.holders or ()]
+        domains |= {user.removeprefix("domain ") for user in users if user.startswith("domain ")}
+    return domains

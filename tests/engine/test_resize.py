@@ -1,0 +1,104 @@
+"""Resize: a LUN that has grown on the storage, read again on its path and told to the domains; and what is refused."""
+
+import pytest
+
+from agent.model import DomainRequest
+from attachers.problems import Code, Problem
+from attachers.steps import Publish, Rescan, ResizeDisk
+from tests.engine.cdmi_model import SIZE
+from tests.engine.faults import Steps
+from tests.engine.world import World, running
+
+
+async def refused(work: object, code: Code) -> Problem:
+    with pytest.raises(Problem) as caught:
+        await work  # type: ignore[misc]
+    assert caught.value.code is code, caught.value.detail
+    return caught.value
+
+
+async def test_a_grown_disk_is_read_again_and_its_domains_are_told(world: World) -> None:
+    source = world.add_object()
+    world.kernel.add_domain("guest")
+    async with running(world) as daemon:
+        await daemon.attach("one", source, domain=DomainRequest("guest", "sdb"))
+        world.change(size=2 * SIZE)
+        steps = Steps(world)
+        view = await daemon.engine.resize("one")
+        assert view["device"]["size"] == 2 * SIZE and view["phase"] == "attached"
+        assert [type(step) for step in steps.taken] == [Rescan, ResizeDisk], "nothing else is touched"
+        assert world.kernel.kernel.domains["guest"].sizes == {"sdb": 2 * SIZE}
+        assert await daemon.engine.resize("one") == view | {"steps": daemon.engine.view("one")["steps"]}
+        await daemon.detach("one")
+
+
+async def test_a_domain_that_took_the_disk_by_its_link_is_told_as_well(world: World) -> None:
+    source = world.add_object()
+    world.kernel.add_domain("theirs")
+    async with running(world) as daemon:
+        view = await daemon.attach("one", source)
+        world.kernel.kernel.domains["theirs"].disks["vda"] = view["link"]
+        world.kernel.open_device(view["device"]["paths"][0]["hctl"], holder="domain theirs (pid 7)")
+        world.change(size=2 * SIZE)
+        await daemon.engine.resize("one")
+        assert world.kernel.kernel.domains["theirs"].sizes == {"vda": 2 * SIZE}
+
+
+async def test_no_disk_is_made_smaller(world: World) -> None:
+    """Neither when the server says so, nor when the disk does: the kernel is not told."""
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        world.change(size=SIZE // 2)
+        steps = Steps(world)
+        problem = await refused(daemon.engine.resize("one"), Code.CONFLICT)
+        assert str(SIZE // 2) in problem.detail and problem.hint
+        assert steps.taken == []
+        world.object().size = SIZE
+        problem = await refused(daemon.engine.resize("one"), Code.CONFLICT)
+        assert "smaller" in problem.detail
+        view = daemon.engine.view("one")
+        assert view["device"]["size"] == SIZE and view["phase"] == "attached"
+
+
+async def test_a_size_that_the_server_has_and_the_disk_has_not_is_waited_for(world: World) -> None:
+    """Case 51: until the deadline, and the path that is behind is named."""
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        world.object().size = 2 * SIZE
+        problem = await refused(daemon.engine.resize("one"), Code.DEVICE_TIMEOUT)
+        assert str(2 * SIZE) in problem.detail and "3:0:0:1" in problem.detail
+        assert daemon.engine.view("one")["phase"] == "attached"
+
+
+async def test_a_server_that_is_away_keeps_no_disk_from_growing(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        world.change(size=2 * SIZE)
+        world.cdmi.down = Problem(Code.CDMI_UNREACHABLE, "it is away")
+        view = await daemon.engine.resize("one")
+        assert view["device"]["size"] == 2 * SIZE
+
+
+async def test_a_swapped_disk_is_not_resized(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        world.change(behind="naa.60014050000000000000000000000099", size=2 * SIZE)
+        await refused(daemon.engine.resize("one"), Code.WRONG_DEVICE)
+
+
+async def test_only_what_is_attached_is_resized(world: World) -> None:
+    async with running(world) as daemon:
+        await refused(daemon.engine.resize("nobody"), Code.NOT_FOUND)
+
+
+async def test_a_resize_repeats_no_hand_out(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        steps = Steps(world)
+        await daemon.engine.resize("one")
+        assert not any(isinstance(step, Publish) for step in steps.taken)
