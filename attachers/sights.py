@@ -70,13 +70,15 @@ class FcPort:
 class Record:
     """A node record in iscsid's database; `ours` when we created it.
 
-    `flaw` says why no login is to be made with it as it is (it is empty, it has every LUN looked for, ...).
+    `flaw` says why no login is to be made with it as it is (it is empty, it has every LUN looked for, ...); `old` that
+    it was made before the open-iscsi of today came, which may not know all of its keys.
     """
 
     target: str
     portal: str
     ours: bool = False
     flaw: str = ""
+    old: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Which export of an object is used, or why none is. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from agent.model import Resolved, SeenExport
 from attachers.problems import Code, Problem
@@ -8,15 +8,19 @@ from attachers.problems import Code, Problem
 MAX_REASONS = 2000
 
 
-def choose(resolved: Resolved, protocols: Sequence[str]) -> SeenExport:
+def candidates(resolved: Resolved, protocols: Sequence[str], *, passed: Collection[str] = ()) -> list[SeenExport]:
+    """The usable exports in the order of preference, without those (their keys) that were tried in vain."""
+    usable = [export for export in resolved.exports if export.usable and export.key not in passed]
+    return [export for protocol in protocols for export in usable if export.protocol == protocol]
+
+
+def choose(resolved: Resolved, protocols: Sequence[str], *, passed: Collection[str] = ()) -> SeenExport:
     """The first usable export of the most preferred protocol. Raises `Problem` no-usable-export, which says it all."""
     if resolved.pending:
         hint = "wait until the server has made it"
         raise Problem(Code.NO_USABLE_EXPORT, f"{resolved.uri} is not ready: {resolved.pending}", hint=hint)
-    for protocol in protocols:
-        for export in resolved.exports:
-            if export.usable and export.protocol == protocol:
-                return export
+    for export in candidates(resolved, protocols, passed=passed):
+        return export
     wanted = ", ".join(protocols)
     if not resolved.exports:
         raise Problem(Code.NO_USABLE_EXPORT, f"{resolved.uri} {_without(resolved)}", hint=_remedy(resolved, wanted))

@@ -5,18 +5,20 @@ after a failure, or by a caller who asks twice.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from agent import timeouts
 from agent.cdmi import initiators
+from agent.cdmi.choose import candidates
 from agent.engine.begun import Begun
 from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.ledger import Grant, Row
 from agent.engine.portals import reachable_first
+from agent.engine.preference import may_pass, passed, permissible, share, told, with_those_before
 from agent.engine.ready import ready
 from agent.engine.ways import choose_ways, ways_of
 from agent.model import Access, Phase, SeenExport
@@ -27,14 +29,14 @@ from attachers.sights import HostQuery, HostSight, ScsiQuery, ScsiSight
 T = TypeVar("T")
 NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
 """What the row of an attachment says once nothing of it is left on the host."""
+UNPLANNED: Mapping[str, Any] = {"plan": None, "protocol": "", "key": "", "others": 0, "phase": Phase.ATTACHING}
+"""What it says while no way to the object is chosen."""
 
 
 async def attach(desk: Desk, name: str, *, deadline: float) -> None:
     """Bring one attachment of the ledger up. `deadline` is on the host's clock. Raises `Problem`; undoes nothing."""
     row = desk.ledger.rows[name]
-    if row.plan is None:
-        row = await _within(desk, deadline, _resolve(desk, row, deadline=deadline))
-    bring_up = _bring_up_again if row.handed_out else _bring_up
+    bring_up = _bring_up_again if row.handed_out else _bring_up_one
     reached = await bring_up(desk, row, deadline=deadline)
     if row.request.domain and not row.handed_out:
         await hand_over(desk, name, row.request.domain, deadline=deadline)
@@ -65,7 +67,7 @@ async def detach(desk: Desk, name: str, *, deadline: float) -> None:
         await take_back(desk, name, given, deadline=deadline)
     if row.plan is not None and (not row.released or desk.attacher(row.protocol).comes_back):
         await _converge(desk, name, Goal.GONE, deadline=deadline)
-    await _revoke_and_forget(desk, row, deadline=deadline)
+    await _revoke(desk, row, deadline=deadline, commit=lambda gone: desk.ledger.forget(name, revoked=gone))
 
 
 async def look_again(desk: Desk, name: str, *, grow: int, deadline: float) -> None:
@@ -98,6 +100,34 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
     if users:
         detail = f"the disk is in use by {', '.join(users)}"
         raise Problem(Code.IN_USE, detail, hint="stop or detach the user of the disk, then try again")
+
+
+async def _bring_up_one(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
+    """The first way to the disk, in the order of preference, that does not fail; those that do are undone."""
+    while True:
+        try:
+            if row.plan is None:
+                row = await _within(desk, deadline, _resolve(desk, row, deadline=deadline))
+            return await _bring_up(desk, row, deadline=share(row, now=desk.host.now(), deadline=deadline))
+        except Problem as problem:
+            row = desk.ledger.rows[row.name]
+            if row.goal is not Goal.ATTACHED or not may_pass(row, problem):
+                raise with_those_before(row, problem) from problem
+            row = await _pass_over(desk, row, problem)
+
+
+async def _pass_over(desk: Desk, row: Row, problem: Problem) -> Row:
+    """Undo a try that failed, and forget its plan, so that another export is chosen. Raises `Problem`."""
+    began, limit = desk.host.now(), desk.host.now() + timeouts.UNDO_S
+    await _converge(desk, row.name, Goal.GONE, deadline=limit, undo=True)
+
+    async def commit(revoked: list[Grant]) -> None:
+        refuse_overtaken(desk, row.name)
+        await desk.ledger.change(row.name, passed=passed(row, problem), revoked=revoked, **UNPLANNED)
+
+    await _revoke(desk, row, deadline=limit, commit=commit, undo=True)
+    desk.ended(row.name, f"pass over {row.protocol} ({row.key})", "PassOver", began, problem.detail)
+    return desk.ledger.rows[row.name]
 
 
 async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
@@ -147,8 +177,9 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
     sight = asyncio.create_task(host_sight(desk))  # both take a while
     try:
         async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
-            resolved, export = await ready(desk, row.request, deadline=deadline)
-        names = initiators.of_host(export.protocol, await sight) if export.permissions is not None else ()
+            keys = [one.key for one in row.passed]
+            resolved, export = await ready(desk, row.request, deadline=deadline, passed=keys)
+        export, names, over = permissible(desk, row, resolved, export, await sight)
         plan, note = await _with_ways(desk, row, dict(export.plan or {}), sight)
     finally:
         sight.cancel()
@@ -162,7 +193,9 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         "key": export.key,
         "protocol": export.protocol,
         "plan": plan,
-        "note": note,
+        "note": "; ".join(part for part in (note, told(over)) if part),
+        "passed": over,
+        "others": len(candidates(resolved, row.request.protocols, passed=[one.key for one in over])) - 1,
     }
     async with desk.locks.hold([permissions_of(resolved.uri)]):  # so that nobody revokes what we count on
         wanted = [Grant(resolved.uri, export.key, name) for name in names]
@@ -197,8 +230,15 @@ async def _grant(desk: Desk, row: Row) -> None:
             await desk.cdmi.grant(row.uri, row.key, *names)
 
 
-async def _revoke_and_forget(desk: Desk, row: Row, *, deadline: float) -> None:
-    """Take back what we granted on this object, unless another attachment here relies on it; then forget this one.
+async def _revoke(
+    desk: Desk,
+    row: Row,
+    *,
+    deadline: float,
+    commit: Callable[[list[Grant]], Coroutine[Any, Any, None]],
+    undo: bool = False,
+) -> None:
+    """Take back what we granted on this object, unless another attachment here relies on it; then commit that.
 
     Under one lock: of two that leave at once, the second has to see that the first is gone. What may come back by
     itself is looked for once more in between, since it can return for as long as the server shows it.
@@ -210,8 +250,8 @@ async def _revoke_and_forget(desk: Desk, row: Row, *, deadline: float) -> None:
             async with desk.noted(row.name, f"revoke {', '.join(names)} on {row.uri}", "Revoke"):
                 await _within(desk, deadline, desk.cdmi.revoke(row.uri, row.key, *names))
         if row.plan is not None and desk.attacher(row.protocol).comes_back:
-            await _converge(desk, row.name, Goal.GONE, deadline=deadline, withdrawn=True)
-        await desk.ledger.forget(row.name, revoked=revoked)
+            await _converge(desk, row.name, Goal.GONE, deadline=deadline, withdrawn=True, undo=undo)
+        await commit(revoked)
 
 
 def _grants_of(desk: Desk, row: Row) -> list[Grant]:
@@ -231,6 +271,7 @@ async def _converge(
     withdrawn: bool = False,
     whole: bool = False,
     grow: int | None = None,
+    undo: bool = False,
 ) -> Ready | Gone:
     row = desk.ledger.rows[name]
     assert row.plan is not None
@@ -259,7 +300,7 @@ async def _converge(
             ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
             uncertain=uncertain,
             unready=unready,
-            overtaken=lambda: desk.ledger.rows[name].goal is not goal,
+            overtaken=lambda: not undo and desk.ledger.rows[name].goal is not goal,
             permission=permission,
             due=due or asyncio.Event(),
             tick_s=timeouts.CALM_TICK_S if whole else timeouts.TICK_S,
@@ -293,7 +334,8 @@ async def _finish(desk: Desk, name: str, goal: Goal, reached: Ready | Gone) -> N
     """Write down where an attachment has come to; with nobody left to hand it to, at once that it may be used."""
     now = desk.ledger.rows[name]
     if isinstance(reached, Gone):
-        await desk.ledger.change(name, **NOT_HERE, released=True)
+        if now.goal is goal:  # else another way to it is tried next
+            await desk.ledger.change(name, **NOT_HERE, released=True)
     elif now.goal is not goal or (now.request.domain and not now.handed_out):
         await desk.ledger.change(name, device=reached.device, verified=reached.verified)
     else:

@@ -34,6 +34,8 @@ NEWER = (
     "INSERT INTO generations VALUES (?, ?)"
     " ON CONFLICT (object_id) DO UPDATE SET generation = max(generation, excluded.generation)"
 )
+_ADDED: Mapping[str, Any] = {"passed": [], "others": 0}
+"""What rows of earlier versions do not have."""
 T = TypeVar("T")
 
 
@@ -47,13 +49,23 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """An export that was tried in vain, and undone: its key and protocol, and why."""
+
+    key: str
+    protocol: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One attachment that is wanted, or that is on its way out.
 
     `server`, `uri`, `key`, `object_id`, `protocol` and `plan` are known once the source was resolved. `handed_out`
     says that a caller was told of the device, `domains` whom it was (or is about to be) given to,
     and `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON, `note`
-    what a caller should know of how it was attached.
+    what a caller should know of how it was attached. `passed` are the exports that were preferred to this one, `others`
+    how many there are besides to be tried after it.
     """
 
     name: str
@@ -74,6 +86,8 @@ class Row:
     released: bool = False
     problem: Mapping[str, Any] | None = None
     note: str = ""
+    passed: tuple[Passed, ...] = ()
+    others: int = 0
 
     @property
     def object_key(self) -> str:
@@ -112,9 +126,14 @@ class Ledger:
         """Commit a new attachment: from here on it is wanted."""
         await self._commit(lambda: row)
 
-    async def change(self, name: str, *, grants: Collection[Grant] = (), **changes: Any) -> Row:
-        """Commit changes to one row and, in the same transaction, intents to grant. Returns the new row."""
-        return await self._commit(lambda: replace(self.rows[name], **changes), grants)
+    async def change(
+        self, name: str, *, grants: Collection[Grant] = (), revoked: Collection[Grant] = (), **changes: Any
+    ) -> Row:
+        """Commit changes to one row and, in the same transaction, intents to grant, and permissions taken back.
+
+        Returns the new row.
+        """
+        return await self._commit(lambda: replace(self.rows[name], **changes), grants, revoked)
 
     async def forget(self, name: str, *, revoked: Collection[Grant] = ()) -> None:
         """Commit that an attachment is no longer wanted, and gone, and that these permissions were taken back."""
@@ -136,24 +155,28 @@ class Ledger:
         """Read one row. Raises `Problem` where the ledger does not answer."""
         await self._store.run(lambda db: _execute(db, "SELECT name FROM attachments LIMIT 1"))
 
-    async def _commit(self, make: Callable[[], Row], grants: Collection[Grant] = ()) -> Row:
-        before, row = await _to_its_end(self._make(make, grants))
+    async def _commit(
+        self, make: Callable[[], Row], grants: Collection[Grant] = (), revoked: Collection[Grant] = ()
+    ) -> Row:
+        before, row = await _to_its_end(self._make(make, grants, revoked))
         if before is None or before.phase is not row.phase:
             self.on_phase(row.name, row.phase)
         return row
 
-    async def _make(self, make: Callable[[], Row], grants: Collection[Grant]) -> tuple[Row | None, Row]:
+    async def _make(
+        self, make: Callable[[], Row], grants: Collection[Grant], revoked: Collection[Grant]
+    ) -> tuple[Row | None, Row]:
         """Commit a row. Returns the one before, and the one that there is now."""
         async with self._lock:  # changes are made to the row as it is now, one after the other
             row = make()
             before = self.rows.get(row.name)
-            if row == before and not grants:
+            if row == before and not grants and not revoked:
                 return before, row
             generation = row.request.generation if row.object_key else None
-            await self._timed(lambda db: _write(db, row, grants, generation))
+            await self._timed(lambda db: _write(db, row, grants, revoked, generation))
             self.rows[row.name] = row
             self._changed(row.name, row)
-            self.grants |= {*grants}
+            self.grants = (self.grants | {*grants}) - {*revoked}
             if generation is not None:
                 self.generations[row.object_key] = max(generation, self.generations.get(row.object_key, generation))
         return before, row
@@ -176,17 +199,24 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def _write(db: sqlite3.Connection, row: Row, grants: Collection[Grant], generation: int | None) -> None:
+def _write(
+    db: sqlite3.Connection, row: Row, grants: Collection[Grant], revoked: Collection[Grant], generation: int | None
+) -> None:
     values = (row.name, row.goal, row.phase, row.object_id, json.dumps(to_json(row)))
     _execute(db, "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?)", *values)
     for grant in grants:
         _execute(db, "INSERT OR IGNORE INTO grants VALUES (?, ?, ?)", grant.uri, grant.key, grant.initiator)
+    _take(db, revoked)
     if generation is not None:
         _execute(db, NEWER, row.object_key, generation)
 
 
 def _drop(db: sqlite3.Connection, name: str, revoked: Collection[Grant]) -> None:
     _execute(db, "DELETE FROM attachments WHERE name = ?", name)
+    _take(db, revoked)
+
+
+def _take(db: sqlite3.Connection, revoked: Collection[Grant]) -> None:
     for grant in revoked:
         where = "DELETE FROM grants WHERE uri = ? AND key = ? AND initiator = ?"
         _execute(db, where, grant.uri, grant.key, grant.initiator)
@@ -203,4 +233,4 @@ def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]]
 
 
 def _row_of(body: str) -> Row:
-    return from_json(Row, json.loads(body))
+    return from_json(Row, {**_ADDED, **json.loads(body)})

@@ -1,5 +1,7 @@
 """Resolve a source, and wait where the server is not done: an export without its connection data is not ready."""
 
+from collections.abc import Collection
+
 from agent.cdmi.choose import choose
 from agent.engine.desk import Desk, refuse_overtaken
 from agent.model import Request, Resolved, SeenExport
@@ -9,17 +11,20 @@ PAUSES_S = (0.25, 0.5, 1.0)
 LONGEST_PAUSE_S = 2.0
 
 
-async def ready(desk: Desk, request: Request, *, deadline: float) -> tuple[Resolved, SeenExport]:
+async def ready(
+    desk: Desk, request: Request, *, deadline: float, passed: Collection[str] = ()
+) -> tuple[Resolved, SeenExport]:
     """The object and the export to use; asked again, ever more seldom, while something of it is not ready.
 
-    `deadline` is on the host's clock. Raises `Problem`: no-usable-export at once where no wait would help, and at the
-    deadline where it did not; conflict when a DELETE has overtaken the request; what `Cdmi.resolve` raises.
+    `passed` are the keys of exports that were tried in vain. `deadline` is on the host's clock. Raises `Problem`:
+    no-usable-export at once where no wait would help, and at the deadline where it did not; conflict when a DELETE has
+    overtaken the request; what `Cdmi.resolve` raises.
     """
     pauses = iter(PAUSES_S)
     while True:
         resolved = await desk.cdmi.resolve(request.source)
         try:
-            return resolved, choose(resolved, request.protocols)
+            return resolved, choose(resolved, request.protocols, passed=passed)
         except Problem:
             again = desk.host.now() + next(pauses, LONGEST_PAUSE_S)
             if not _is_to_come(resolved, request) or again >= deadline:

@@ -26,9 +26,10 @@ from agent.host.guarded_judge import (
 )
 from agent.host.guarded_maps import MapGuard
 from agent.host.guarded_owned import Lasting, owned, owned_at
+from agent.host.guarded_records import is_to_be_made_anew, is_to_go
 from agent.host.returned import Returned
 from attachers import checks
-from attachers.base import Host, MadeByAnotherError
+from attachers.base import Host, MadeByAnotherError, Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight, Query, ScsiQuery, ScsiSight, Sight
 from attachers.steps import (
@@ -95,9 +96,11 @@ class GuardedHost:
         }
         for thing in list(self._created.rows):
             try:
-                await self._look(thing)
-            except Problem as problem:
-                log.warning("cannot compare %s with the host, it stays in the record: %s", thing, problem.detail)
+                if is_to_go(thing, await self._look(thing)):
+                    await self._raw.act(DeleteRecord(thing.target, thing.portal), timeout_s=self._straggle_s)
+                    await self._look(thing)
+            except (Problem, Uncertain) as problem:
+                log.warning("cannot compare %s with the host, it stays in the record: %s", thing, problem)
 
     async def observe(self, query: Query) -> Sight:
         if not isinstance(query, ScsiQuery):
@@ -203,17 +206,15 @@ class GuardedHost:
         return await self._confirm(thing, then) if thing in self._created.rows else None
 
     async def _finish_record(self, step: Login, sight: ScsiSight, timeout_s: float) -> Login:
-        """See that a record of ours has our settings, all of them and of today, before it is used.
+        """See that a record of ours has our settings before it is used.
 
-        A crash may have left it half made, another boot may have brought another open-iscsi, a discovery may have
-        written over it. A record of somebody else is used as it is: returns the login, without what ours would need.
+        A record of somebody else is used as it is: returns the login, without what ours would need.
         """
         create = CreateRecord(step.target, step.portal, step.chap, step.iface)
         row = self._created.rows.get(thing_of(create))
         if row is None:
             return replace(step, chap="", iface="")
-        flawed = any(record.portal == step.portal and record.flaw for record in sight.records)
-        if flawed or not row.confirmed or row.boot_id != self._boot_id:
+        if is_to_be_made_anew(row, sight, boot_id=self._boot_id):
             await self._create(create, timeout_s, None)
         return step
 

@@ -278,6 +278,12 @@ async def _end_of(pid: int) -> None:
         os.close(fd)
 
 
+def installed() -> float:
+    """When the open-iscsi of today came to this host (seconds since the epoch); 0 where there is none."""
+    program = shutil.which("iscsiadm", path=PATH)
+    return Path(program).stat().st_ctime if program else 0.0
+
+
 def unfinished(roots: Roots, target: str, portal: str) -> Path:
     """The file that says: this record was begun, and does not have our settings yet. A name has 255 bytes at most."""
     return roots.unfinished / hashlib.sha256(f"{target}@{portal}".encode()).hexdigest()

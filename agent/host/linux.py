@@ -114,6 +114,7 @@ class LinuxHost:
         self._tasks: set[asyncio.Task[None]] = set()
         pool.on_end = self._changes.grow
         node_db.clear_stale_lock(self._roots)
+        node_db.report_broken(self._roots)
         links.drop_stale_claims(self._roots)
 
     @property

@@ -27,7 +27,14 @@ def records(roots: Roots, target: str, sessions: Sequence[Session]) -> tuple[Rec
     """The records of a target; one that a session was made with has served, and is not looked into."""
     used = {session.portal for session in sessions}
     return tuple(
-        Record(target, portal, flaw="" if portal in used else node_db.flaw(roots, target, portal))
+        Record(target, portal)
+        if portal in used
+        else Record(
+            target,
+            portal,
+            flaw=node_db.flaw(roots, target, portal),
+            old=node_db.is_older(roots, target, portal, iscsiadm.installed()),
+        )
         for portal in node_db.portals(roots, target)
     )
 

@@ -73,11 +73,21 @@ def portal_of(name: str) -> str | None:
 def flaw(roots: Roots, target: str, portal: str) -> str:
     """Why no login is to be made with a record as it is; empty where it is as ours are, or not there at all."""
     found = [settings(file) for file in files(roots, target, portal)]
+    if found and any(entry.name.startswith(",") for entry in _entries(roots, target)):
+        return "beside it is one without an address"
     if any(not values for values in found):
         return "it is empty"
     if any(values.get(SCAN) != "manual" for values in found):
         return f"a login with it has every LUN of the target looked for ({SCAN} is not manual)"
     return ""
+
+
+def is_older(roots: Roots, target: str, portal: str, than: float) -> bool:
+    """Whether a record was written before that moment (seconds since the epoch)."""
+    try:
+        return any(file.stat().st_mtime < than for file in files(roots, target, portal))
+    except FileNotFoundError:  # it is gone again
+        return False
 
 
 def settings(file: Path) -> dict[str, str]:
@@ -201,10 +211,15 @@ def _replace(roots: Roots, file: Path, text: str) -> None:
 
 
 def remove(roots: Roots, target: str, portal: str) -> bool:
-    """Remove a record made by hand; whether none is left. A discovered one has links elsewhere: that is iscsiadm's."""
+    """Remove a record made by hand; whether none is left. A discovered one has links elsewhere: that is iscsiadm's.
+
+    What has no address in that target's directory goes with it: nobody can use it.
+    """
     for entry in _at(roots, target, portal):
         if not entry.is_dir():
             entry.unlink(missing_ok=True)
+    for entry in [path for path in _entries(roots, target) if path.name.startswith(",")]:
+        _remove_broken(entry)
     return _swept(roots, target, portal)
 
 
@@ -218,12 +233,27 @@ def drop_broken(roots: Roots, target: str, portal: str, *, only_empty: bool = Fa
         inside = list(entry.iterdir()) if entry.is_dir() else [entry]
         if only_empty and any(file.stat().st_size for file in inside):
             continue
-        for file in inside:
-            file.unlink(missing_ok=True)
-        if entry.is_dir():
-            entry.rmdir()
-        log.warning("removed a broken record of %s at %s: an iscsiadm had been killed", target, portal)
+        _remove_broken(entry)
     _swept(roots, target, portal)
+
+
+def _remove_broken(entry: Path) -> None:
+    for file in entry.iterdir() if entry.is_dir() else [entry]:
+        file.unlink(missing_ok=True)
+    if entry.is_dir():
+        entry.rmdir()
+    log.warning("removed %s: a record that nobody can use, of an iscsiadm that was killed", entry)
+
+
+def report_broken(roots: Roots) -> None:
+    """Tell the log of every record that nobody can use: iscsiadm ends with 6 for it, whatever it is asked."""
+    try:
+        found = broken(roots)
+    except OSError as error:
+        log.warning("iscsid's database cannot be read: %s", error)
+        return
+    for one in found:
+        log.warning("%s %s: a record that nobody can use; see: cdmi-attach doctor node-records", one.path, one.why)
 
 
 def _swept(roots: Roots, target: str, portal: str) -> bool:

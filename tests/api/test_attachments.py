@@ -90,7 +90,8 @@ async def test_what_later_versions_can_do_is_refused_clearly(
 
 async def test_resize_answers_with_the_attachment(caller: Caller) -> None:
     await caller.attach()
-    for body in (None, {}):
+    bodies: list[dict[str, Any] | None] = [None, {}]
+    for body in bodies:
         answer = await caller.call("POST", "/v1/attachments/one-42-0/resize", body)
         assert (answer.status, answer.json["name"]) == (200, "one-42-0")
     assert (await caller.call("POST", "/v1/attachments/one-42-0/resize", {"size": 5})).code == "invalid-request"

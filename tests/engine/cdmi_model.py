@@ -15,6 +15,7 @@ LOCAL, REMOTE, REMOTE_2 = "2000020000000010", "2000020000000011", "2000020000000
 """A Fibre Channel port of the host, and those of an array that it sees once `World.cable` was laid."""
 PORTAL = "127.0.0.1:3260"
 KEY = "Network/iSCSI"
+SECOND = "Network/Second"
 SIZE = 64 << 20
 
 
@@ -30,6 +31,7 @@ class Object:
     `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
     whether the export says its name; `unready` how often it is resolved before the server has filled in its export.
     `target` is an iSCSI name, or an FC port's; `beside` are more FC ports, `hidden` those of them that do not show it.
+    `instead` is a second export (`SECOND`), over another protocol.
     """
 
     object_id: str
@@ -45,6 +47,7 @@ class Object:
     unready: float = 0
     beside: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    instead: "Object | None" = None
 
     @property
     def protocol(self) -> str:
@@ -83,6 +86,8 @@ class CdmiModel:
 
     def show(self, obj: Object) -> None:
         """Let the storage network show what the object is by now."""
+        if obj.instead:
+            self.show(obj.instead)
         allowed = (INITIATOR, LOCAL) if obj.permissions is None else tuple(obj.permissions)
         portals = obj.portals if obj.protocol == "iscsi" else ()
         for target in obj.targets:
@@ -98,16 +103,16 @@ class CdmiModel:
             raise Problem(Code.NOT_FOUND, f"source: the server has no object {object_id}", hint="check the object ID")
         return self.objects[object_id]
 
+    def _entry(self, uri: str, key: str) -> Object:
+        obj = self._find(uri)
+        return obj.instead if key == SECOND and obj.instead else obj
+
     def resolve(self, source: str) -> Resolved:
         obj = self._find(source)
-        permissions = None if obj.permissions is None else tuple(obj.permissions)
-        seen = SeenExport(KEY, obj.protocol, True, "", obj.plan(), permissions)
-        if obj.unready:
-            obj.unready -= 1
-            seen = SeenExport(KEY, obj.protocol, False, "not ready: no portals", None, permissions, pending=True)
+        seen = [_seen(KEY, obj), *([_seen(SECOND, obj.instead)] if obj.instead else [])]
         uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
         object_id = obj.object_id if self.with_ids else ""
-        return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, (seen,))
+        return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, tuple(seen))
 
     def stat(self, source: str) -> Stat:
         """What the object is."""
@@ -121,14 +126,22 @@ class CdmiModel:
             self.san.remove(target, obj.lun)
         del self.objects[obj.object_id]
 
-    def grant(self, uri: str, *initiators: str) -> None:
-        obj = self._find(uri)
+    def grant(self, uri: str, key: str, *initiators: str) -> None:
+        obj = self._entry(uri, key)
         if obj.permissions is not None:
             obj.permissions += [name for name in initiators if name not in obj.permissions]
         self.show(obj)
 
-    def revoke(self, uri: str, *initiators: str) -> None:
-        obj = self._find(uri)
+    def revoke(self, uri: str, key: str, *initiators: str) -> None:
+        obj = self._entry(uri, key)
         if obj.permissions is not None:
             obj.permissions[:] = [name for name in obj.permissions if name not in initiators]
         self.show(obj)
+
+
+def _seen(key: str, obj: Object) -> SeenExport:
+    permissions = None if obj.permissions is None else tuple(obj.permissions)
+    if obj.unready:
+        obj.unready -= 1
+        return SeenExport(key, obj.protocol, False, "not ready: no portals", None, permissions, pending=True)
+    return SeenExport(key, obj.protocol, True, "", obj.plan(), permissions)

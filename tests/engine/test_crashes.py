@@ -138,8 +138,15 @@ def a_lun_that_the_kernel_found(world: World) -> None:
     world.add_fc_object(2, lun=2)
 
 
+def a_first_protocol_that_fails(world: World) -> None:
+    """iSCSI is preferred and refused: its record is undone, and Fibre Channel is taken."""
+    world.cable()
+    world.add_object_with_two_exports(1, first={"mapped": False}, second={})
+
+
 FIBRE = [behind_fibre_channel, a_lun_that_the_kernel_found]
-SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, two_portals, two_fibres, *FIBRE]
+SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, two_portals, two_fibres]
+SCENES += [a_first_protocol_that_fails, *FIBRE]
 
 
 class Case:
@@ -153,7 +160,9 @@ class Case:
         self.permissions = self._permissions()
 
     def _permissions(self) -> dict[str, list[str] | None]:
-        return {oid: obj.permissions and list(obj.permissions) for oid, obj in self.world.cdmi.objects.items()}
+        entries = dict(self.world.cdmi.objects)
+        entries |= {f"{oid} instead": obj.instead for oid, obj in entries.items() if obj.instead}
+        return {entry: obj.permissions and list(obj.permissions) for entry, obj in entries.items()}
 
     async def run(self, script: Script, trip: Trip, *, dies: str = "both") -> None:
         """Run a script until it ends, or until the crash that the trip holds."""

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -180,10 +180,10 @@ class TrippedCdmi:
         return await self._call("resolve", source, lambda: self._model.resolve(source))
 
     async def grant(self, uri: str, key: str, *initiators: str) -> None:
-        await self._call("grant", uri, lambda: self._model.grant(uri, *initiators))
+        await self._call("grant", uri, lambda: self._model.grant(uri, key, *initiators))
 
     async def revoke(self, uri: str, key: str, *initiators: str) -> None:
-        await self._call("revoke", uri, lambda: self._model.revoke(uri, *initiators))
+        await self._call("revoke", uri, lambda: self._model.revoke(uri, key, *initiators))
 
     async def stat(self, source: str) -> Stat:
         return await self._call("stat", source, lambda: self._model.stat(source))
@@ -233,6 +233,13 @@ class World:
     def add_fc_object(self, number: int = 1, *, lun: int = 1, **more: Any) -> str:
         """A LUN container behind the array's port `REMOTE` (and `beside`). Returns its source."""
         return self.add_object(number, target=REMOTE, lun=lun, **more)
+
+    def add_object_with_two_exports(
+        self, number: int = 1, *, first: Mapping[str, Any], second: Mapping[str, Any]
+    ) -> str:
+        """A LUN container over iSCSI, and over Fibre Channel as well; `first` and `second` change each. Its source."""
+        fibre = Object(f"{number:032X}", REMOTE, number, wwid_of(number))
+        return self.add_object(number, lun=number, instead=replace(fibre, **second), **first)
 
     def cable(self, *targets: str) -> None:
         """Connect the host's FC port with the array's: the kernel finds at once all that it may see."""

@@ -15,6 +15,7 @@ USER, PASSWORD = "one", "correct horse"
 SERIAL = "/var/log/libvirt/qemu/{}.serial"
 LUN_SIZE = 32 << 20
 
+NETWORKS = "127.0.0.0/8"
 CONFIG = f"""\
 [socket]
 group = "cdmi-attach"
@@ -77,9 +78,9 @@ class Stage:
         )
         return self
 
-    def configure(self, more: str = "") -> None:
+    def configure(self, more: str = "", *, networks: str = NETWORKS) -> None:
         """Give the daemon its configuration anew, with more lines for its server."""
-        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG + more)
+        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG.replace(NETWORKS, networks) + more)
         self.guest.run("systemctl reload cdmi-attachd.service")
 
     def start_server(self, *more: str, portals: Sequence[str] = ("127.0.0.1", "127.0.0.2")) -> None:

@@ -1,12 +1,13 @@
 """iSCSI on a real kernel, to its edges: CHAP, odd numbers, others who log in too, a database that is not well."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.lab.guest import Guest
-from tests.lab.stage import STATE, Lun, Stage
+from tests.lab.stage import LUN_SIZE, STATE, Lun, Stage
 
 OUT, IN, WRONG = "not-battery-staple", "the-other-staple", "wrong-battery-staple"
 CHAP = """chap = { user = "host", password_file = "/etc/cdmi-attach/chap", mutual_user = "target",
@@ -19,13 +20,14 @@ NODES = "/etc/iscsi/nodes"
 @pytest.fixture(scope="module")
 def stage(guest: Guest) -> Stage:
     """A guest with the server and the configured daemon."""
+    guest.run("systemctl start iscsid")
     return Stage(guest).set()
 
 
-def sessions(stage: Stage) -> list[str]:
-    """Who is logged in where, by iscsiadm."""
+def sessions(stage: Stage, target: str) -> list[str]:
+    """The sessions to targets whose names have that in them, by iscsiadm."""
     done = stage.guest.run("iscsiadm -m session", check=False)
-    return [line for line in done.stdout.splitlines() if line]
+    return [line for line in done.stdout.splitlines() if target in line]
 
 
 def initiator(stage: Stage) -> str:
@@ -36,6 +38,12 @@ def initiator(stage: Stage) -> str:
 def steps_of(stage: Stage, name: str) -> list[str]:
     """What the daemon did for an attachment."""
     return [step["what"] for step in stage.status(name)["steps"]]
+
+
+def lose(stage: Stage, lun: Lun) -> None:
+    """An administrator takes the disk and its session away."""
+    disk = f"basename $(readlink -f /dev/cdmi-attach/{lun.wwid})"
+    stage.guest.run(f"echo 1 > /sys/block/$({disk})/device/delete; iscsiadm -m node -T {lun.target} -u")
 
 
 def begin(stage: Stage, lun: Lun, **more: object) -> None:
@@ -143,7 +151,7 @@ def test_somebody_logs_in_at_the_same_moment(stage: Stage) -> None:
     stage.guest.run("systemctl kill -s CONT iscsid")
     assert stage.attach("moment", lun.source)
     stage.detach("moment")
-    assert len(sessions(stage)) == 1, "theirs"
+    assert len(sessions(stage, "moment")) == 1, "theirs"
     hand.away()
 
 
@@ -156,9 +164,9 @@ def test_two_sessions_to_one_portal_and_only_ours_goes(stage: Stage) -> None:
     node = node.replace("127.0.0.1:3260", portal)
     stage.guest.run(f"iscsiadm -m iface -I second -o new && {node} -I second -o new")
     stage.guest.run(f"{node} -I second -o update -n node.session.scan -v manual && {node} -I second --login")
-    assert len(sessions(stage)) == 2
+    assert len(sessions(stage, "twice")) == 2
     stage.detach("twice")
-    assert len(sessions(stage)) == 1
+    assert len(sessions(stage, "twice")) == 1
     stage.guest.run(f"{node} -I second --logout; {node} -o delete; iscsiadm -m iface -I second -o delete")
     assert stage.inventory() == before
 
@@ -172,7 +180,7 @@ def test_a_login_whose_iscsiadm_was_killed_comes_late_and_is_ours(stage: Stage) 
     wait_for(stage, "ls -l /proc/$(pgrep -x iscsiadm)/fd | grep -q socket")
     stage.guest.run("pkill -KILL -x iscsiadm; systemctl kill -s CONT iscsid")
     stage.attach("late", lun.source)
-    assert len(sessions(stage)) == 1
+    assert len(sessions(stage, "late")) == 1
     stage.detach("late")
     assert stage.inventory() == before
 
@@ -190,6 +198,124 @@ def test_iscsid_dies_in_the_middle_of_a_login(stage: Stage) -> None:
     assert stage.inventory() == before
 
 
+def test_a_grown_lun_grows_under_its_guest_and_a_shrunk_one_is_refused(stage: Stage) -> None:
+    """Case 51, on one path."""
+    before, lun = stage.inventory(), stage.make_lun("grows")
+    stage.start_domain("grows")
+    stage.attach("grows", lun.source, "--domain", "grows", "--target", "sda")
+    node = stage.status("grows")["device"]["node"]
+    stage.resize("grows", 2 * LUN_SIZE)
+    assert int(stage.guest.run(f"blockdev --getsize64 {node}").stdout) == LUN_SIZE, "nobody has told this host"
+    assert int(stage.guest.run("cdmi-attach resize grows").stdout) == 2 * LUN_SIZE
+    assert int(stage.guest.run(f"blockdev --getsize64 {node}").stdout) == 2 * LUN_SIZE
+    assert f"{2 * LUN_SIZE}" in stage.guest.run("virsh -q domblkinfo grows sda").stdout
+    assert stage.status("grows")["device"]["size"] == 2 * LUN_SIZE
+    stage.resize("grows", LUN_SIZE)
+    status, problem = stage.api("POST", "/v1/attachments/grows/resize")
+    assert (status, problem["code"]) == (409, "conflict"), problem
+    assert int(stage.guest.run(f"blockdev --getsize64 {node}").stdout) == 2 * LUN_SIZE
+    stage.resize("grows", 2 * LUN_SIZE)
+    stage.detach("grows")
+    stage.guest.run("virsh -q destroy grows")
+    assert stage.inventory() == before
+
+
+def test_read_only_is_read_only_to_the_last_layer(stage: Stage) -> None:
+    lun = stage.make_lun("reads", content=b"to be read")
+    stage.start_domain("reads")
+    link = stage.attach("reads", lun.source, "--ro", "--domain", "reads", "--target", "sda")
+    assert stage.guest.run(f"blockdev --getro {link}").stdout.strip() == "1"
+    assert re.search("<readonly ?/>", stage.status("reads")["disk_xml"])
+    assert "<readonly/>" in stage.guest.run("virsh -q dumpxml reads").stdout
+    write = stage.guest.run(f"dd if=/dev/zero of={link} bs=512 count=1 oflag=direct", check=False)
+    assert write.returncode != 0 and stage.guest.run(f"head -c 10 {link}").stdout == "to be read"
+    stage.guest.run("virsh -q destroy reads")
+    stage.detach("reads")
+
+
+def test_the_database_is_looked_through_at_the_start(stage: Stage) -> None:
+    """Cases 27 and 28: ours that nobody can use are made anew, those of others are named and stay."""
+    before = stage.inventory()
+    luns = empty, poisoned = stage.make_lun("db-empty"), stage.make_lun("db-poisoned")
+    for lun in luns:
+        stage.attach(lun.name, lun.source)
+    standing = stage.inventory()
+    stage.guest.run(f"systemctl stop {DAEMONS.replace('service', 'socket')} {DAEMONS}")
+    for lun in luns:
+        lose(stage, lun)
+    theirs = f"{NODES}/iqn.2000-01.org.example:theirs"
+    files = [stage.guest.run(f"ls {NODES}/{lun.target}/*").stdout.strip() for lun in (empty, poisoned)]
+    stage.guest.run(
+        f"truncate -s 0 {files[0]}; mkdir -p '{NODES}/{empty.target}/,3260,-1' '{theirs}/,3260,-1'; "
+        f"touch '{NODES}/{empty.target}/,3260,-1/default' '{theirs}/,3260,-1/default'; "
+        f"sed -i '2i node.session.of_tomorrow = 1' {files[1]}; touch -d 2020-01-01 {files[1]}"
+    )
+    assert stage.guest.run("iscsiadm -m node", check=False).returncode == 7, "nobody can list it"
+    stage.guest.run(f"systemctl start {DAEMONS.replace('service', 'socket')} cdmi-attachd.service")
+    for lun in luns:
+        stage.attach(lun.name, lun.source)
+    journal = stage.guest.run("journalctl -q -o cat -u cdmi-attach-helperd").stdout
+    assert f"{theirs}/,3260,-1 has no address" in journal and f"removed {NODES}/{empty.target}/,3260,-1" in journal
+    assert stage.guest.run(f"ls '{theirs}'").stdout.strip() == ",3260,-1", "it is not ours to remove"
+    doctor = stage.guest.run("cdmi-attach doctor node-records", check=False)
+    assert doctor.returncode == 1 and theirs in doctor.stdout
+    stage.guest.run(f"rm -r {theirs}")
+    assert stage.inventory() == standing
+    for lun in luns:
+        stage.detach(lun.name)
+    assert stage.inventory() == before
+
+
+def test_a_discovery_over_our_record_brings_no_other_lun(stage: Stage) -> None:
+    """Cases 10, 29 and 30: it takes our settings away; the next login is made with them all the same."""
+    before, lun = stage.inventory(), stage.make_lun("found")
+    stage.attach("found", lun.source)
+    stage.guest.run("iscsiadm -m discovery -t st -p 127.0.0.1")
+    assert "auto" in stage.guest.run(f"grep -rh node.session.scan {NODES}/{lun.target}").stdout
+    lose(stage, lun)
+    stage.attach("found", lun.source)
+    used = stage.status("found")["device"]["paths"][0]["via"].replace(":", ",")
+    assert stage.guest.run(f"grep -h node.session.scan '{NODES}/{lun.target}/{used}'").stdout.split()[-1] == "manual"
+    stage.detach("found")
+    stage.guest.run("iscsiadm -m node -o delete; iscsiadm -m discoverydb -t st -p 127.0.0.1 -o delete", check=False)
+    assert stage.inventory() == before
+
+
+def test_a_session_in_recovery_at_one_portal_keeps_nobody_from_the_other(stage: Stage) -> None:
+    """Case 31: also at the detach, with a target that does not come back."""
+    before = stage.inventory()
+    luns = [stage.make_lun(f"recovers{n}", target="recovers") for n in (0, 1)]
+    stage.attach("recovers0", luns[0].source)
+    portal = stage.status("recovers0")["device"]["paths"][0]["via"]
+    other = {"127.0.0.1:3260": "127.0.0.2:3260", "127.0.0.2:3260": "127.0.0.1:3260"}[portal]
+    address, _, port = portal.partition(":")
+    block = f"iptables -I INPUT -p tcp -d {address} --dport {port} -j REJECT --reject-with tcp-reset"
+    stage.guest.run(f"{block} && ss -K dst {address} dport = {port}")
+    wait_for(stage, "grep -q FAILED /sys/class/iscsi_session/*/state")
+    stage.attach("recovers1", luns[1].source)
+    assert stage.status("recovers1")["device"]["paths"][0]["via"] == other
+    stage.detach("recovers1")
+    stage.guest.run(block.replace("-I INPUT", "-D INPUT"))
+    wait_for(stage, "! grep -q FAILED /sys/class/iscsi_session/*/state")
+    stage.attach("recovers0", luns[0].source)
+    stage.detach("recovers0")
+    assert stage.inventory() == before
+
+
+def test_an_ipv6_portal(stage: Stage) -> None:
+    """Case 33, and 34: the export names it as the server is told to, we and iscsid in our own ways."""
+    before = stage.inventory()
+    stage.configure(networks="::1/128")
+    stage.guest.run("systemctl stop cdmi-server")
+    stage.start_server(portals=("[::1]:3260",))
+    lun = stage.make_lun("six", content=b"over six")
+    link = stage.attach("six", lun.source)
+    assert stage.status("six")["device"]["paths"][0]["via"] == "[::1]:3260"
+    assert stage.guest.run(f"head -c 8 {link}").stdout == "over six"
+    stage.detach("six")
+    assert stage.inventory() == before
+
+
 def test_eight_at_once_with_a_busy_database(stage: Stage) -> None:
     """Cases 26 and 74: logins read all records while ours and an administrator's come and go."""
     before = stage.inventory()
@@ -201,7 +327,7 @@ def test_eight_at_once_with_a_busy_database(stage: Stage) -> None:
     with ThreadPoolExecutor(8) as pool:
         for _ in range(2):
             list(pool.map(lambda lun: stage.attach(lun.name, lun.source), luns))
-            assert len(sessions(stage)) == 8
+            assert len(sessions(stage, "eight")) == 8
             list(pool.map(lambda lun: stage.detach(lun.name), luns))
     stage.guest.run("systemctl stop noise; " + f"{noise} delete", check=False)
     assert stage.inventory() == before

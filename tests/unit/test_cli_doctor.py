@@ -310,6 +310,16 @@ def test_records_in_both_of_their_forms(world: World) -> None:
     assert finding.mend == "rm -rf -- /etc/iscsi/nodes/iqn.2003-01.org.x:t2" and "has no portal" in finding.says
 
 
+def test_a_key_that_iscsiadm_does_not_know_is_told_with_its_record(world: World) -> None:
+    """Case 28."""
+    said = "iSCSI ERROR: Unknown parameter name node.x  # 759\niSCSI ERROR: config file /etc/iscsi/n invalid. # 900\n"
+    world.commands.said["iscsiadm -m node"] = Done(7, "", said)
+    finding = world.finding("node-records")
+    assert finding.level is Level.FAILURE
+    assert finding.says == "/etc/iscsi/n has a key that this open-iscsi does not know: node.x"
+    assert finding.mend.startswith("rm -- /etc/iscsi/n ")
+
+
 def test_servers_room_and_time(world: World) -> None:
     world.wrong = "{url} and {ca_file} differ"
     finding = world.finding("servers")

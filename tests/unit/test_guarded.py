@@ -160,15 +160,29 @@ async def test_a_record_of_ours_is_made_anew_after_a_boot_and_when_it_was_writte
     """Cases 10, 28, 29: another open-iscsi may have come, or a discovery; a login is made with our settings only."""
     host = await guard(raw, tmp_path / "created")
     await act(host, CreateRecord(T, P))
-    for spoil in (raw.reboot, lambda: raw.kernel.flaws.update({(T, P): "it scans"})):
-        spoil()
-        host._created.close()
-        host = await guard(raw, tmp_path / "created")
+    raw.reboot()
+    host._created.close()
+    host = await guard(raw, tmp_path / "created")
+    for spoilt in ({}, {(T, P): "it scans"}):
+        raw.kernel.flaws.update(spoilt)
         faults_of(raw).log.clear()
         for _ in range(2):
             await act(host, Login(T, P), Logout(T, P))
             assert taken_by(raw).count(CreateRecord(T, P)) == 1, "once is enough"
         assert not (await look(host)).records[0].flaw
+
+
+async def test_a_record_of_ours_that_nobody_can_use_goes_at_the_start(raw: SimulatedHost, tmp_path: Path) -> None:
+    """Cases 27 and 28: unless a session was made with it. One of somebody else stays as it is."""
+    host = await guard(raw, tmp_path / "created")
+    await act(host, CreateRecord(T, P), CreateRecord(T, Q), Login(T, Q))
+    raw.foreign_record("iqn.2024-01.org.example:theirs", P, flaw="it is empty")
+    raw.kernel.flaws.update({(T, P): "it is empty", (T, Q): "it is empty"})
+    host._created.close()
+    host = await guard(raw, tmp_path / "created")
+    assert {*raw.kernel.records} == {(T, Q), ("iqn.2024-01.org.example:theirs", P)}
+    assert Thing(Kind.RECORD, T, P) not in host.created
+    await act(host, Login(T, Q), Logout(T, Q), DeleteRecord(T, Q))
 
 
 async def test_a_record_of_somebody_else_is_used_as_it_is(raw: SimulatedHost) -> None:
