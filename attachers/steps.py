@@ -7,6 +7,9 @@ is made, so a step that exists is well formed, on whichever side of the border i
 from dataclasses import dataclass
 
 from attachers import checks
+from attachers.domain_steps import GiveDisk as GiveDisk
+from attachers.domain_steps import ResizeDisk as ResizeDisk
+from attachers.domain_steps import TakeDisk as TakeDisk
 
 LINKS = "/run/cdmi-attach/disk"
 DEVICES = "/dev/cdmi-attach"
@@ -313,66 +316,9 @@ class DeleteRecord:
         return f"forget the record of {self.target} at {self.portal}"
 
 
-@dataclass(frozen=True, slots=True)
-class GiveDisk:
-    """Hot-plug the published disk of an attachment into a running libvirt domain, raw, by its link."""
-
-    name: str
-    domain: str
-    target: str
-    bus: str
-    read_only: bool
-
-    def __post_init__(self) -> None:
-        checks.name(self.name)
-        checks.domain(self.domain)
-        checks.disk_target(self.target)
-        if self.bus not in ("scsi", "virtio", "sata"):
-            raise checks.refuse("bus", self.bus, "one of scsi, virtio, sata")
-
-    def describe(self) -> str:
-        return f"give {self.name} to domain {self.domain} as {self.target}"
-
-
-@dataclass(frozen=True, slots=True)
-class ResizeDisk:
-    """Tell a running libvirt domain the new size (bytes) of the disk of an attachment."""
-
-    name: str
-    domain: str
-    target: str
-    size: int
-
-    def __post_init__(self) -> None:
-        checks.name(self.name)
-        checks.domain(self.domain)
-        checks.disk_target(self.target)
-        if self.size <= 0:
-            raise checks.refuse("size", self.size, "a number of bytes")
-
-    def describe(self) -> str:
-        return f"tell domain {self.domain} that {self.target} has {self.size} bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class TakeDisk:
-    """Hot-unplug the disk of an attachment from a running libvirt domain."""
-
-    name: str
-    domain: str
-    target: str
-
-    def __post_init__(self) -> None:
-        checks.name(self.name)
-        checks.domain(self.domain)
-        checks.disk_target(self.target)
-
-    def describe(self) -> str:
-        return f"take {self.name} from domain {self.domain}"
-
-
 MapStep = AnnounceMap | JoinMap | LeaveMap | RemoveMap | ForgetMap
 """What is done to a multipath map."""
+
 Step = (
     CreateRecord
     | Login

@@ -137,9 +137,7 @@ ATTACHMENT = _object(
         "tainted": _list(_text()) | {"description": "what a forced detach left behind"},
         "problem": _or_null(_ref("Problem")),
         "note": MAYBE_TEXT
-        | {
-            "description": "what to know of how it was attached: one path of several, an export that was passed over, and why"
-        },
+        | {"description": "what to know of how it was attached: one path of several, an export passed over, and why"},
     },
     required=("name", "source", "phase", "link", "device", "problem"),
 )

@@ -5,7 +5,7 @@ import pytest
 from agent.model import DomainRequest
 from attachers.problems import Code, Problem
 from attachers.steps import Publish, Rescan, ResizeDisk
-from tests.engine.cdmi_model import SIZE
+from tests.engine.cdmi_model import PORTAL, SIZE
 from tests.engine.faults import Steps
 from tests.engine.world import World, running
 
@@ -88,6 +88,18 @@ async def test_a_swapped_disk_is_not_resized(world: World) -> None:
         await daemon.attach("one", source)
         world.change(behind="naa.60014050000000000000000000000099", size=2 * SIZE)
         await refused(daemon.engine.resize("one"), Code.WRONG_DEVICE)
+
+
+async def test_a_map_is_not_resized_and_says_so(world: World) -> None:
+    """Nothing is done by halves: no path is read again (case 51)."""
+    world.kernel.kernel.multipathd.runs = True
+    source = world.add_object(portals=(PORTAL, "127.0.0.2:3260"))
+    async with running(world) as daemon:
+        await daemon.attach("one", source, min_paths=2)
+        world.change(size=2 * SIZE)
+        steps = Steps(world)
+        await refused(daemon.engine.resize("one"), Code.UNSUPPORTED_ON_HOST)
+        assert steps.taken == [] and daemon.engine.view("one")["phase"] == "attached"
 
 
 async def test_only_what_is_attached_is_resized(world: World) -> None:
