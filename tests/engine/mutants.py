@@ -85,6 +85,30 @@ MUTANTS = (
         "    if step is None:\n        return",
         "    return",
     ),
+    Mutant(
+        "another unit left in the map",
+        "attachers/maps.py",
+        "    if purge := _purge(wwid, ways, sight, context):\n        return purge\n",
+        "",
+    ),
+    Mutant(
+        "a map handed out with any path",
+        "attachers/maps.py",
+        "len(good) >= context.min_paths",
+        "len(good) >= 1",
+    ),
+    Mutant(
+        "somebody's map taken apart",
+        "attachers/unmap.py",
+        """    if above.ours and f"wwid:{wwid}" not in context.needed:""",
+        """    if f"wwid:{wwid}" not in context.needed:""",
+    ),
+    Mutant(
+        "multipath's list never brought back",
+        "agent/host/guarded_maps.py",
+        "        return replace(step, listed=step.listed and listed)",
+        "        return replace(step, listed=False)",
+    ),
 )
 
 
