@@ -294,11 +294,11 @@ class Engine:
         """What may lack a path by now, and is not being worked on."""
         return [row.name for row in self._desk.ledger.rows.values() if has_several(row) and row.name not in self._tasks]
 
-    async def _mend(self, name: str) -> None:
+    async def _mend(self, name: str, whole: bool) -> None:
         """Bring up what is missing, in the background; what cannot be had now is tried again by and by."""
         with bound(name):
             try:
-                await flows.complete(self._desk, name, deadline=self._desk.host.now() + timeouts.RECOVER_S)
+                await flows.complete(self._desk, name, whole=whole, deadline=self._desk.host.now() + timeouts.RECOVER_S)
             except Problem as problem:
                 row = self._desk.ledger.rows.get(name)
                 if row and row.goal is Goal.ATTACHED and row.handed_out:

@@ -44,10 +44,13 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
     await desk.ledger.change(name, **_standing(reached))
 
 
-async def complete(desk: Desk, name: str, *, deadline: float) -> None:
-    """Say what is missing of an attachment that was handed out, and bring it up. Raises `Problem`: what still is."""
+async def complete(desk: Desk, name: str, *, whole: bool, deadline: float) -> None:
+    """Say what is missing of an attachment that was handed out; with `whole`, bring it up.
+
+    Raises `Problem`: what still is missing.
+    """
     reached = await _converge(desk, name, Goal.ATTACHED, deadline=deadline)
-    if isinstance(reached, Ready) and reached.missing:
+    if whole and isinstance(reached, Ready) and reached.missing:
         await _converge(desk, name, Goal.ATTACHED, deadline=deadline, whole=True)
 
 

@@ -18,22 +18,27 @@ Task = asyncio.Task[None]
 class Mending:
     """At most one task for each attachment, which ends when nothing is missing, or nothing can be done for now.
 
-    `work` mends one by name; `due` names those that may need it: they are looked at when the host has changed.
+    `work` looks at one by name and, if told so, tries for what is missing; `due` names those that may need it: they are
+    looked at when the host has changed, and something is tried for each now and then.
     """
 
     def __init__(
-        self, host: Host, work: Callable[[str], Coroutine[Any, Any, None]], due: Callable[[], Iterable[str]]
+        self, host: Host, work: Callable[[str, bool], Coroutine[Any, Any, None]], due: Callable[[], Iterable[str]]
     ) -> None:
         self._host = host
         self._work = work
         self._due = due
         self._tasks: dict[str, Task] = {}
+        self._tried: dict[str, float] = {}
         self._watch: Task | None = None
 
     def start(self, name: str) -> None:
         """Go on with an attachment, unless that is being done; and watch from now on."""
         if name not in self._tasks:
-            task = asyncio.create_task(self._work(name), name=f"mend {name}")
+            now = self._host.now()
+            whole = now - self._tried.get(name, float("-inf")) >= timeouts.TEND_S  # a dead portal is not besieged
+            self._tried[name] = now if whole else self._tried[name]
+            task = asyncio.create_task(self._work(name, whole), name=f"mend {name}")
             self._tasks[name] = task
             task.add_done_callback(lambda ended: self._ended(name, ended))
         if self._watch is None:
@@ -42,6 +47,7 @@ class Mending:
     async def _watch_on(self) -> None:
         """Look when the host has changed, and now and then, though never all the time."""
         while self._tasks or any(self._due()):
+            self._tried = {name: at for name, at in self._tried.items() if name in {*self._tasks, *self._due()}}
             seen = self._host.changes
             await self._host.changed(sys.maxsize, timeout_s=timeouts.CALM_TICK_S)
             await self._host.changed(seen, timeout_s=timeouts.TEND_S)

@@ -57,9 +57,10 @@ def uuid_of(wwid: str) -> str:
 def find(roots: Roots, wwids: Iterable[str], paths: Collection[str] = ()) -> Map | None:
     """The map of a logical unit: one with the uuid of any of its names, else one on any of these disks (sda)."""
     uuids = {uuid_of(wwid) for wwid in wwids}
-    maps = [found for node in sysfs.entries(f"{roots.sys}/block") if (found := at(roots, node))]
-    by_uuid = (one for one in maps if one.uuid in uuids)
-    return next(by_uuid, next((one for one in maps if set(one.slaves) & set(paths)), None))
+    nodes = [node for node in sysfs.entries(f"{roots.sys}/block") if node.startswith("dm-")]
+    named = (node for node in nodes if sysfs.text(f"{roots.sys}/block/{node}/dm/uuid") in uuids)
+    above = (node for node in nodes if paths and {*sysfs.entries(f"{roots.sys}/block/{node}/slaves")} & {*paths})
+    return next((found for node in (*named, *above) if (found := at(roots, node))), None)
 
 
 def at(roots: Roots, node: str) -> Map | None:

@@ -397,3 +397,17 @@ async def test_a_fibre_channel_port_that_nobody_sees_is_missing(fibre: World) ->
         fibre.kernel.fabric.plug(REMOTE_2)
         await until(daemon, "attached")
         await daemon.detach("vm")
+
+
+async def test_a_dead_portal_is_not_besieged(world: World) -> None:
+    """A login there takes 15 s to fail, and is tried again every half a minute, not at once."""
+    world.san.dead.add(TWO)
+    async with running(world) as daemon:
+        await daemon.attach("vm", SOURCE)
+        end = daemon.desk.host.now() + 300
+        while daemon.desk.host.now() < end:
+            await daemon.desk.host.changed(daemon.desk.host.changes, timeout_s=10)
+        login = Login(TARGET, TWO).describe()
+        told = [event for event in daemon.desk.events.since(0) if event.get("what") == login]
+        assert 5 <= len([event for event in told if event["kind"] == "step-began"]) <= 11
+        await daemon.detach("vm")
