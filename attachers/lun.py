@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from attachers import scsi, unmap
 from attachers.base import Act, Context, Decision, Fail, Ready, Wait
 from attachers.problems import Code, Problem
-from attachers.sights import ScsiPath, ScsiSight, Session
+from attachers.sights import MapPath, ScsiPath, ScsiSight, Session
 from attachers.steps import DEVICES, Publish, RemoveDevice, Rescan, Scan, Step, Unpublish
 
 
@@ -98,7 +98,7 @@ def hand_out(unit: Unit, path: ScsiPath, wwid: str, sight: ScsiSight, context: C
     return Ready(scsi.as_device(path, wwid, read_only=context.read_only), verified=unit.wwid is not None)
 
 
-def grown(unit: Unit, paths: Sequence[ScsiPath], wwid: str, least: int, context: Context) -> Decision | None:
+def grown(unit: Unit, paths: Sequence[ScsiPath | MapPath], wwid: str, least: int, context: Context) -> Decision | None:
     """Have the size read again on every path, until all are equal and large enough; None when they are.
 
     A map above them has to be resized after that, and not before (attach.md, case 51).

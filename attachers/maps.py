@@ -11,7 +11,7 @@ from attachers import lun, scsi
 from attachers.base import Act, Begin, Context, Decision, Device, Fail, PathInfo, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import MapPath, ScsiMap, ScsiPath, ScsiSight
-from attachers.steps import DEVICES, AnnounceMap, JoinMap, LeaveMap, Publish, RemoveDevice, Scan
+from attachers.steps import DEVICES, AnnounceMap, JoinMap, LeaveMap, Publish, RemoveDevice, ResizeMap, Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,14 @@ class Way:
 def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Context) -> Decision:
     """The next thing until the map is handed out with enough paths, or with all of them. `unit` has a name."""
     wwid = unit.wwid or ""
-    if context.grow is not None:
-        return grow(wwid)
     for busy in sight.busy:
         if not any(way.owns(busy) for way in ways):
             return Wait(busy, Problem(Code.TARGET_TIMEOUT, f"still under way: {busy}"))
     if purge := _purge(wwid, ways, sight, context):
         return purge
+    growing = _grow(unit, wwid, ways, sight.map, context) if sight.map and sight.map.paths else None
+    if growing:
+        return growing
     states = [(way, _state(unit, wwid, way, sight, context)) for way in ways]
     good = [way for way, next_ in states if next_ is None]
     enough = sight.map is not None and len(good) >= context.min_paths
@@ -60,10 +61,21 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     return _first(open_, context) or Fail(missing or _lost(wwid))
 
 
-def grow(wwid: str) -> Decision:
-    """Where a map is resized: `lun.grown` on every path first, then `resize map`, then its own size (case 51)."""
-    text = f"{wwid} has a multipath map, and this version resizes none"
-    return Fail(Problem(Code.UNSUPPORTED_ON_HOST, text, hint="detach and attach it again, with its users stopped"))
+def _grow(unit: lun.Unit, wwid: str, ways: Iterable[Way], above: ScsiMap, context: Context) -> Decision | None:
+    """Have the size read again on every path, in the map or not, and only then give it to the map (case 51)."""
+    if context.grow is None:
+        return None
+    inside = {member.hctl for member in above.paths}
+    beside = [way.path for way in ways if way.path and way.path.node and way.path.hctl not in inside]
+    if next_ := lun.grown(unit, [*above.paths, *beside], wwid, context.grow, context):
+        return next_
+    size = max(path.size for path in above.paths)
+    if above.size == size:
+        return None
+    resize = ResizeMap(wwid, size)
+    if resize in context.done and resize not in context.unsure:
+        return _map_wait(above, f"to have {size} bytes (it has {above.size} now)")
+    return lun.step(resize, context)
 
 
 def _state(unit: lun.Unit, wwid: str, way: Way, sight: ScsiSight, context: Context) -> Decision | None:

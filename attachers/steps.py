@@ -230,6 +230,22 @@ class LeaveMap:
 
 
 @dataclass(frozen=True, slots=True)
+class ResizeMap:
+    """Give the map of a logical unit the size (bytes) that all of its paths have; refused where one has another."""
+
+    wwid: str
+    size: int
+
+    def __post_init__(self) -> None:
+        checks.wwid(self.wwid)
+        if self.size <= 0:
+            raise checks.refuse("size", self.size, "a number of bytes")
+
+    def describe(self) -> str:
+        return f"resize the map of {self.wwid} to {self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveMap:
     """Flush and remove a map that came of what we did; refused while anything has it open.
 
@@ -316,7 +332,7 @@ class DeleteRecord:
         return f"forget the record of {self.target} at {self.portal}"
 
 
-MapStep = AnnounceMap | JoinMap | LeaveMap | RemoveMap | ForgetMap
+MapStep = AnnounceMap | JoinMap | LeaveMap | ResizeMap | RemoveMap | ForgetMap
 """What is done to a multipath map."""
 
 Step = (
@@ -343,6 +359,7 @@ STEPS: tuple[type[Step], ...] = (
     AnnounceMap,
     JoinMap,
     LeaveMap,
+    ResizeMap,
     RemoveMap,
     ForgetMap,
     Publish,

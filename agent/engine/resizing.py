@@ -50,6 +50,7 @@ async def _domains(desk: Desk, row: Row) -> set[str]:
     if isinstance(query, ScsiQuery):
         sight = await observe(desk.host, replace(query, holders=True))
         assert isinstance(sight, ScsiSight)
-        users = [user.partition(" (")[0] for path in sight.paths for user in path.holders or ()]
+        holders = [*(path.holders for path in sight.paths), sight.map.holders if sight.map else ()]
+        users = [user.partition(" (")[0] for names in holders for user in names or ()]
         domains |= {user.removeprefix("domain ") for user in users if user.startswith("domain ")}
     return domains

@@ -69,14 +69,13 @@ def at(roots: Roots, node: str) -> Map | None:
     uuid = sysfs.text(f"{place}/dm/uuid") if node.startswith("dm-") else None
     if not uuid or not uuid.startswith("mpath-"):
         return None
-    size = sysfs.text(f"{place}/size") or "0"
     return Map(
         uuid=uuid,
         name=sysfs.text(f"{place}/dm/name") or "",
         node=node,
         number=sysfs.text(f"{place}/dev") or "",
         suspended=sysfs.text(f"{place}/dm/suspended") != "0",
-        size=int(size) * sysfs.SECTOR_BYTES if size.isdigit() else 0,
+        size=sysfs.size_of(roots, node),
         read_only=sysfs.text(f"{place}/ro") == "1",
         slaves=tuple(sysfs.entries(f"{place}/slaves")),
         holders=tuple(sysfs.entries(f"{place}/holders")),

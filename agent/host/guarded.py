@@ -47,6 +47,7 @@ from attachers.steps import (
     Publish,
     RemoveDevice,
     RemoveMap,
+    ResizeMap,
     Scan,
     Step,
     Unpublish,
@@ -144,7 +145,7 @@ class GuardedHost:
             case Unpublish(name=name):
                 async with self._held.hold(name, step, timeout_s):
                     return await self._unpublish(step, timeout_s, then)
-            case AnnounceMap() | JoinMap() | LeaveMap() | RemoveMap() | ForgetMap():
+            case AnnounceMap() | JoinMap() | LeaveMap() | ResizeMap() | RemoveMap() | ForgetMap():
                 async with self._held.hold(step.wwid, step, timeout_s):
                     return await self._act_on_map(step, timeout_s, then)
             case _:

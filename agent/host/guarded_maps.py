@@ -8,7 +8,7 @@ from agent.host.guarded_judge import foreign, is_our_map, stands, things_of_map
 from attachers.base import Host
 from attachers.problems import Code, Problem
 from attachers.sights import ScsiSight
-from attachers.steps import AnnounceMap, ForgetMap, LeaveMap, MapStep, RemoveMap
+from attachers.steps import AnnounceMap, ForgetMap, LeaveMap, MapStep, RemoveMap, ResizeMap
 
 Look = Callable[[], Awaitable[ScsiSight]]
 
@@ -30,6 +30,9 @@ class MapGuard:
             case LeaveMap(hctl, wwid):
                 if not (await self._has_disk(hctl) or await self._is_ours(wwid, await look())):
                     raise foreign(step, f"neither device {hctl} nor the map of {wwid}")
+            case ResizeMap(wwid):
+                if not await self._is_ours(wwid, await look()):
+                    raise foreign(step, f"the map of {wwid}")
             case RemoveMap(wwid):
                 if not await self._may_remove(step, await look()):
                     return

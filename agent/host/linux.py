@@ -68,6 +68,7 @@ from attachers.steps import (
     RemoveMap,
     Rescan,
     ResizeDisk,
+    ResizeMap,
     Scan,
     Step,
     TakeDisk,
@@ -203,6 +204,8 @@ class LinuxHost:
                 await linux_maps.join(self._tools, step, deadline)
             case LeaveMap():
                 await linux_maps.leave(self._tools, step, deadline)
+            case ResizeMap():
+                await linux_maps.resize(self._tools, step, deadline)
             case RemoveMap():
                 await linux_maps.remove(self._tools, step, deadline)
             case ForgetMap():

@@ -9,7 +9,7 @@ from agent.host.tools import Tools, left
 from agent.workers.pool import Abandoned
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
-from attachers.steps import AnnounceMap, ForgetMap, JoinMap, LeaveMap, MapStep, Publish, RemoveMap
+from attachers.steps import AnnounceMap, ForgetMap, JoinMap, LeaveMap, MapStep, Publish, RemoveMap, ResizeMap
 
 LOOK_S = 0.2  # how often a map is tried to be removed, or multipathd is asked, while no event tells anything
 BUSY_S = 5.0  # how long a map that nobody seems to have open is tried to be removed (udev, LVM, ...)
@@ -73,6 +73,25 @@ async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, in
     links.put_map(tools.roots, step.wwid, found.node)
     links.put_name(tools.roots, step.name, step.wwid)
     return owner
+
+
+async def resize(tools: Tools, step: ResizeMap, deadline: float) -> None:
+    """By multipathd, which looks at the first path alone; so all are looked at here, and the map after it (case 51)."""
+    found = dm.find(tools.roots, [step.wwid])
+    if found is None:
+        raise Problem(Code.DEVICE_TIMEOUT, f"there is no map of {step.wwid}", hint="try again")
+    sizes = {node: sysfs.size_of(tools.roots, node) for node in found.slaves}
+    if behind := [f"/dev/{node} has {size} bytes" for node, size in sizes.items() if size != step.size]:
+        text = f"not every path of {_what(found)} has {step.size} bytes: {', '.join(behind)}"
+        raise Problem(Code.CONFLICT, text, hint="see that every path works, then try again")
+    if found.size != step.size:
+        await tools.multipathd.resize_map(found.name)
+        await _until(tools, step, deadline, lambda: _has_size(tools, step))
+
+
+def _has_size(tools: Tools, step: ResizeMap) -> bool:
+    found = dm.find(tools.roots, [step.wwid])
+    return found is not None and found.size == step.size
 
 
 async def remove(tools: Tools, step: RemoveMap, deadline: float) -> None:

@@ -12,6 +12,7 @@ from attachers.steps import (
     MapStep,
     Publish,
     RemoveMap,
+    ResizeMap,
 )
 
 
@@ -24,6 +25,8 @@ def take_on_map(kernel: Kernel, step: MapStep) -> None:
             _join(kernel, step)
         case LeaveMap():
             _leave(kernel, step)
+        case ResizeMap():
+            _resize(kernel, step)
         case RemoveMap():
             _remove(kernel, step)
         case ForgetMap():
@@ -54,6 +57,16 @@ def _leave(kernel: Kernel, step: LeaveMap) -> None:
     if found and step.hctl in found.paths:
         kernel.leave_map(step.hctl)
         kernel.multipathd.known.pop(step.hctl, None)
+
+
+def _resize(kernel: Kernel, step: ResizeMap) -> None:
+    found = kernel.maps.get(step.wwid)
+    if found is None:
+        raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no map of {step.wwid}")
+    devices = [pair[1] for hctl in found.paths if (pair := kernel.device(hctl))]
+    if any(device.size != step.size for device in devices):
+        raise _refused(step, Code.CONFLICT, f"not every path of {found.node} has {step.size} bytes")
+    found.size = step.size
 
 
 def _remove(kernel: Kernel, step: RemoveMap) -> None:

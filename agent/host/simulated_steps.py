@@ -24,6 +24,7 @@ from attachers.steps import (
     RemoveMap,
     Rescan,
     ResizeDisk,
+    ResizeMap,
     Scan,
     Step,
     TakeDisk,
@@ -62,7 +63,7 @@ def take(kernel: Kernel, step: Step) -> None:
             _scan(kernel, step)
         case Publish():
             (_publish if step.hctl else publish_map)(kernel, step)
-        case AnnounceMap() | JoinMap() | LeaveMap() | RemoveMap() | ForgetMap():
+        case AnnounceMap() | JoinMap() | LeaveMap() | ResizeMap() | RemoveMap() | ForgetMap():
             take_on_map(kernel, step)
         case Unpublish():
             kernel.links.pop(step.name, None)

@@ -131,6 +131,12 @@ def disk_at(device: str, hctl: str) -> Disk | None:
     )
 
 
+def size_of(roots: Roots, node: str) -> int:
+    """The size in bytes of a block device (sda), 0 where there is none."""
+    size = text(f"{roots.sys}/block/{node}/size") or "0"
+    return int(size) * SECTOR_BYTES if size.isdigit() else 0
+
+
 def wwid_of(roots: Roots, node: str) -> str | None:
     """The logical unit that the kernel takes a disk (sda) for; None where it has no such disk."""
     return _wwid(text(f"{roots.sys}/block/{node}/device/wwid"))

@@ -24,6 +24,7 @@ from attachers.steps import (
     RemoveMap,
     Rescan,
     ResizeDisk,
+    ResizeMap,
     Scan,
     Step,
     TakeDisk,
@@ -46,7 +47,7 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset({f"name:{name}", f"wwid:{wwid}"} | ({f"hctl:{hctl}"} if hctl else set()))
         case JoinMap(hctl, wwid) | LeaveMap(hctl, wwid):
             return frozenset({f"hctl:{hctl}", f"wwid:{wwid}"})
-        case AnnounceMap(wwid=wwid) | RemoveMap(wwid=wwid) | ForgetMap(wwid=wwid):
+        case AnnounceMap(wwid=wwid) | ResizeMap(wwid=wwid) | RemoveMap(wwid=wwid) | ForgetMap(wwid=wwid):
             return frozenset({f"wwid:{wwid}"})
         case Unpublish(name, wwid):
             return frozenset({f"name:{name}"} | ({f"wwid:{wwid}"} if wwid else set()))

@@ -11,7 +11,7 @@ from agent.host.simulated_faults import Moment
 from agent.model import Access, DomainRequest
 from attachers.problems import Code, Problem
 from attachers.steps import Login, RemoveDevice, RemoveMap
-from tests.engine.cdmi_model import REMOTE, REMOTE_2, wwid_of
+from tests.engine.cdmi_model import wwid_of
 from tests.engine.world import Processes, World, running
 
 ONE, TWO = "127.0.0.1:3260", "127.0.0.2:3260"
@@ -345,58 +345,6 @@ async def test_two_luns_behind_a_portal_that_is_dead(world: World) -> None:
         assert daemon.desk.host.now() - began < 5
         await asyncio.gather(daemon.detach("vm"), daemon.detach("vm2"))
         assert not world.kernel.kernel.sessions and not world.kernel.kernel.records
-
-
-@pytest.fixture
-def fibre(fast_disk: Path) -> World:
-    """A LUN behind two Fibre Channel ports of the array, both of which this host sees."""
-    world = World(fast_disk)
-    world.kernel.kernel.multipathd.runs = True
-    world.cable(REMOTE, REMOTE_2)
-    world.add_fc_object(beside=(REMOTE_2,))
-    return world
-
-
-async def test_two_fibre_channel_paths_and_back_to_nothing(fibre: World) -> None:
-    before = fibre.kernel.inventory()
-    async with running(fibre) as daemon:
-        view = await daemon.attach("vm", SOURCE)
-        assert view["protocol"] == "fc" and view["device"]["path"] == MAP and view["device"]["node"] == "/dev/dm-0"
-        view = await until(daemon, "attached")
-        assert list(path_states(view).values()) == ["running", "running"]
-        await daemon.detach("vm")
-        assert not daemon.helper.guarded.created
-    assert fibre.kernel.inventory() == before
-
-
-async def test_a_fibre_channel_cable_pulled_and_put_back(fibre: World) -> None:
-    """The kernel removes the disk with its port and brings another back, which joins again."""
-    before = fibre.kernel.inventory()
-    async with running(fibre) as daemon:
-        await daemon.attach("vm", SOURCE)
-        await until(daemon, "attached")
-        fibre.kernel.open_map(WWID)
-        fibre.kernel.fabric.pull(REMOTE)
-        view = await until(daemon, "degraded")
-        assert sorted(path_states(view).values()) == ["failed", "running"]
-        fibre.kernel.fabric.lose(REMOTE)
-        assert len(fibre.kernel.kernel.maps[WWID].paths) == 1
-        fibre.kernel.fabric.plug(REMOTE)
-        view = await until(daemon, "attached")
-        assert list(path_states(view).values()) == ["running", "running"]
-        fibre.kernel.close_map(WWID)
-        await daemon.detach("vm")
-    assert fibre.kernel.inventory() == before
-
-
-async def test_a_fibre_channel_port_that_nobody_sees_is_missing(fibre: World) -> None:
-    fibre.kernel.fabric.lose(REMOTE_2)
-    async with running(fibre) as daemon:
-        view = await daemon.attach("vm", SOURCE)
-        assert view["phase"] == "degraded" and "20:00:02:00:00:00:00:13" in view["problem"]["detail"]
-        fibre.kernel.fabric.plug(REMOTE_2)
-        await until(daemon, "attached")
-        await daemon.detach("vm")
 
 
 async def test_a_dead_portal_is_not_besieged(world: World) -> None:

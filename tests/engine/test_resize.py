@@ -4,10 +4,12 @@ import pytest
 
 from agent.model import DomainRequest
 from attachers.problems import Code, Problem
-from attachers.steps import Publish, Rescan, ResizeDisk
+from attachers.steps import Publish, Rescan, ResizeDisk, ResizeMap
 from tests.engine.cdmi_model import PORTAL, SIZE
 from tests.engine.faults import Steps
 from tests.engine.world import World, running
+
+OTHER_PORTAL = "127.0.0.2:3260"
 
 
 async def refused(work: object, code: Code) -> Problem:
@@ -90,16 +92,35 @@ async def test_a_swapped_disk_is_not_resized(world: World) -> None:
         await refused(daemon.engine.resize("one"), Code.WRONG_DEVICE)
 
 
-async def test_a_map_is_not_resized_and_says_so(world: World) -> None:
-    """Nothing is done by halves: no path is read again (case 51)."""
+async def test_a_map_grows_after_all_of_its_paths(world: World) -> None:
+    """Case 51."""
     world.kernel.kernel.multipathd.runs = True
-    source = world.add_object(portals=(PORTAL, "127.0.0.2:3260"))
+    source = world.add_object(portals=(PORTAL, OTHER_PORTAL))
     async with running(world) as daemon:
         await daemon.attach("one", source, min_paths=2)
         world.change(size=2 * SIZE)
         steps = Steps(world)
-        await refused(daemon.engine.resize("one"), Code.UNSUPPORTED_ON_HOST)
-        assert steps.taken == [] and daemon.engine.view("one")["phase"] == "attached"
+        view = await daemon.engine.resize("one")
+        assert view["device"]["size"] == 2 * SIZE and view["phase"] == "attached"
+        assert [type(step) for step in steps.taken] == [Rescan, Rescan, ResizeMap]
+
+
+async def test_a_map_does_not_grow_while_a_path_lags_behind(world: World) -> None:
+    """Case 51: the path is named, the map keeps its size, and nobody is told of another one."""
+    world.kernel.kernel.multipathd.runs = True
+    source = world.add_object(portals=(PORTAL, OTHER_PORTAL))
+    async with running(world) as daemon:
+        await daemon.attach("one", source, min_paths=2)
+        world.change(size=2 * SIZE)
+        world.san.dead.add(OTHER_PORTAL)
+        steps = Steps(world)
+        problem = await refused(daemon.engine.resize("one"), Code.WRONG_DEVICE)
+        assert "4:0:0:1" in problem.detail
+        assert not any(isinstance(step, ResizeMap) for step in steps.taken)
+        assert daemon.engine.view("one")["device"]["size"] == SIZE
+        world.san.dead.clear()
+        view = await daemon.engine.resize("one")
+        assert view["device"]["size"] == 2 * SIZE
 
 
 async def test_only_what_is_attached_is_resized(world: World) -> None:

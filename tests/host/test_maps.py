@@ -15,6 +15,8 @@ from attachers.steps import (
     Publish,
     RemoveDevice,
     RemoveMap,
+    Rescan,
+    ResizeMap,
     Scan,
     Unpublish,
 )
@@ -155,6 +157,21 @@ async def test_a_read_only_map_is_so_after_a_path_has_joined(world: World) -> No
     assert (await map_of(world, wwid, paths=len((await look(world, wwid)).map.paths))).read_only  # type: ignore[union-attr]
     await act(world, JoinMap(hctls[1], wwid))
     assert (await map_of(world, wwid)).read_only
+    await give_back(world, wwid, *hctls)
+
+
+async def test_a_map_grows_once_all_of_its_paths_have(world: World) -> None:
+    """Case 51."""
+    wwid, hctls = await make_map(world)
+    await act(world, Publish(NAME, "", wwid, False, ""))
+    await world.resize_lun(1, size=24 << 20)
+    await act(world, Rescan(hctls[0], wwid))
+    assert await refused(world, ResizeMap(wwid, 24 << 20)) is Code.CONFLICT
+    assert (await map_of(world, wwid)).size == 16 << 20
+    async with world.holding_map(wwid):
+        await act(world, Rescan(hctls[1], wwid))
+        await act(world, ResizeMap(wwid, 24 << 20), times=2)
+        assert (await map_of(world, wwid)).size == 24 << 20
     await give_back(world, wwid, *hctls)
 
 

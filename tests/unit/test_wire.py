@@ -28,6 +28,7 @@ STEPS: list[steps.Step] = [
     steps.AnnounceMap(W, "oneadmin:disk"),
     steps.JoinMap("3:0:0:1", W),
     steps.LeaveMap("3:0:0:1", W),
+    steps.ResizeMap(W, 1 << 40),
     steps.RemoveMap(W),
     steps.ForgetMap(W, listed=False),
     steps.Logout(T, P),
