@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
-from tests.lab.stage import Stage
+from tests.lab.stage import LUN_SIZE, Stage
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 ISCSIADM = re.compile(r"/s?bin/iscsiadm$")
@@ -134,6 +135,30 @@ def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage) -> None:
         until(stage, "lost", "degraded")
         status, problem = stage.api("DELETE", "/v1/attachments/lost")
         assert status == 204, problem
+    assert stage.inventory() == before
+
+
+def test_a_guest_boots_from_the_map_and_its_disk_grows(stage: Stage) -> None:
+    """Case 51: both paths first, then the map, then the guest; a restart of everything of ours changes nothing."""
+    before = stage.inventory()
+    lun = stage.make_lun("boots", content=boot_sector("booted from two paths"))
+    stage.attach("boots", lun.source)
+    view = until(stage, "boots", "attached")
+    stage.start_domain("boots", disk=view["disk_xml"], paused=False)
+    assert "booted from two paths" in stage.boot_line("boots", "booted from")
+    standing = stage.inventory()
+    stage.guest.run("systemctl kill -s KILL cdmi-attachd cdmi-attach-helperd && systemctl restart cdmi-attachd")
+    assert stage.status("boots")["phase"] == "attached" and stage.inventory() == standing
+    stage.resize("boots", 2 * LUN_SIZE)
+    size = f"blockdev --getsize64 {view['device']['node']}"
+    assert int(stage.guest.run(size).stdout) == LUN_SIZE, "nobody has told this host"
+    assert int(stage.guest.run("cdmi-attach resize boots").stdout) == 2 * LUN_SIZE
+    assert int(stage.guest.run(size).stdout) == 2 * LUN_SIZE
+    assert f"{2 * LUN_SIZE}" in stage.guest.run("virsh -q domblkinfo boots sda").stdout
+    status, problem = stage.api("DELETE", "/v1/attachments/boots")
+    assert (status, problem["code"]) == (409, "in-use") and "domain boots" in problem["detail"], problem
+    stage.guest.run("virsh -q destroy boots")
+    stage.detach("boots")
     assert stage.inventory() == before
 
 
