@@ -113,6 +113,7 @@ class LinuxWorld:
         for link in self._foreign_links:
             link.unlink(missing_ok=True)
         if self._multipathd:
+            await self._run("udevadm", "settle")  # it reads a map that has changed, which `-F` takes for use
             await self._run("multipath", "-F")
         for session in _sessions(self.target):
             await self._run("iscsiadm", "-m", "session", "-r", session.name.removeprefix("session"), "-u")
