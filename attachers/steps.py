@@ -181,11 +181,13 @@ class Disown:
 class AnnounceMap:
     """Tell udev, before it sees a path, that a logical unit is to have a multipath map: its link leads to that.
 
-    `owner` is `user:group` of the map's node, or empty.
+    `owner` is `user:group` of the map's node, or empty. `borrowed`: there is a map of somebody else's already, of which
+    udev is told nothing, so that whoever uses it on this host keeps it as it is.
     """
 
     wwid: str
     owner: str = ""
+    borrowed: bool = False
 
     def __post_init__(self) -> None:
         checks.wwid(self.wwid)

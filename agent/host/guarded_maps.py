@@ -26,7 +26,9 @@ class MapGuard:
         """Take a step; `look` looks at the map. Raises `Problem` (`conflict`) where it is somebody else's."""
         match step:
             case AnnounceMap():
-                await self._announce(step, await look(), boot_id)
+                sight = await look()
+                step = replace(step, borrowed=sight.map is not None and not await self._is_ours(step.wwid, sight))
+                await self._announce(step, sight, boot_id)
             case LeaveMap(hctl, wwid):
                 if not (await self._has_disk(hctl) or await self._is_ours(wwid, await look())):
                     raise foreign(step, f"neither device {hctl} nor the map of {wwid}")

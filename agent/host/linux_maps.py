@@ -17,8 +17,11 @@ FLUSH_S = 10.0  # how long a flush may take before it is asked whether any path 
 
 
 async def announce(tools: Tools, step: AnnounceMap, deadline: float) -> None:
-    """Two small files, with the owner of the map's node."""
-    announced.put(tools.roots, step.wwid, await _owner(tools, step, deadline))
+    """Two small files, with the owner of the map's node; of a borrowed map the one that is about its paths."""
+    if step.borrowed:
+        announced.put_path(tools.roots, step.wwid)
+    else:
+        announced.put(tools.roots, step.wwid, await _owner(tools, step, deadline))
 
 
 async def join(tools: Tools, step: JoinMap, deadline: float) -> None:
@@ -33,6 +36,8 @@ async def join(tools: Tools, step: JoinMap, deadline: float) -> None:
     found = dm.find(tools.roots, [step.wwid])
     if found and node in found.slaves:
         return
+    if found is None and not announced.is_ours(tools.roots, step.wwid):  # the borrowed one is gone: this makes ours
+        announced.put(tools.roots, step.wwid)
     await tools.multipathd.add_path(node)
     name = dm.multipath_name(step.wwid)
     known = next((path.wwid for path in await tools.multipathd.paths() if path.node == node), "")
@@ -64,7 +69,8 @@ async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, in
     if found is None or found.suspended:
         raise Problem(Code.DEVICE_TIMEOUT, f"the map of {step.wwid} is {'suspended' if found else 'not there'}")
     owner = await _owner(tools, step, deadline)
-    if owner and not announced.is_owned(tools.roots, step.wwid, owner):
+    told = announced.is_ours(tools.roots, step.wwid)
+    if owner and told and not announced.is_owned(tools.roots, step.wwid, owner):
         announced.put(tools.roots, step.wwid, owner)
     others = links.names_of(tools.roots, step.wwid) - {step.name}
     read_only = None if step.read_only and others else step.read_only
@@ -201,7 +207,7 @@ async def forget(tools: Tools, step: ForgetMap, deadline: float) -> None:
     if step.listed:
         await _strike_off(tools, step, deadline)
     announced.drop(tools.roots, step.wwid)
-    if not links.names_of(tools.roots, step.wwid):  # a map of somebody else may still be there, and udev have linked it
+    if not links.names_of(tools.roots, step.wwid):  # a map of somebody else's may still be there
         links.drop_device(tools.roots, step.wwid)
 
 

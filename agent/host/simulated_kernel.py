@@ -94,7 +94,7 @@ class Kernel:
     `records` are iscsid's: (target, portal) -> who wrote the settings; `flaws` says why one of them is of no use.
     `links` are /run/cdmi-attach/disk, `device_links` /dev/cdmi-attach (wwid -> SCSI address, or the map's node),
     `claims` the addresses that udev is to leave to us, `announced` the logical units of which it knows that they are to
-    have a map (wwid -> owner).
+    have a map (wwid -> owner; None: there is one of somebody else's, of which it knows nothing).
     `fabric` are the FC ports that see each other: local and remote.
     """
 
@@ -107,7 +107,7 @@ class Kernel:
     links: dict[str, str] = field(default_factory=dict)
     device_links: dict[str, str] = field(default_factory=dict)
     claims: set[str] = field(default_factory=set)
-    announced: dict[str, str] = field(default_factory=dict)
+    announced: dict[str, str | None] = field(default_factory=dict)
     maps: dict[str, Map] = field(default_factory=dict)
     multipathd: Multipathd = field(default_factory=Multipathd)
     domains: dict[str, Domain] = field(default_factory=dict)
@@ -190,8 +190,9 @@ class Kernel:
             self.last_map += 1
             self.maps[device.wwid] = found
             self.multipathd.listed.add(device.wwid)
-            if device.wwid in self.announced:
-                found.owner = self.announced[device.wwid] or found.owner
+            owner = self.announced.get(device.wwid)
+            if owner is not None:
+                found.owner = owner or found.owner
                 self.device_links[device.wwid] = found.node
         elif self.multipathd.settling or found.size != device.size:
             return
@@ -245,7 +246,8 @@ class Kernel:
         lines |= {f"link {name} -> {to}" for name, to in self.links.items()}
         lines |= {f"device link {wwid} -> {hctl}" for wwid, hctl in self.device_links.items()}
         lines |= {f"claim {hctl}" for hctl in self.claims}
-        lines |= {f"announced map of {wwid}" for wwid in self.announced}
+        lines |= {f"announced paths of {wwid}" for wwid in self.announced}
+        lines |= {f"announced map of {wwid}" for wwid, owner in self.announced.items() if owner is not None}
         lines |= {f"map of {found.wwid}: {', '.join(sorted(found.paths))}" for found in self.maps.values()}
         lines |= {f"multipathd lists {wwid}" for wwid in self.multipathd.listed}
         lines |= {f"multipathd knows {hctl}" for hctl in self.multipathd.known}

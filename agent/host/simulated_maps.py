@@ -19,8 +19,8 @@ from attachers.steps import (
 def take_on_map(kernel: Kernel, step: MapStep) -> None:
     """Change the host as the step says. Raises `Problem` where it is refused."""
     match step:
-        case AnnounceMap(wwid, owner):
-            kernel.announced[wwid] = owner
+        case AnnounceMap(wwid, owner, borrowed):
+            kernel.announced[wwid] = kernel.announced.get(wwid) if borrowed else owner
         case JoinMap():
             _join(kernel, step)
         case LeaveMap():
@@ -46,6 +46,8 @@ def _join(kernel: Kernel, step: JoinMap) -> None:
         raise _refused(step, Code.UNAVAILABLE, "multipathd does not run on this host")
     if step.wwid in kernel.multipathd.blacklisted:
         raise _refused(step, Code.UNSUPPORTED_ON_HOST, f"multipathd: add path {step.hctl}: blacklisted")
+    if step.wwid not in kernel.maps and kernel.announced[step.wwid] is None:
+        kernel.announced[step.wwid] = ""
     kernel.multipathd.known[step.hctl] = step.wwid
     kernel.join_map(found[1])
 

@@ -218,7 +218,14 @@ async def test_a_map_of_somebody_else_stays(world: World) -> None:
     await act(world, Scan(mine, world.target, portal))
     await paths_of(world, wwid)
     await act(world, JoinMap(mine, wwid))
-    assert not (await map_of(world, wwid)).ours
+    borrowed = await map_of(world, wwid)
+    assert not borrowed.ours
+    told = [line for line in await world.inventory() if "announced map" in line or "/map/mpath-" in line]
+    assert not told, "udev leaves it as its owner has it"
+    await act(world, Publish(NAME, "", wwid, False, OWNER))
+    sight = await look(world, wwid)
+    assert (sight.link, sight.device_link, sight.owner) == (f"{DEVICES}/{wwid}", borrowed.node, OWNER)
+    await act(world, Unpublish(NAME, wwid))
     assert await refused(world, RemoveMap(wwid)) is Code.CONFLICT
     assert await refused(world, LeaveMap(foreign, wwid)) is Code.CONFLICT
     await act(world, LeaveMap(mine, wwid), RemoveDevice(mine, wwid), ForgetMap(wwid))

@@ -153,7 +153,14 @@ def test_what_udev_is_told(roots: Roots) -> None:
     assert announced.is_owned(roots, WWID, (1, 6)) and not announced.is_owned(roots, WWID, (1, 7))
     announced.put(roots, OTHER)
     announced.drop(roots, WWID)
+    assert not announced.has(roots, WWID) and not announced.is_ours(roots, WWID)
     assert sorted(path.name for path in roots.announced.iterdir()) == sorted([OTHER, dm.uuid_of(OTHER)])
+
+
+def test_udev_is_told_nothing_of_a_borrowed_map(roots: Roots) -> None:
+    announced.put_path(roots, WWID)
+    assert announced.has(roots, WWID) and not announced.is_ours(roots, WWID)
+    assert [path.name for path in roots.announced.iterdir()] == [WWID]
 
 
 def test_the_rule_reads_what_is_written() -> None:
