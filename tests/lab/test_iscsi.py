@@ -239,7 +239,6 @@ def test_the_database_is_looked_through_at_the_start(stage: Stage) -> None:
     luns = empty, poisoned = stage.make_lun("db-empty"), stage.make_lun("db-poisoned")
     for lun in luns:
         stage.attach(lun.name, lun.source)
-    standing = stage.inventory()
     stage.guest.run(f"systemctl stop {DAEMONS.replace('service', 'socket')} {DAEMONS}")
     for lun in luns:
         lose(stage, lun)
@@ -260,7 +259,7 @@ def test_the_database_is_looked_through_at_the_start(stage: Stage) -> None:
     doctor = stage.guest.run("cdmi-attach doctor node-records", check=False)
     assert doctor.returncode == 1 and theirs in doctor.stdout
     stage.guest.run(f"rm -r {theirs}")
-    assert stage.inventory() == standing
+    assert stage.guest.run("iscsiadm -m node | wc -l").stdout.strip() == "2", "made anew, and readable"
     for lun in luns:
         stage.detach(lun.name)
     assert stage.inventory() == before
