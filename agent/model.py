@@ -134,6 +134,34 @@ class Stat:
     metadata: Mapping[str, str]
 
 
+class MakingState(StrEnum):
+    """How far the server is with an object that it makes."""
+
+    MISSING = "missing"
+    PROCESSING = "processing"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """An object that is being made: `percent` None where it is not told, `says` the server's words of a failure."""
+
+    state: MakingState
+    percent: int | None = None
+    object_id: str = ""
+    uri: str = ""
+    says: str = ""
+
+
+class OperationState(StrEnum):
+    """Where an operation on a server is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
 class Cdmi(Protocol):
     """The CDMI side, as the engine needs it. Every call is bounded by its own timeouts and raises `Problem`."""
 
@@ -164,6 +192,30 @@ class Cdmi(Protocol):
         """Delete it; that it is gone is success. Raises `Problem` (conflict) for a container with others in it."""
         ...
 
+    def place(self, destination: str) -> str:
+        """The URL of an object that is to be made. Raises `Problem`: invalid-request, forbidden."""
+        ...
+
+    def snapshot_place(self, source: str, name: str) -> str:
+        """The URL of a container's snapshot. Raises as `place`."""
+        ...
+
+    async def copy(self, source: str, destination: str, *, size: int | None) -> None:
+        """Begin a copy on the server; whether anything is at the destination was looked at before."""
+        ...
+
+    async def snapshot(self, source: str, name: str) -> None:
+        """Begin a snapshot of a container; whether there is one of that name was looked at before."""
+        ...
+
+    async def look(self, uri: str) -> Making:
+        """How far an object is that is being made."""
+        ...
+
+    async def export_like(self, source: str, destination: str) -> None:
+        """Give a copy the block exports of its source, open to nobody yet."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...
@@ -190,6 +242,24 @@ class Objects(Protocol):
 
     async def delete(self, source: str) -> None:
         """Delete it, unless it is attached here (in-use); that there is none is success."""
+        ...
+
+
+class Operations(Protocol):
+    """What takes long on servers, as the API needs it: whether it is done already, and its view. Raises `Problem`."""
+
+    async def clone(
+        self, source: str, destination: str, *, size: int | None, wait_s: float
+    ) -> tuple[bool, dict[str, Any]]:
+        """Copy an object on its server. Idempotent: a repeated request joins the first."""
+        ...
+
+    async def snapshot(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """Take a snapshot of a container. Idempotent as `clone`."""
+        ...
+
+    def view(self, operation_id: str) -> dict[str, Any]:
+        """One operation, also a while after its end. Raises `Problem` not-found."""
         ...
 
 
@@ -240,6 +310,11 @@ class Engine(Protocol):
     @property
     def objects(self) -> Objects:
         """What can be done with objects on the servers."""
+        ...
+
+    @property
+    def operations(self) -> Operations:
+        """What takes long there."""
         ...
 
     async def health(self) -> dict[str, Any]:

@@ -109,6 +109,9 @@ class Handlers:
             Op.OBJECT_STAT: self.stat,
             Op.OBJECT_CHANGE: self.change,
             Op.OBJECT_DELETE: self.delete,
+            Op.OBJECT_CLONE: self.clone,
+            Op.OBJECT_SNAPSHOT: self.snapshot,
+            Op.OPERATION: self.operation,
         }
 
     async def list(self, request: web.Request) -> web.Response:
@@ -201,6 +204,25 @@ class Handlers:
         await self._engine.objects.delete(parse.object_uri(request.query))
         return web.Response(status=204)
 
+    async def clone(self, request: web.Request) -> web.Response:
+        """POST of a copy."""
+        parse.known_query(request.query)
+        wanted, clone = parse.clone_request(await _body(request)), self._engine.operations.clone
+        done, view = await clone(wanted.source, wanted.destination, size=wanted.size, wait_s=wanted.wait_s)
+        return _operation(view, done=done)
+
+    async def snapshot(self, request: web.Request) -> web.Response:
+        """POST of a snapshot."""
+        parse.known_query(request.query)
+        source, name, wait_s = parse.snapshot_request(await _body(request))
+        done, view = await self._engine.operations.snapshot(source, name, wait_s=wait_s)
+        return _operation(view, done=done)
+
+    async def operation(self, request: web.Request) -> web.Response:
+        """One operation."""
+        parse.known_query(request.query)
+        return web.json_response(self._engine.operations.view(request.match_info["id"]))
+
     async def openapi(self, request: web.Request) -> web.Response:
         """The contract."""
         return web.json_response(self._document)
@@ -216,6 +238,11 @@ async def _no_body(request: web.Request) -> None:
     """Raises `Problem` where there is one, unless it is an empty object."""
     if request.can_read_body:
         Fields(await _body(request)).finish()
+
+
+def _operation(view: dict[str, Any], *, done: bool) -> web.Response:
+    headers = {"Location": f"/v1/operations/{view['id']}"}
+    return web.json_response(view, status=201 if done else 202, headers=headers)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -16,6 +16,13 @@ BODIES = {
     Op.RESOLVE: "ResolveRequest",
     Op.DOMAIN_ATTACH: "DomainBody",
     Op.OBJECT_CHANGE: "ObjectChange",
+    Op.OBJECT_CLONE: "CloneRequest",
+    Op.OBJECT_SNAPSHOT: "SnapshotRequest",
+}
+
+OPERATION_ANSWERS: dict[int, tuple[str, str | None]] = {
+    201: ("done", "Operation"),
+    202: ("under way; Location says where to look", "Operation"),
 }
 
 ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
@@ -35,6 +42,9 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.OBJECT_STAT: {200: ("what it is", "Object")},
     Op.OBJECT_CHANGE: {200: ("what it is now", "Object")},
     Op.OBJECT_DELETE: {204: ("it is gone, or never was", None)},
+    Op.OBJECT_CLONE: OPERATION_ANSWERS,
+    Op.OBJECT_SNAPSHOT: OPERATION_ANSWERS,
+    Op.OPERATION: {200: ("how far it is", "Operation")},
     Op.EVENTS: {200: ("events, one JSON object a line (application/x-ndjson)", None)},
     Op.ATTACHMENT_EVENTS: {200: ("events of this attachment, one JSON object a line", None)},
     Op.METRICS: {200: ("the text format of Prometheus", None)},

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ MAX_SOURCE = 2048
 MAX_TIMEOUT_S = 3600.0
 MAX_LEASE_S = 7 * 86400.0
 MAX_ITEMS = 64
+WAIT_S = 60.0
 MAX_VALUE = 4096
 ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 MAX_GENERATION = 2**63 - 1
@@ -47,7 +49,11 @@ def attach_request(name: str, fields: Fields, defaults: Attach) -> Request:
 
 def source(fields: Fields) -> str:
     """The `source`: an URI of a CDMI object, without a password and without control characters."""
-    return _uri(fields.text("source", limit=MAX_SOURCE), fields.path("source"))
+    return _uri_of(fields, "source")
+
+
+def _uri_of(fields: Fields, key: str) -> str:
+    return _uri(fields.text(key, limit=MAX_SOURCE), fields.path(key))
 
 
 def _uri(text: str, field: str) -> str:
@@ -72,6 +78,44 @@ def object_uri(query: Mapping[str, str]) -> str:
     if not 1 <= len(text) <= MAX_SOURCE:
         raise checks.refuse("uri", text, f"an URI of 1 to {MAX_SOURCE} characters")
     return _uri(text, "uri")
+
+
+@dataclass(frozen=True, slots=True)
+class CloneRequest:
+    """The body of POST /v1/objects/clone, checked. `size` is in bytes, None: the source's."""
+
+    source: str
+    destination: str
+    size: int | None
+    wait_s: float
+
+
+def clone_request(body: dict[str, Any]) -> CloneRequest:
+    """The checked request. Raises `Problem` invalid-request with the field's path."""
+    fields = Fields(body)
+    request = CloneRequest(
+        source=_uri_of(fields, "source"),
+        destination=_uri_of(fields, "destination"),
+        size=fields.whole("size", low=1, high=MAX_GENERATION, default=None),
+        wait_s=_wait(fields),
+    )
+    fields.finish()
+    return request
+
+
+def snapshot_request(body: dict[str, Any]) -> tuple[str, str, float]:
+    """The container, the snapshot's name, and how long to wait (seconds)."""
+    fields = Fields(body)
+    uri, name, wait_s = _uri_of(fields, "uri"), fields.text("name", limit=128), _wait(fields)
+    if not ITEM.fullmatch(name):
+        raise checks.refuse("name", name, "a name of A-Z a-z 0-9 . _ -, starting with a letter or digit")
+    fields.finish()
+    return uri, name, wait_s
+
+
+def _wait(fields: Fields) -> float:
+    wait_s = fields.seconds("wait_s", low=0, high=MAX_TIMEOUT_S, default=WAIT_S)
+    return WAIT_S if wait_s is None else wait_s
 
 
 def metadata(body: dict[str, Any]) -> dict[str, str | None]:

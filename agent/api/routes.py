@@ -87,6 +87,7 @@ NOW = frozenset(
         *(Op.LIST, Op.ATTACH, Op.VIEW, Op.DETACH, Op.RESOLVE, Op.HOST, Op.HEALTH, Op.OPENAPI),
         *(Op.DOMAIN_ATTACH, Op.DOMAIN_DETACH, Op.RESIZE, Op.EVENTS, Op.ATTACHMENT_EVENTS, Op.METRICS),
         *(Op.OBJECT_STAT, Op.OBJECT_CHANGE, Op.OBJECT_DELETE),
+        *(Op.OBJECT_CLONE, Op.OBJECT_SNAPSHOT, Op.OPERATION),
     },
 )
 """The operations that this version has; all others answer 501."""

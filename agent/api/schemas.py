@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent.api import parse
-from agent.model import Access, Phase, Present
+from agent.model import Access, OperationState, Phase, Present
 from attachers.checks import DISK_TARGET, DOMAIN, NAME
 from attachers.problems import Code
 
@@ -239,6 +239,51 @@ OBJECT_CHANGE = _object(
     closed=True,
 )
 
+WAIT: Schema = {
+    "type": ["number", "null"],
+    "minimum": 0,
+    "maximum": parse.MAX_TIMEOUT_S,
+    "default": parse.WAIT_S,
+    "description": "answer 202 after so many seconds",
+}
+
+CLONE_REQUEST = _object(
+    {
+        "source": SOURCE,
+        "destination": SOURCE | {"description": "where the copy is to be: a path on the same server"},
+        "size": {
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "maximum": parse.MAX_GENERATION,
+            "description": "bytes, of a LUN: not less than the source's",
+        },
+        "wait_s": WAIT,
+    },
+    required=("source", "destination"),
+    closed=True,
+)
+
+SNAPSHOT_REQUEST = _object(
+    {"uri": SOURCE, "name": _text(pattern=f"^(?:{parse.ITEM.pattern})$"), "wait_s": WAIT},
+    required=("uri", "name"),
+    closed=True,
+)
+
+OPERATION = _object(
+    {
+        "id": _text(),
+        "kind": _text(enum=["clone", "snapshot"]),
+        "source": _text(),
+        "destination": _text("the URL of what is made"),
+        "state": _text(enum=list(OperationState)),
+        "percent": {"type": ["integer", "null"], "description": "as the server tells it"},
+        "uri": MAYBE_TEXT | {"description": "of what was made; null until it is done"},
+        "object_id": MAYBE_TEXT,
+        "problem": _or_null(_ref("Problem")),
+    },
+    required=("id", "kind", "source", "destination", "state", "percent", "uri", "problem"),
+)
+
 SCHEMAS: dict[str, Schema] = {
     "AttachRequest": ATTACH_REQUEST,
     "DomainRequest": DOMAIN_REQUEST,
@@ -252,5 +297,8 @@ SCHEMAS: dict[str, Schema] = {
     "Host": HOST,
     "Object": OBJECT,
     "ObjectChange": OBJECT_CHANGE,
+    "CloneRequest": CLONE_REQUEST,
+    "SnapshotRequest": SNAPSHOT_REQUEST,
+    "Operation": OPERATION,
     "Health": _object({"ok": FLAG, "reasons": _list(_text())}, required=("ok", "reasons")),
 }

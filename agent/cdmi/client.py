@@ -1,13 +1,14 @@
 """The CDMI client: what the engine asks of CDMI servers, see `agent.model.Cdmi`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from agent.cdmi import networks, objects, sources
+from agent.cdmi import copies, networks, objects, sources
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
 from agent.cdmi.wire import Clock, Limits, Told, Wire, nobody
-from agent.model import Resolved, Stat
+from agent.model import Making, Resolved, Stat
 
 
 class CdmiClient:
@@ -58,6 +59,32 @@ class CdmiClient:
     async def delete(self, uri: str) -> None:
         """See `agent.model.Cdmi`."""
         await objects.delete(self._wire, sources.parse(uri, self._servers))
+
+    def place(self, destination: str) -> str:
+        """See `agent.model.Cdmi`."""
+        return replace(sources.parse(destination, self._servers), slash=False).url
+
+    def snapshot_place(self, source: str, name: str) -> str:
+        """See `agent.model.Cdmi`."""
+        return copies.snapshot_place(sources.parse(source, self._servers), name).url
+
+    async def copy(self, source: str, destination: str, *, size: int | None) -> None:
+        """See `agent.model.Cdmi`."""
+        places = (sources.parse(one, self._servers) for one in (source, destination))
+        await copies.copy(self._wire, *places, size=size)
+
+    async def snapshot(self, source: str, name: str) -> None:
+        """See `agent.model.Cdmi`."""
+        await copies.snapshot(self._wire, sources.parse(source, self._servers), name)
+
+    async def look(self, uri: str) -> Making:
+        """See `agent.model.Cdmi`."""
+        return await copies.look(self._wire, sources.parse(uri, self._servers))
+
+    async def export_like(self, source: str, destination: str) -> None:
+        """See `agent.model.Cdmi`."""
+        places = (sources.parse(one, self._servers) for one in (source, destination))
+        await copies.export_like(self._wire, *places)
 
     async def close(self) -> None:
         """Close the connections."""

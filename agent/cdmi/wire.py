@@ -73,6 +73,10 @@ class Wire:
         """Change some fields of an object: PUT in 1.x, PATCH from 2.0 on; any status. Raises as `get`."""
         return await self._ask(server, lambda peer: self._update(peer, url, body, fields))
 
+    async def create(self, server: Server, url: str, body: bytes) -> Answer:
+        """Make an object with PUT, at a place where nothing is; any status. Raises as `get`."""
+        return await self._ask(server, lambda peer: self._create(peer, url, body))
+
     async def delete(self, server: Server, url: str) -> Answer:
         """Delete what is at this URL itself: a reference is not followed; any status. Raises as `get`."""
         return await self._ask(server, lambda peer: self._delete(peer, url))
@@ -148,6 +152,10 @@ class Wire:
             if answer.status not in NO_METHOD and not (answer.status == 400 and answer.version):
                 return answer
         return await self._follow(peer, dialect.update, dialect.select(url, fields), body, dialect)
+
+    async def _create(self, peer: Peer, url: str, body: bytes) -> Answer:
+        answer, _ = await self._once(peer, "PUT", url, body, peer.candidates(url)[0])
+        return answer
 
     async def _delete(self, peer: Peer, url: str) -> Answer:
         answer, _ = await self._once(peer, "DELETE", url, None, peer.candidates(url)[0])

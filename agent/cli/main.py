@@ -61,10 +61,11 @@ def _run(args: Words) -> int:
             from agent.cli import attach
 
             return {"attach": attach.attach, "detach": attach.detach, "resize": attach.resize}[args.verb](args)
-        case "stat" | "delete":
+        case "stat" | "delete" | "clone" | "snapshot":
             from agent.cli import objects
 
-            return objects.stat(args) if args.verb == "stat" else objects.delete(args)
+            verbs = {"stat": objects.stat, "delete": objects.delete, "clone": objects.clone}
+            return verbs.get(args.verb, objects.snapshot)(args)
         case "status":
             from agent.cli import status
 

@@ -1,4 +1,4 @@
-"""`stat` and `delete`: one object on a server."""
+"""`stat`, `delete`, `clone`, `snapshot`: objects on a server."""
 
 from urllib.parse import quote
 
@@ -6,9 +6,13 @@ from agent.cli import client, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from agent.cli.verbs import Words
 
 LABEL = 10
+LONGEST_S = 3600.0
+"""How long a copy is waited for; asking again waits on."""
 
 
 def stat(args: "Words") -> int:
@@ -36,6 +40,34 @@ def delete(args: "Words") -> int:
     """Prints nothing on stdout."""
     client.call(args.socket, "DELETE", _route(args.source), None, timeout_s=client.LONGEST_S)
     show.say(show.visible(f"{args.source} is deleted"))
+    return 0
+
+
+def clone(args: "Words") -> int:
+    """Prints the copy's address."""
+    body = {"source": args.source, "destination": args.destination, "wait_s": _wait(args)}
+    body |= {} if args.size is None else {"size": args.size}
+    return _made(args, "/v1/objects/clone", body)
+
+
+def snapshot(args: "Words") -> int:
+    """Prints the snapshot's address."""
+    return _made(args, "/v1/objects/snapshot", {"uri": args.source, "name": args.name, "wait_s": _wait(args)})
+
+
+def _wait(args: "Words") -> float:
+    return LONGEST_S if args.timeout is None else args.timeout
+
+
+def _made(args: "Words", route: str, body: "dict[str, Any]") -> int:
+    view = client.call(args.socket, "POST", route, body, timeout_s=body["wait_s"] + client.GRACE_S)
+    print(show.as_json(view) if args.json else show.visible(view.get("uri") or ""), end="\n" if view.get("uri") else "")
+    if view.get("state") != "done":
+        percent = "" if view.get("percent") is None else f", {view['percent']} % done"
+        hint = "repeat the command to wait on: it joins what is under way"
+        raise client.Failure(
+            client.TIMEOUT, f"{view.get('kind')} to {view.get('destination')} is under way{percent}", hint
+        )
     return 0
 
 

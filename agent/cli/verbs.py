@@ -108,6 +108,19 @@ VERBS = {
     "stat": Verb(
         "show an object: kind, size, format, hash, times", Word("source", metavar="SOURCE", help="as that of attach")
     ),
+    "clone": Verb(
+        "copy an object on its server; prints the copy's address",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("destination", metavar="DESTINATION", help="a path on the same server, where nothing is"),
+        Word("--size", type=int, metavar="BYTES", help="of a LUN's copy; not less than the source's"),
+        Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
+    ),
+    "snapshot": Verb(
+        "take a snapshot of a container on its server; prints its address",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("name", metavar="NAME", help="what the snapshot is called"),
+        Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
+    ),
     "delete": Verb(
         "delete an object on its server, unless it is attached here",
         Word("source", metavar="SOURCE", help="as that of attach"),

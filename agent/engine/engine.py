@@ -15,6 +15,7 @@ from agent.engine.ledger import Row
 from agent.engine.listing import Listing
 from agent.engine.mending import Mending, has_several, is_to_be_tended
 from agent.engine.objects import Objects
+from agent.engine.operations import Operations
 from agent.engine.resizing import resize
 from agent.engine.view import explanation_of, view_of
 from agent.events import Events
@@ -35,6 +36,7 @@ class Engine:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.objects = Objects(desk)
+        self.operations = Operations(desk)
         self._tasks: dict[str, Task] = {}  # the last one of each attachment
         self._running: set[Task] = set()  # with those that the last ones wait for
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
@@ -50,6 +52,7 @@ class Engine:
         await self._desk.ledger.load()
         for row in list(self._desk.ledger.rows.values()):
             self._resume(row)
+        self.operations.start()
         self._tender = asyncio.create_task(self._tend(), name="tend")
 
     async def settled(self) -> None:
@@ -60,6 +63,7 @@ class Engine:
     async def stop(self) -> None:
         """Stop working. Detaches nothing: what was on its way is taken up again at the next start."""
         self._stopping.set()
+        await self.operations.stop()
         tasks = [*self._running, *([self._tender] if self._tender else [])]
         for task in tasks:
             task.cancel()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from agent.model import DomainRequest, Phase, Request
+from agent.model import DomainRequest, OperationState, Phase, Request
 from agent.store import Store
 from agent.values import from_json, to_json
 from attachers.base import Device, Goal
@@ -29,7 +29,9 @@ MIGRATIONS = (
     CREATE TABLE generations (object_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT;
     """,
     "UPDATE attachments SET body = json_set(body, '$.note', '');",
+    "CREATE TABLE operations (id TEXT PRIMARY KEY, since REAL NOT NULL, body TEXT NOT NULL) STRICT;",
 )
+MOST_ENDED = 256
 NEWER = (
     "INSERT INTO generations VALUES (?, ?)"
     " ON CONFLICT (object_id) DO UPDATE SET generation = max(generation, excluded.generation)"
@@ -95,6 +97,34 @@ class Row:
         return self.object_id or self.uri
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something that takes long on a server; times are Unix's.
+
+    `begun`: the server may have been asked (at `begun_at`), committed before it is; `answered`: it said yes.
+    """
+
+    id: str
+    kind: str
+    source: str
+    destination: str
+    name: str = ""
+    size: int | None = None
+    state: OperationState = OperationState.RUNNING
+    since: float = 0.0
+    begun: bool = False
+    begun_at: float = 0.0
+    answered: bool = False
+    percent: int | None = None
+    uri: str = ""
+    object_id: str = ""
+    problem: Mapping[str, Any] | None = None
+
+    def describe(self) -> str:
+        """What it is, for logs and problems."""
+        return f"{self.kind} of {self.source} to {self.destination}"
+
+
 class Ledger:
     """All rows in memory, written through to the store. `version` grows with every change of a row.
 
@@ -107,6 +137,7 @@ class Ledger:
         self.rows: dict[str, Row] = {}
         self.grants: set[Grant] = set()
         self.generations: dict[str, int] = {}
+        self.operations: dict[str, Operation] = {}
         self.version = 0
         self._lock = asyncio.Lock()
         self.on_phase: Callable[[str, str], None] = lambda _name, _phase: None
@@ -115,7 +146,8 @@ class Ledger:
 
     async def load(self) -> None:
         """Read everything from the store. Raises `Problem` where it cannot be read."""
-        bodies, grants, generations = await self._store.run(_read)
+        bodies, grants, generations, operations = await self._store.run(_read)
+        self.operations = {one.id: one for one in (from_json(Operation, json.loads(body)) for body in operations)}
         self.rows = {row.name: row for row in map(_row_of, bodies)}
         for row in self.rows.values():
             self._changed(row.name, row)
@@ -150,6 +182,20 @@ class Ledger:
     def _changed(self, name: str, row: Row | None) -> None:
         self.version += 1
         self.on_row(name, row)
+
+    async def keep(self, operation: Operation) -> Operation:
+        """Commit how far an operation is; of those that have ended, the oldest are forgotten. Returns it."""
+        return await _to_its_end(self._keep(operation))
+
+    async def _keep(self, operation: Operation) -> Operation:
+        ended = [one for one in self.operations.values() if one.state is not OperationState.RUNNING]
+        dropped = [one.id for one in ended[: max(0, len(ended) - MOST_ENDED)]]
+        async with self._lock:
+            await self._timed(lambda db: _write_operation(db, operation, dropped))
+            self.operations[operation.id] = operation
+            for one in dropped:
+                self.operations.pop(one, None)
+        return operation
 
     async def check(self) -> None:
         """Read one row. Raises `Problem` where the ledger does not answer."""
@@ -222,14 +268,22 @@ def _take(db: sqlite3.Connection, revoked: Collection[Grant]) -> None:
         _execute(db, where, grant.uri, grant.key, grant.initiator)
 
 
+def _write_operation(db: sqlite3.Connection, operation: Operation, dropped: Collection[str]) -> None:
+    values = (operation.id, operation.since, json.dumps(to_json(operation)))
+    db.execute("INSERT OR REPLACE INTO operations VALUES (?, ?, ?)", values)
+    for one in dropped:
+        _execute(db, "DELETE FROM operations WHERE id = ?", one)
+
+
 def _execute(db: sqlite3.Connection, statement: str, *values: str | int) -> None:
     db.execute(statement, values)
 
 
-def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]], list[tuple[str, int]]]:
+def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]], list[tuple[str, int]], list[str]]:
+    operations = [body for (body,) in db.execute("SELECT body FROM operations ORDER BY since")]
     bodies = [body for (body,) in db.execute("SELECT body FROM attachments ORDER BY name")]
     grants = db.execute("SELECT uri, key, initiator FROM grants").fetchall()
-    return bodies, grants, db.execute("SELECT object_id, generation FROM generations").fetchall()
+    return bodies, grants, db.execute("SELECT object_id, generation FROM generations").fetchall(), operations
 
 
 def _row_of(body: str) -> Row:

@@ -4,11 +4,11 @@ from collections.abc import Collection
 
 from agent.cdmi.choose import choose
 from agent.engine.desk import Desk, refuse_overtaken
+from agent.engine.pause import longer, pause
 from agent.model import Request, Resolved, SeenExport
 from attachers.problems import Problem
 
-PAUSES_S = (0.25, 0.5, 1.0)
-LONGEST_PAUSE_S = 2.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 
 
 async def ready(
@@ -20,16 +20,16 @@ async def ready(
     no-usable-export at once where no wait would help, and at the deadline where it did not; conflict when a DELETE has
     overtaken the request; what `Cdmi.resolve` raises.
     """
-    pauses = iter(PAUSES_S)
-    while True:
+    for wait_s in longer(FIRST_PAUSE_S, LONGEST_PAUSE_S):
         resolved = await desk.cdmi.resolve(request.source)
         try:
             return resolved, choose(resolved, request.protocols, passed=passed)
         except Problem:
-            again = desk.host.now() + next(pauses, LONGEST_PAUSE_S)
+            again = desk.host.now() + wait_s
             if not _is_to_come(resolved, request) or again >= deadline:
                 raise
-        await _until(desk, request.name, again)
+        await pause(desk.host, again, lambda: refuse_overtaken(desk, request.name))
+    raise AssertionError("the pauses never end")
 
 
 def _is_to_come(resolved: Resolved, request: Request) -> bool:
@@ -37,9 +37,3 @@ def _is_to_come(resolved: Resolved, request: Request) -> bool:
     return bool(resolved.pending) or any(
         export.pending and export.protocol in request.protocols for export in resolved.exports
     )
-
-
-async def _until(desk: Desk, name: str, again: float) -> None:
-    while desk.host.now() < again:
-        refuse_overtaken(desk, name)
-        await desk.host.changed(desk.host.changes, timeout_s=again - desk.host.now())

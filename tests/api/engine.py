@@ -45,6 +45,7 @@ class FakeEngine:
     given: dict[str, dict[str, str]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
     objects: "FakeObjects" = field(default_factory=lambda: FakeObjects())
+    operations: "FakeOperations" = field(default_factory=lambda: FakeOperations())
     _done: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -195,3 +196,40 @@ class FakeObjects:
         if self.attached:
             raise Problem(Code.IN_USE, "source: the object is attached here as one", hint="detach first")
         self.deleted.append(source)
+
+
+@dataclass
+class FakeOperations:
+    """Copies and snapshots that are done at once, unless the caller does not wait."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    async def clone(
+        self, source: str, destination: str, *, size: int | None, wait_s: float
+    ) -> tuple[bool, dict[str, Any]]:
+        """As the contract says."""
+        if "taken" in destination:
+            raise Problem(Code.CONFLICT, "destination: there is already something", hint="choose another place")
+        self.asked.append((source, destination, size, wait_s))
+        return self._made("clone", source, destination, wait_s)
+
+    async def snapshot(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """As the contract says."""
+        self.asked.append((source, name, wait_s))
+        return self._made("snapshot", source, f"{source}/cdmi_snapshots/{name}/", wait_s)
+
+    def view(self, operation_id: str) -> dict[str, Any]:
+        """As the contract says."""
+        if operation_id not in self.known:
+            raise Problem(Code.NOT_FOUND, f"id: there is no operation {operation_id}", hint="it is long ago")
+        return self.known[operation_id]
+
+    def _made(self, kind: str, source: str, destination: str, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        done = wait_s > 0
+        view: dict[str, Any] = {"id": f"op{len(self.known)}", "kind": kind}
+        view |= {"source": source, "destination": destination}
+        view |= {"state": "done" if done else "running", "percent": 100 if done else 40}
+        view |= {"uri": destination if done else None, "object_id": "45235" if done else None, "problem": None}
+        self.known[view["id"]] = view
+        return done, view

@@ -73,3 +73,51 @@ async def test_metadata_is_checked_as_the_schema_says(caller: Caller, body: Any,
     assert (answer.status, answer.code) == (422, "invalid-request")
     assert word in answer.json["detail"]
     assert not validator("ObjectChange").is_valid(body)
+
+
+CLONE = {"source": "cdmi://s/a", "destination": "cdmi://s/b"}
+
+
+async def test_a_clone_is_done_or_under_way(caller: Caller, engine: FakeEngine) -> None:
+    done = await caller.call("POST", "/v1/objects/clone", CLONE | {"size": 4096})
+    assert (done.status, done.json["state"]) == (201, "done")
+    assert engine.operations.asked == [("cdmi://s/a", "cdmi://s/b", 4096, 60.0)]
+    late = await caller.call("POST", "/v1/objects/clone", CLONE | {"wait_s": 0})
+    assert (late.status, late.json["state"]) == (202, "running")
+    looked = await caller.call("GET", late.headers["Location"])
+    assert (looked.status, looked.json) == (200, late.json)
+    for answer in (done, late, looked):
+        validator("Operation").validate(answer.json)
+
+
+async def test_a_snapshot(caller: Caller, engine: FakeEngine) -> None:
+    answer = await caller.call("POST", "/v1/objects/snapshot", {"uri": "cdmi://s/a", "name": "monday", "wait_s": 5})
+    assert (answer.status, answer.json["uri"]) == (201, "cdmi://s/a/cdmi_snapshots/monday/")
+    assert engine.operations.asked == [("cdmi://s/a", "monday", 5.0)]
+
+
+async def test_what_is_taken_and_what_is_not_known(caller: Caller) -> None:
+    taken = await caller.call("POST", "/v1/objects/clone", CLONE | {"destination": "cdmi://s/taken"})
+    assert (taken.status, taken.code) == (409, "conflict")
+    assert (await caller.call("GET", "/v1/operations/op99")).code == "not-found"
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "word"),
+    [
+        ("clone", {"source": "cdmi://s/a"}, "destination"),
+        ("clone", CLONE | {"destination": "file:///etc"}, "destination"),
+        ("clone", CLONE | {"size": 0}, "size"),
+        ("clone", CLONE | {"size": "1G"}, "size"),
+        ("clone", CLONE | {"wait_s": -1}, "wait_s"),
+        ("clone", CLONE | {"colour": 1}, "colour"),
+        ("snapshot", {"uri": "cdmi://s/a"}, "name"),
+        ("snapshot", {"uri": "cdmi://s/a", "name": "../x"}, "name"),
+        ("snapshot", {"uri": "cdmi://s/a", "name": "a b"}, "name"),
+        ("snapshot", {"uri": "x", "name": "a"}, "uri"),
+    ],
+)
+async def test_their_bodies_are_checked(caller: Caller, route: str, body: Any, word: str) -> None:
+    answer = await caller.call("POST", f"/v1/objects/{route}", body)
+    assert (answer.status, answer.code) == (422, "invalid-request")
+    assert word in answer.json["detail"]

@@ -4,7 +4,7 @@ import base64
 from contextlib import suppress
 from typing import Any
 
-from tests.cdmi_server import capabilities, exports
+from tests.cdmi_server import capabilities, copies, exports
 from tests.cdmi_server.records import Kind, Record
 from tests.cdmi_server.service import Service
 from tests.cdmi_server.wire import Asked, CdmiError, span
@@ -33,7 +33,7 @@ def _common(service: Service, record: Record) -> dict[str, Any]:
         body |= {"objectName": record.slashed, "parentURI": store.path(parent), "parentID": parent.id}
     return body | {
         "capabilitiesURI": capabilities.uri(record.kind),
-        "completionStatus": "Complete",
+        **copies.status(record),
         "metadata": {**record.metadata, **_computed(service, record)},
     }
 
@@ -49,13 +49,15 @@ def _computed(service: Service, record: Record) -> dict[str, str]:
 
 
 def _container(service: Service, record: Record, asked: Asked) -> dict[str, Any]:
-    names = [child.slashed for child in service.store.children(record)]
+    names = [child.slashed for child in service.store.children(record) if child.name != copies.SNAPSHOTS]
+    taken = copies.snapshots(service, record)
     first, end = 0, len(names)
     if ranges := asked.arguments("children"):
         first, end = span(ranges[0], len(names))
     exported = exports.described(record, service.settings)
     return {
         **({"exports": exported} if exported else {}),
+        **({"snapshots": taken} if taken else {}),
         "childrenrange": f"{first}-{end - 1}" if end > first else "",
         "children": names[first:end],
     }

@@ -6,7 +6,13 @@ from tests.cdmi_server import objectid
 from tests.cdmi_server.records import Kind
 from tests.cdmi_server.wire import CdmiError
 
-_SYSTEM = ("cdmi_dataobjects", "cdmi_object_access_by_ID", "cdmi_security_access_control_basic")
+_SYSTEM = (
+    "cdmi_dataobjects",
+    "cdmi_object_access_by_ID",
+    "cdmi_security_access_control_basic",
+    "cdmi_snapshots",
+    "cdmi_object_copy_from_local",
+)
 _CONTAINER = (
     "cdmi_list_children",
     "cdmi_list_children_range",
@@ -15,6 +21,9 @@ _CONTAINER = (
     "cdmi_create_dataobject",
     "cdmi_create_container",
     "cdmi_delete_container",
+    "cdmi_copy_container",
+    "cdmi_copy_dataobject",
+    "cdmi_snapshot",
     "cdmi_size",
     "cdmi_ctime",
     "cdmi_mtime",

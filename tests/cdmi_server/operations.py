@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.cdmi_server import bodies, capabilities, exports, nfs, objectid, values
+from tests.cdmi_server import bodies, capabilities, copies, exports, nfs, objectid, values
 from tests.cdmi_server.records import Kind, Record, now
 from tests.cdmi_server.service import Service
 from tests.cdmi_server.wire import (
@@ -18,9 +18,10 @@ from tests.cdmi_server.wire import (
     read_body,
     read_content_range,
     require_accept,
+    version_headers,
 )
 
-_LATER = {"copy", "move", "reference", "serialize", "deserialize", "deserializevalue", "snapshot"}
+_LATER = {"move", "reference", "serialize", "deserialize", "deserializevalue"}
 _OCTETS = "application/octet-stream"
 
 
@@ -79,7 +80,7 @@ def _existing(service: Service, asked: Asked) -> Record:
 
 
 async def _get(service: Service, request: web.Request, asked: Asked) -> web.StreamResponse:
-    record = _existing(service, asked)
+    record = copies.read(service, _existing(service, asked))
     if asked.cdmi:
         require_accept(request, record.kind, asked.dialect)
         body = bodies.of(service, record, asked)
@@ -115,7 +116,11 @@ def _new_record(service: Service, asked: Asked, kind: Kind) -> Record:
 async def _put_cdmi(service: Service, request: web.Request, asked: Asked) -> web.Response:
     kind = Kind.CONTAINER if asked.slash else Kind.OBJECT
     body = await read_body(request, kind, asked.dialect)
-    known = {"metadata", "exports"} if asked.slash else {"metadata", "mimetype", "value", "valuetransferencoding"}
+    of_container, of_object = (
+        {"metadata", "exports", "snapshot"},
+        {"metadata", "mimetype", "value", "valuetransferencoding"},
+    )
+    known = {"copy"} | (of_container if asked.slash else of_object)
     if later := _LATER & set(body):
         raise CdmiError(501, f"Not implemented: {', '.join(sorted(later))}")
     if unknown := (set(body) | {field.name for field in asked.fields}) - known:
@@ -123,6 +128,11 @@ async def _put_cdmi(service: Service, request: web.Request, asked: Asked) -> web
     body = {name: value for name, value in body.items() if asked.wants(name)}
     async with service.lock:
         old = service.find(asked.names)
+        if "copy" in body:
+            return await _copy(service, request, asked, body)
+        if "snapshot" in body:
+            await copies.snapshot(service, _existing(service, asked), body["snapshot"])
+            return done(asked)
         record = old or _new_record(service, asked, kind)
         record = _with_metadata(record, body, asked, fresh=old is None)
         if kind is Kind.CONTAINER:
@@ -135,6 +145,21 @@ async def _put_cdmi(service: Service, request: web.Request, asked: Asked) -> web
     if old:
         return done(asked)
     return _created(service, kept, asked)
+
+
+async def _copy(service: Service, request: web.Request, asked: Asked, body: Mapping[str, Any]) -> web.Response:
+    """Make a copy; of what is there already, its value is lost, as CDMI 1.x has it."""
+    kind = Kind.CONTAINER if asked.slash else Kind.OBJECT
+    if wrong := set(body) - {"copy", "metadata"}:
+        raise CdmiError(400, f"Not together with copy: {', '.join(sorted(wrong))}")
+    source = copies.source_of(service, body["copy"], kind)
+    if old := service.find(asked.names):
+        await service.delete(old)
+    record = await copies.copy(service, source, _new_record(service, asked, kind), body.get("metadata"))
+    if record.making.reads or record.making.hidden:
+        place = f"{request.scheme}://{request.host}{request.path}"
+        return web.Response(status=202, headers={"Location": place, **version_headers(asked.dialect, asked.version)})
+    return _created(service, record, asked)
 
 
 def _created(service: Service, record: Record, asked: Asked) -> web.Response:

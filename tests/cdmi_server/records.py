@@ -41,6 +41,15 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Making:
+    """How far the server is with making an object: reads that find it in the making, reads before that find nothing."""
+
+    reads: int = 0
+    hidden: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Record:
     """One container or data object, without its value."""
 
@@ -55,6 +64,7 @@ class Record:
     mimetype: str = ""
     encoding: str = ""
     volume: Volume | None = None
+    making: Making = Making()
 
     @property
     def slashed(self) -> str:
@@ -74,7 +84,8 @@ def to_json(record: Record) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> Record:
     """Return the record that to_json wrote."""
-    return Record(**{**data, "kind": Kind(data["kind"]), "volume": _volume(data["volume"])})
+    kind, making = Kind(data["kind"]), Making(**data.get("making", {}))
+    return Record(**{**data, "kind": kind, "volume": _volume(data["volume"]), "making": making})
 
 
 def _volume(data: Mapping[str, Any] | None) -> Volume | None:

@@ -22,7 +22,7 @@ from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import San
-from agent.model import Outcome, Request, Resolved, Stat
+from agent.model import Making, Outcome, Request, Resolved, Stat
 from agent.store import Store, open_store
 from attachers import fc, iscsi
 from attachers.base import Attacher, Host, Uncertain
@@ -193,6 +193,26 @@ class TrippedCdmi:
 
     async def delete(self, uri: str) -> None:
         await self._call("delete", uri, lambda: self._model.delete(uri))
+
+    # Copies: see test_operations.py, which has a real server.
+
+    def place(self, destination: str) -> str:
+        raise NotImplementedError
+
+    def snapshot_place(self, source: str, name: str) -> str:
+        raise NotImplementedError
+
+    async def copy(self, source: str, destination: str, *, size: int | None) -> None:
+        raise NotImplementedError
+
+    async def snapshot(self, source: str, name: str) -> None:
+        raise NotImplementedError
+
+    async def look(self, uri: str) -> Making:
+        raise NotImplementedError
+
+    async def export_like(self, source: str, destination: str) -> None:
+        raise NotImplementedError
 
     async def close(self) -> None:
         return None

@@ -194,7 +194,8 @@ async def test_delete_takes_everything_below(http: aiohttp.ClientSession, server
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("c/", {"copy": "/d/"}, 501),
+        ("c/", {"move": "/d/"}, 501),
+        ("c/", {"copy": "/d/"}, 404),
         ("c/", {"nonsense": 1}, 400),
         ("c/", {"metadata": []}, 400),
         ("c/", {"metadata": {"cdmi_assignedsize": "1000"}}, 400),

@@ -1,0 +1,137 @@
+"""Copies and snapshots that the server makes: begun here, looked after by who asked, and given exports at their end.
+
+CDMI 1.1 clauses 8.2, 9.2, 9.4 and 14; 2.0 clauses 8.2, 9.2, 9.5: a copy takes its time after a 202, may not be seen for
+a while, and when it fails an object with an error is left, which the client has to delete. A PUT on something that is
+there would replace it, so nothing is begun before it has been seen that nothing is.
+"""
+
+import json
+from typing import Any
+
+from agent.cdmi.answers import refused
+from agent.cdmi.exports import protocol_of
+from agent.cdmi.find import find, spelt
+from agent.cdmi.members import CONTAINER, Found, kind_of, object_id_of, pending_of, size_of
+from agent.cdmi.objects import MADE_BY_SERVERS
+from agent.cdmi.sources import BY_ID, Location
+from agent.cdmi.text import shown
+from agent.cdmi.wire import Wire
+from agent.model import Making, MakingState
+from attachers.problems import Code, Problem
+
+SNAPSHOTS = "cdmi_snapshots"
+BLOCK = ("iscsi", "fc")
+
+
+async def copy(wire: Wire, source: Location, destination: Location, *, size: int | None) -> None:
+    """Begin a copy at a place where nothing is; `size` (bytes, None: the source's) is for LUNs. Raises `Problem`."""
+    if source.server != destination.server:
+        what = f"destination: {destination.server.url} cannot copy from {source.server.url}"
+        raise Problem(Code.INVALID_REQUEST, what, hint="copy within one server")
+    if destination.names[:1] == (BY_ID,) or not destination.names:
+        raise Problem(
+            Code.INVALID_REQUEST, "destination: a new object needs a path", hint="give a path that ends in its name"
+        )
+    found = await find(wire, source)
+    object_id_of(source, found.answer, found.members)
+    if pending := pending_of(found.members):
+        raise Problem(Code.BUSY, f"source: {pending}", hint="wait until the server has made it")
+    kind = kind_of(found.answer, found.members)
+    more = {} if size is None else {"metadata": _resized(found, kind, size)}
+    url = spelt(destination, kind).url
+    first, *others = _spellings(found)
+    answer = await wire.create(destination.server, url, json.dumps({"copy": first, **more}).encode())
+    for uri in others:
+        if answer.status not in (400, 404):
+            break
+        answer = await wire.create(destination.server, url, json.dumps({"copy": uri, **more}).encode())
+    answer.check()
+
+
+def _spellings(found: Found) -> tuple[str, ...]:
+    """The source as servers may want it: relative to the root, with the root's own path, as a whole URL."""
+    server, url = found.location.server, found.url
+    inner = url[len(server.url) :]
+    relative = inner if found.answer.spoken.startswith(("2.", "3.")) else f"/{inner}"
+    return tuple(dict.fromkeys([relative, f"{server.root}{inner}", url]))
+
+
+def _resized(found: Found, kind: str, size: int) -> dict[str, Any]:
+    """The copy's metadata with another size: what is sent replaces all of the source's."""
+    had = size_of(found.members, kind)
+    if kind != CONTAINER or had is None:
+        what = "size: only a copy of a LUN can be larger than its source"
+        raise Problem(Code.INVALID_REQUEST, what, hint="leave size out, and resize the copy")
+    if size < had:
+        raise Problem(Code.INVALID_REQUEST, f"size: {size} is less than the source's {had} bytes", hint="give more")
+    metadata = found.members["metadata"]
+    kept = {name: value for name, value in metadata.items() if name not in MADE_BY_SERVERS}
+    return kept | {"cdmi_assignedsize": str(size)}
+
+
+def snapshot_place(source: Location, name: str) -> Location:
+    """Where a snapshot of a container is."""
+    return Location(source.server, (*source.names, SNAPSHOTS, name), True)
+
+
+async def snapshot(wire: Wire, source: Location, name: str) -> None:
+    """Begin a snapshot of a container; the server would replace one of that name. Raises `Problem`."""
+    found = await find(wire, source)
+    object_id_of(source, found.answer, found.members)
+    if kind_of(found.answer, found.members) != CONTAINER:
+        what = f"uri: {shown(found.url, 300)} is a data object, and CDMI takes snapshots of containers only"
+        raise Problem(Code.INVALID_REQUEST, what, hint="clone it instead")
+    body = json.dumps({"snapshot": name}).encode()
+    (await wire.update(source.server, found.url, body, fields=())).check()
+
+
+async def look(wire: Wire, location: Location) -> Making:
+    """How far the making of an object is. Raises `Problem`: cdmi-unreachable, cdmi-refused."""
+    try:
+        found = await find(wire, location)
+    except Problem as problem:
+        if problem.code is Code.NOT_FOUND:
+            return Making(MakingState.MISSING)
+        raise
+    object_id = object_id_of(location, found.answer, found.members)
+    status = str(found.members.get("completionStatus", "Complete"))
+    if status.casefold().startswith("error"):
+        return Making(MakingState.FAILED, None, object_id, found.url, shown(status))
+    if pending_of(found.members):
+        percent = str(found.members.get("percentComplete", found.members.get("percentageComplete", "")))
+        done = int(percent) if percent.isascii() and percent.isdigit() and len(percent) < 4 else None
+        return Making(MakingState.PROCESSING, done, object_id, found.url)
+    return Making(MakingState.COMPLETE, 100, object_id, found.url)
+
+
+async def export_like(wire: Wire, source: Location, destination: Location) -> None:
+    """Give a copy the block exports that its source has, open to nobody yet: CDMI does not copy exports.
+
+    Raises `Problem` cdmi-refused where the server makes none of it.
+    """
+    wanted = _block_entries(await find(wire, source))
+    made = await find(wire, destination)
+    missing = {key: entry for key, entry in wanted.items() if key not in _entries(made)}
+    if not missing or kind_of(made.answer, made.members) != CONTAINER:
+        return
+    body = json.dumps({"exports": {**_entries(made), **missing}}).encode()
+    (await wire.update(destination.server, made.url, body, fields=("exports",))).check()
+    after = _entries(await find(wire, destination))
+    if lost := sorted(missing.keys() - after.keys()):
+        what = f"{made.url} got no export {ascii(lost[0])[:80]} like its source's"
+        raise refused(destination.server, what, hint="let the server export it, or see its log")
+
+
+def _entries(found: Found) -> dict[str, Any]:
+    exports = found.members.get("exports")
+    entries = exports.items() if isinstance(exports, dict) else ()
+    return {key: entry for key, entry in entries if isinstance(entry, dict)}
+
+
+def _block_entries(found: Found) -> dict[str, Any]:
+    """What a client may write of block exports: who is let in, and since 2.0 the type."""
+    wanted: dict[str, Any] = {}
+    for key, entry in _entries(found).items():
+        if protocol_of(key, entry) in BLOCK:
+            wanted[key] = {"permissions": []} | ({"type": entry["type"]} if "type" in entry else {})
+    return wanted

@@ -1,0 +1,212 @@
+"""What takes long on a server: clones and snapshots. Committed before they begin, looked after until they have ended.
+
+A restart takes up what is under way: nothing was at the destination just before the server was asked, and that was
+committed, so what is there then is ours. What failed is deleted, as CDMI wants it from its clients.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from agent.engine.desk import Desk
+from agent.engine.ledger import Operation
+from agent.engine.pause import longer, pause
+from agent.model import Making, MakingState, OperationState
+from attachers.problems import Code, Problem
+
+log = logging.getLogger(__name__)
+LONGEST_S = 6 * 3600.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
+INVISIBLE_S = 60.0
+"""How long an object may not be seen after the server said yes."""
+UNHEARD_S = 10.0
+"""How long after a request without an answer to wait for what came of it, before it is made again."""
+Task = asyncio.Task[None]
+
+
+class Operations:
+    """Implements `agent.model.Operations`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._tasks: dict[str, Task] = {}
+
+    def start(self) -> None:
+        """Go on with what the ledger says is under way."""
+        for operation in list(self._desk.ledger.operations.values()):
+            if operation.state is OperationState.RUNNING:
+                self._spawn(operation)
+
+    async def stop(self) -> None:
+        """Stop looking; the servers go on, and so do we at the next start."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def clone(
+        self, source: str, destination: str, *, size: int | None, wait_s: float
+    ) -> tuple[bool, dict[str, Any]]:
+        """See `agent.model.Operations`."""
+        wanted = Operation(_new_id(), "clone", source, self._desk.cdmi.place(destination), size=size)
+        return await self._begin(wanted, wait_s)
+
+    async def snapshot(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """See `agent.model.Operations`."""
+        place = self._desk.cdmi.snapshot_place(source, name)
+        return await self._begin(Operation(_new_id(), "snapshot", source, place, name=name), wait_s)
+
+    def view(self, operation_id: str) -> dict[str, Any]:
+        """See `agent.model.Operations`."""
+        operation = self._desk.ledger.operations.get(operation_id)
+        if operation is None:
+            detail = f"id: there is no operation {ascii(operation_id)[1:-1][:80]}"
+            raise Problem(Code.NOT_FOUND, detail, hint="those that ended are kept for a while only")
+        return {
+            "id": operation.id,
+            "kind": operation.kind,
+            "source": operation.source,
+            "destination": operation.destination,
+            "state": str(operation.state),
+            "percent": operation.percent,
+            "uri": operation.uri or None,
+            "object_id": operation.object_id or None,
+            "problem": dict(operation.problem) if operation.problem else None,
+        }
+
+    async def _begin(self, wanted: Operation, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        async with self._desk.locks.hold([f"destination:{wanted.destination}"]):
+            operation = await self._known(wanted) or await self._committed(wanted)
+            task = self._tasks.get(operation.id)
+        if task is not None:
+            await asyncio.wait({task}, timeout=wait_s)
+        now = self._desk.ledger.operations[operation.id]
+        if now.state is OperationState.FAILED:
+            raise _problem_of(now)
+        return now.state is OperationState.DONE, self.view(operation.id)
+
+    async def _known(self, wanted: Operation) -> Operation | None:
+        """The same operation, under way or done: a repeated request joins it. Raises `Problem` where another is."""
+        for known in reversed(self._desk.ledger.operations.values()):
+            if known.destination != wanted.destination or known.state is OperationState.FAILED:
+                continue
+            same = (known.kind, known.source, known.size) == (wanted.kind, wanted.source, wanted.size)
+            if known.state is OperationState.RUNNING and not same:
+                detail = f"destination: {known.destination} is being made by the operation {known.id}"
+                raise Problem(Code.BUSY, detail, hint="wait for that, or choose another place")
+            if known.state is OperationState.RUNNING:
+                return known
+            there = await self._desk.cdmi.look(known.destination)
+            ours = bool(known.object_id) and there.object_id.casefold() == known.object_id.casefold()
+            return known if same and ours and there.state is MakingState.COMPLETE else None
+        return None
+
+    async def _committed(self, wanted: Operation) -> Operation:
+        """The intent, once it has been seen that nothing is there."""
+        _refuse_taken(wanted, await self._desk.cdmi.look(wanted.destination))
+        operation = await self._desk.ledger.keep(replace(wanted, since=time.time()))
+        self._spawn(operation)
+        return operation
+
+    def _spawn(self, operation: Operation) -> None:
+        task = asyncio.create_task(self._run(operation), name=f"operation {operation.id}")
+        self._tasks[operation.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(operation.id, None))
+
+    async def _run(self, operation: Operation) -> None:
+        """To its end: done, or failed and deleted. What cannot be reached is tried again."""
+        for wait_s in longer(FIRST_PAUSE_S, LONGEST_PAUSE_S):
+            try:
+                operation = await self._step(self._desk.ledger.operations[operation.id])
+            except Problem as problem:
+                if problem.code is not Code.CDMI_UNREACHABLE or time.time() - operation.since > LONGEST_S:
+                    await self._fail(operation, problem)
+                    return
+                log.warning("%s: %s; tried again", operation.describe(), problem.detail)
+            if operation.state is not OperationState.RUNNING:
+                return
+            await pause(self._desk.host, self._desk.host.now() + wait_s)
+
+    async def _step(self, operation: Operation) -> Operation:
+        """Look, and do the one next thing: begin it, note how far it is, or give it exports and end it."""
+        there = await self._desk.cdmi.look(operation.destination)
+        if not operation.begun:
+            return await self._ask(_refuse_taken(operation, there))
+        match there.state:
+            case MakingState.MISSING if not operation.answered and _age(operation) > UNHEARD_S:
+                return await self._ask(operation)
+            case MakingState.MISSING if operation.answered and _age(operation) > INVISIBLE_S:
+                detail = f"{operation.describe()}: nothing is to be seen of it"
+                raise Problem(Code.CDMI_REFUSED, detail, hint="see the CDMI server's log")
+            case MakingState.FAILED:
+                detail = f"{operation.describe()}: the server says {there.says}"
+                raise Problem(Code.CDMI_REFUSED, detail, hint="see the CDMI server's log")
+            case MakingState.COMPLETE:
+                return await self._complete(operation, there)
+            case MakingState.PROCESSING:
+                return await self._keep(operation, percent=there.percent, object_id=there.object_id)
+        return operation
+
+    async def _ask(self, operation: Operation) -> Operation:
+        """Ask the server, after committing that we do."""
+        log.info("%s", operation.describe())
+        operation = await self._keep(operation, begun=True, begun_at=time.time())
+        if operation.kind == "snapshot":
+            await self._desk.cdmi.snapshot(operation.source, operation.name)
+        else:
+            await self._desk.cdmi.copy(operation.source, operation.destination, size=operation.size)
+        return await self._keep(operation, answered=True)
+
+    async def _complete(self, operation: Operation, there: Making) -> Operation:
+        operation = await self._keep(operation, object_id=there.object_id)
+        if operation.kind == "clone":
+            await self._desk.cdmi.export_like(operation.source, operation.destination)
+        log.info("%s: done", operation.describe())
+        return await self._keep(operation, state=OperationState.DONE, percent=100, uri=there.uri)
+
+    async def _fail(self, operation: Operation, problem: Problem) -> None:
+        """Delete what was begun, as far as that can be done, and say what was wrong."""
+        log.error("%s failed: %s", operation.describe(), problem.detail)
+        operation = self._desk.ledger.operations[operation.id]
+        if operation.begun:
+            with suppress(Problem):
+                await self._clear_away(operation)
+        await self._keep(operation, state=OperationState.FAILED, problem=problem.as_dict())
+
+    async def _clear_away(self, operation: Operation) -> None:
+        """Delete what has failed, and what was seen to be ours; nothing else that may be at that place by now."""
+        there = await self._desk.cdmi.look(operation.destination)
+        ours = bool(operation.object_id) and there.object_id.casefold() == operation.object_id.casefold()
+        if ours or there.state is MakingState.FAILED:
+            await self._desk.cdmi.delete(operation.destination)
+
+    async def _keep(self, operation: Operation, **changes: Any) -> Operation:
+        changed = replace(operation, **changes)
+        return operation if changed == operation else await self._desk.ledger.keep(changed)
+
+
+def _refuse_taken(operation: Operation, there: Making) -> Operation:
+    if there.state is not MakingState.MISSING:
+        detail = f"destination: there is already something at {operation.destination}"
+        raise Problem(Code.CONFLICT, detail, hint="choose another place, or delete it first")
+    return operation
+
+
+def _age(operation: Operation) -> float:
+    """Seconds since the server was asked."""
+    return time.time() - operation.begun_at
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+def _problem_of(operation: Operation) -> Problem:
+    told = operation.problem or {}
+    code = Code(told.get("code", Code.INTERNAL))
+    return Problem(code, str(told.get("detail", "")), hint=str(told.get("hint", "")), step=operation.describe())
