@@ -106,6 +106,20 @@ def lun(value: int, *, field: str = "lun") -> int:
     return value
 
 
+FLAT = 0x4000
+"""The bits of flat space addressing in the kernel's number of a LUN (SAM-5 4.7.7.3; scsi_common.c scsilun_to_int)."""
+
+
+def plain_lun(number: int) -> int:
+    """The kernel's number of a LUN without the bits of the addressing method (attach.md, case 73)."""
+    return number & 0x3FFF if number & 0xC000 == FLAT else number
+
+
+def lun_of(hctl: str) -> int:
+    """The number of the logical unit at a SCSI address, without these bits."""
+    return plain_lun(int(hctl.rpartition(":")[2]))
+
+
 def portal(value: str, *, field: str = "portal") -> str:
     """An address and a port in canonical form: `10.0.0.1:3260`, `[fd00::1]:3260`. Port 3260 where none is given.
 

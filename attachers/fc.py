@@ -21,6 +21,8 @@ comes_back = True
 NOT_PRESENT = "Not Present"
 """What the kernel says of a remote port that it no longer waits for (fc_remote_ports/port_state)."""
 MOST_REMOTE = 8
+MOST_PERIPHERAL = 256
+"""From here on a LUN has two forms: peripheral, with the upper bits as a bus number, and flat space addressing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Plan:
     multipath: bool = False
 
     def __post_init__(self) -> None:
-        checks.lun(self.lun, field="logical_unit_number")
+        if not 0 <= self.lun < checks.FLAT:
+            raise checks.refuse("logical_unit_number", self.lun, f"a logical unit number from 0 to {checks.FLAT - 1}")
         if not self.targets:
             raise checks.refuse("target_wwpns", "", "a list of at least one target port's name")
         checks.ports(self.targets, field="target_wwpns")
@@ -89,13 +92,15 @@ def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     if not plan.multipath and (wait := lun.wait_if_busy(sight)):
         return wait
     usable = [s for target in plan.targets for s in sight.sessions if s.target == target and s.state == LOGGED_IN]
+    if context.wwid and (session := _handed_out_on(sight)) and session not in usable:
+        return _awaited([session])  # who has the disk open is not helped by another one
     if not usable:
         return _no_port(plan, sight)
     if not {*plan.targets} <= {*sight.owned}:
         return lun.step(Own(plan.targets, plan.lun), context)
     if plan.multipath:
         return maps.attach(_unit(plan), _ways(plan, sight, context), sight, context)
-    found = [(path, session) for session in usable for path in sight.paths if path.hctl == session.at(plan.lun)]
+    found = [(path, session) for session in usable for path in sight.paths if path.hctl in session.devices]
     seen = _verified(plan, found, sight, context)
     if seen is not None and (isinstance(seen, Ready | Act) or any(path.node is None for path, _ in found)):
         return seen
@@ -110,16 +115,14 @@ def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
 
 
 def _way(plan: Plan, session: Session, sight: ScsiSight, context: Context) -> maps.Way:
-    scan = Scan(session.at(plan.lun), session.target, session.portal)
-    path = next((path for path in sight.paths if path.hctl == scan.hctl), None)
+    scans = _scans(plan, [session])
+    path = next((path for path in sight.paths if path.hctl in session.devices), None)
     needed = _lun(session.target, plan.lun) in context.needed
     if session.state != LOGGED_IN:
-        text = f"{session.via} (host{session.host}) is {session.state}"
-        hint = "see the cable, the switch, and the target's state"
-        return maps.Way(session.via, path, Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint=hint)), needed=needed)
-    next_ = lun.scan(scan, f"{session.via} to show LUN {plan.lun}", context)
+        return maps.Way(session.via, path, _awaited([session]), needed=needed)
+    next_ = lun.scan(_turn(scans, context), f"{session.via} to show LUN {plan.lun}", context)
     begun = Begin(next_.step) if isinstance(next_, Act) else next_
-    return maps.Way(session.via, path, begun, own=(scan.describe(),), needed=needed)
+    return maps.Way(session.via, path, begun, own=tuple(scan.describe() for scan in scans), needed=needed)
 
 
 def _unseen(target: str) -> maps.Way:
@@ -142,15 +145,26 @@ def _verified(plan: Plan, found: list[tuple[ScsiPath, Session]], sight: ScsiSigh
 def _scan(plan: Plan, usable: list[Session], sight: ScsiSight, context: Context, seen: Decision | None) -> Decision:
     """Look at the LUN on each way that does not show it, one after the other; then again, the longest ago first."""
     shown = {path.hctl for path in sight.paths}
-    scans = [Scan(s.at(plan.lun), s.target, s.portal) for s in usable if s.at(plan.lun) not in shown]
-    new = [scan for scan in scans if scan not in context.done and scan not in context.failed]
-    if new:
-        return Act(new[0])
-    if seen is not None:
+    scans = _scans(plan, [session for session in usable if not shown & {*session.devices}])
+    turn = _turn(scans, context) if scans else None
+    if seen is not None and (turn is None or turn in context.done or turn in context.failed):
         return seen
-    again = sorted((s for s in scans if s not in context.failed), key=context.done.index)
     ways = " and ".join(session.via for session in usable)
-    return lun.scan((again or scans)[0], f"{ways} to show LUN {plan.lun}", context)
+    return lun.scan(turn or scans[0], f"{ways} to show LUN {plan.lun}", context)
+
+
+def _scans(plan: Plan, ways: list[Session]) -> list[Scan]:
+    """Every address at which the LUN may be. Above 255, arrays differ in how they address it (attach.md, case 73)."""
+    numbers = [plan.lun] if plan.lun < MOST_PERIPHERAL else [plan.lun, checks.FLAT | plan.lun]
+    return [Scan(session.at(number), session.target, session.portal) for number in numbers for session in ways]
+
+
+def _turn(scans: list[Scan], context: Context) -> Scan:
+    """The one that was not taken yet, else the one that was taken the longest ago."""
+    new = (scan for scan in scans if scan not in context.done and scan not in context.failed)
+    again = sorted((scan for scan in scans if scan in context.done), key=context.done.index)
+    good = (scan for scan in again if scan not in context.failed)
+    return next(new, None) or next(good, scans[0])
 
 
 def _no_port(plan: Plan, sight: ScsiSight) -> Decision:
@@ -159,10 +173,8 @@ def _no_port(plan: Plan, sight: ScsiSight) -> Decision:
     if not sight.ports and not sight.sessions:
         hint = "load the driver of the host's HBA, or make an FCoE port; see: cdmi-attach doctor"
         return Fail(Problem(Code.UNSUPPORTED_ON_HOST, "this host has no Fibre Channel port", hint=hint))
-    awaited = [session for session in sight.sessions if session.state != NOT_PRESENT]
-    if awaited:
-        text = "; ".join(f"{session.via} (host{session.host}) is {session.state}" for session in awaited)
-        return Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint="see the cable, the switch, and the target's state"))
+    if awaited := [session for session in sight.sessions if session.state != NOT_PRESENT]:
+        return _awaited(awaited)
     local = "; ".join(_local(port) for port in sight.ports)
     return Fail(
         Problem(
@@ -171,6 +183,17 @@ def _no_port(plan: Plan, sight: ScsiSight) -> Decision:
             hint="check cables and zoning between these ports, and target_wwpns of the export",
         )
     )
+
+
+def _handed_out_on(sight: ScsiSight) -> Session | None:
+    """The way of the disk that was handed out and is still there."""
+    hctl = next((path.hctl for path in sight.paths if path.node and path.node == sight.device_link), "")
+    return next((session for session in sight.sessions if hctl in session.devices), None)
+
+
+def _awaited(sessions: list[Session]) -> Wait:
+    text = "; ".join(f"{session.via} (host{session.host}) is {session.state}" for session in sessions)
+    return Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint="see the cable, the switch, and the target's state"))
 
 
 def _local(port: FcPort) -> str:
@@ -200,11 +223,11 @@ def _unit(plan: Plan) -> lun.Unit:
 
 def _key_of(path: ScsiPath, sight: ScsiSight) -> str:
     session = next((s for s in sight.sessions if path.hctl in s.devices), None)
-    return _key(session, int(path.hctl.rpartition(":")[2])) if session else ""
+    return _key(session, checks.lun_of(path.hctl)) if session else ""
 
 
 def _key(session: Session, number: int) -> str:
-    return _lun(session.target, number)
+    return _lun(session.target, checks.plain_lun(number))
 
 
 def _lun(target: str, number: int) -> str:

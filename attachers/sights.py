@@ -190,8 +190,9 @@ class ScsiSight:
     `link` is what the attachment's link points at (None: no link); `device_link` the node that
     /dev/cdmi-attach/WWID resolves to; `owner` of that node as `user:group`. `busy` describes operations on these
     very resources that are still under way in the helper: their outcome is not known yet. `ports` are the host's own
-    FC ports. `owned` are the targets at which this LUN is ours even while no device shows it (FC: the kernel brings it
-    back with its port). `map` is the multipath map of the logical unit asked for, `notes` what else there is of one.
+    FC ports, told where none of them sees a target that was asked for. `owned` are the targets at which this LUN is
+    ours even while no device shows it (FC: the kernel brings it back with its port). `map` is the multipath map of the
+    logical unit asked for, `notes` what else there is of one.
     """
 
     records: tuple[Record, ...] = ()

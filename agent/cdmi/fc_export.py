@@ -24,11 +24,19 @@ def read(entry: Mapping[str, Any], path: str, *, size: int) -> dict[str, Any]:
         raise NotReadyError(f"not ready: the server has not filled in {', '.join(missing)} of {path}")
     plan = fc.Plan(
         targets=targets(entry["target_wwpns"], f"{path}.target_wwpns"),
-        lun=unit_number(entry["logical_unit_number"], f"{path}.logical_unit_number"),
+        lun=number(entry["logical_unit_number"], f"{path}.logical_unit_number"),
         wwid=unit_name(entry.get("logical_unit_name"), f"{path}.logical_unit_name"),
         size=size,
     )
     return plan.as_json()
+
+
+def number(value: object, field: str) -> int:
+    """The LUN, also where it is written with the bits of its addressing method."""
+    found = checks.plain_lun(unit_number(value, field))
+    if found >= checks.FLAT:
+        raise checks.refuse(field, value, f"a logical unit number from 0 to {checks.FLAT - 1}")
+    return found
 
 
 def targets(value: object, field: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from textwrap import wrap
 
-from agent.cli import doctor_daemon, doctor_iscsi, doctor_multipath, doctor_storage, show
+from agent.cli import doctor_daemon, doctor_fc, doctor_iscsi, doctor_multipath, doctor_storage, show
 from agent.cli.client import FAILED, USAGE, Failure
 from agent.cli.doctor_host import Finding, Host, Level, this_host, unchecked
 
@@ -23,6 +23,7 @@ CHECKS: dict[str, Check] = {
     "node-records": doctor_iscsi.node_records,
     "node-startup": doctor_iscsi.node_startup,
     "iscsi-lock": doctor_iscsi.lock,
+    "fc-ports": doctor_fc.ports,
     "multipath": doctor_multipath.multipath,
     "lvm": doctor_storage.lvm,
     "udev-rule": doctor_storage.udev_rule,

@@ -237,7 +237,7 @@ class GuardedHost:
         """
         if not isinstance(step, Scan):
             return None
-        lun = int(step.hctl.rpartition(":")[2])
+        lun = checks.lun_of(step.hctl)
         if checks.is_wwpn(step.target) and owned(step.target, lun) not in self._created.rows:
             raise Problem(Code.CONFLICT, f"{step.hctl} was not said to be ours first", step=step.describe())
         session = host_session(step, sight)

@@ -8,6 +8,7 @@ way but those on which it was there before.
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from agent.host.created import Created, Kind, Row, Thing
+from attachers import checks
 from attachers.problems import Code, Problem
 from attachers.sights import FcQuery, ScsiQuery, ScsiSight, Session
 from attachers.steps import Disown
@@ -27,7 +28,7 @@ def borrowed(session: Session, lun: int) -> Thing:
 
 def is_owned(session: Session, hctl: str, rows: Rows) -> bool:
     """Whether the device at an address of this session is ours, whoever had the kernel find it."""
-    lun = _lun(hctl)
+    lun = checks.lun_of(hctl)
     return owned(session.target, lun) in rows and borrowed(session, lun) not in rows
 
 
@@ -35,7 +36,7 @@ def shown(sight: ScsiSight, target: str, lun: int) -> Iterator[tuple[Session, st
     """Every device of a LUN at a target that is there now, with its session."""
     for session in sight.sessions:
         if session.target == target:
-            yield from ((session, hctl) for hctl in session.devices if _lun(hctl) == lun)
+            yield from ((session, hctl) for hctl in session.devices if checks.lun_of(hctl) == lun)
 
 
 def rows_of(target: str, lun: int, rows: Rows) -> list[Thing]:
@@ -46,7 +47,7 @@ def rows_of(target: str, lun: int, rows: Rows) -> list[Thing]:
 
 def targets_with(hctl: str, rows: Rows) -> tuple[str, ...]:
     """The targets at which a LUN of that number is ours."""
-    return tuple(thing.target for thing in rows if thing.kind is Kind.OWNED and thing.name == str(_lun(hctl)))
+    return tuple(thing.target for thing in rows if thing.kind is Kind.OWNED and thing.name == str(checks.lun_of(hctl)))
 
 
 def owned_at(query: ScsiQuery, rows: Rows) -> tuple[str, ...]:
@@ -88,7 +89,3 @@ class Lasting:
         sights = [await self._look(owned(target, 0)) for target in targets_with(hctl, rows)]
         found = (session for sight in sights for session in sight.sessions if hctl in session.devices)
         return any(is_owned(session, hctl, rows) for session in found)
-
-
-def _lun(hctl: str) -> int:
-    return int(hctl.rpartition(":")[2])

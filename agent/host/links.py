@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent.host import fc_sysfs, sysfs
 from agent.host.roots import Roots
+from attachers import checks
 from attachers.steps import DEVICES
 
 
@@ -35,9 +36,23 @@ NEXUS = "CDMI_ATTACH_NEXUS"
 
 
 def put_device(roots: Roots, wwid: str, hctl: str, node: str) -> None:
-    """The links of a disk, with the very text that udev gives them, so that udev adopts them."""
-    put(roots.devices / "path" / hctl, f"../../{node}")
-    put(roots.devices / wwid, f"../{node}")
+    """The links of a disk, with the very text that udev gives them, so that udev adopts them.
+
+    A disk that was there before us has no claim, and udev would not take our links along with it: they would lead to
+    whatever is called sda next. So its link leads to udev's own one, which goes with the disk.
+    """
+    if is_claimed(roots, hctl):
+        put(roots.devices / "path" / hctl, f"../../{node}")
+        put(roots.devices / wwid, f"../{node}")
+    else:
+        put(roots.devices / wwid, _by_id(roots, node) or f"../{node}")
+
+
+def _by_id(roots: Roots, node: str) -> str | None:
+    """udev's link to a disk by its name, seen from ours; None where there is none (the stock rules do not run here)."""
+    place, wanted = roots.dev / "disk/by-id", os.path.realpath(roots.dev / node)
+    names = [name for name in sysfs.entries(place) if name.startswith("wwn-")]
+    return next((f"../disk/by-id/{name}" for name in names if os.path.realpath(place / name) == wanted), None)
 
 
 def put_map(roots: Roots, wwid: str, node: str) -> None:
@@ -147,7 +162,7 @@ def drop_claims_of(roots: Roots, targets: Collection[str], lun: int) -> None:
     """Give up the claims of a LUN behind FC ports, wherever it was."""
     for name in sysfs.entries(roots.claims):
         nexus = _claimed(roots, name).get(NEXUS, "")
-        if name.endswith(f":{lun}") and nexus.partition("@")[0] in targets:
+        if nexus.partition("@")[0] in targets and checks.lun_of(name) == lun:
             (roots.claims / name).unlink(missing_ok=True)
 
 

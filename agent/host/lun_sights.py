@@ -1,7 +1,7 @@
 """What this host shows of one LUN: sysfs, an INQUIRY of every path, who has it open, its links, its multipath map."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from agent.host import fc_sysfs, links, linux_iscsi, nexus, sysfs
 from agent.host.map_sights import beside, look_at_map, notes_of
 from agent.host.tools import Tools, sought
 from agent.workers.pool import Abandoned
-from attachers import scsi
+from attachers import checks, scsi
 from attachers.problems import Problem
 from attachers.sights import LOGGED_IN, FcQuery, IscsiQuery, ScsiPath, ScsiQuery, ScsiSight, Session
 
@@ -60,7 +60,7 @@ class LunSights:
             device_link=device_link,
             owner=self._owner(device_link) if device_link else "",
             busy=busy(sessions),
-            ports=fc_sysfs.ports(self._roots) if isinstance(query, FcQuery) else (),
+            ports=fc_sysfs.ports(self._roots) if isinstance(query, FcQuery) and not _usable(sessions) else (),
             map=seen,
             notes=notes_of(self._tools, named) if named else None,
         )
@@ -117,7 +117,13 @@ class LunSights:
         )
 
 
+def _usable(sessions: Iterable[Session]) -> bool:
+    return any(session.state == LOGGED_IN for session in sessions)
+
+
 def _at_lun(session: Session, lun: int) -> list[str]:
+    if checks.is_wwpn(session.target):
+        return [hctl for hctl in session.devices if checks.lun_of(hctl) == lun]
     return [hctl for hctl in session.devices if hctl.rpartition(":")[2] == str(lun)]
 
 

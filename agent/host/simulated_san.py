@@ -86,11 +86,15 @@ def _lun(values: dict[str, object]) -> Lun:
     lun, size = values["lun"], values["size"]
     assert isinstance(lun, int) and isinstance(size, int)
     return Lun(
-        target=checks.iqn(str(values["target"])),
+        target=_name(str(values["target"])),
         portals=tuple(checks.portal(str(portal)) for portal in portals),
         lun=checks.lun(lun),
         wwid=checks.wwid(str(values["wwid"])),
         size=size,
-        initiators=tuple(checks.iqn(str(name)) for name in initiators),
+        initiators=tuple(_name(str(name)) for name in initiators),
         read_only=bool(values.get("read_only", False)),
     )
+
+
+def _name(value: str) -> str:
+    return value if checks.is_wwpn(value) else checks.iqn(value)

@@ -5,6 +5,7 @@ from agent.host.simulated_kernel import Device, Kernel, Session
 from agent.host.simulated_maps import notes_of, see_map
 from attachers import sights
 from attachers.sights import (
+    LOGGED_IN,
     DomainQuery,
     DomainSight,
     FcQuery,
@@ -49,7 +50,7 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
         device_link=node,
         owner=owner,
         busy=tuple(step.describe() for step in running if _touches(kernel, step, query)),
-        ports=ports(kernel) if isinstance(query, FcQuery) else (),
+        ports=ports(kernel) if isinstance(query, FcQuery) and not _usable(sessions) else (),
         map=see_map(kernel, wwid, holders=query.holders),
         notes=notes_of(kernel, wwid),
     )
@@ -59,6 +60,10 @@ def _is_at(query: ScsiQuery, target: str, portal: str) -> bool:
     if isinstance(query, FcQuery):
         return target in query.targets
     return target == query.target and portal in query.portals
+
+
+def _usable(sessions: list[Session]) -> bool:
+    return any(session.state == LOGGED_IN for session in sessions)
 
 
 def _session(session: Session) -> sights.Session:

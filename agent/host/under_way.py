@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.host.uevents import Changes
+from attachers import checks
 from attachers.sights import IscsiQuery, ScsiQuery, Session
 from attachers.steps import (
     AnnounceMap,
@@ -61,7 +62,9 @@ def touched(step: Step) -> frozenset[str]:
 
 def asked(query: ScsiQuery, sessions: Iterable[Session]) -> frozenset[str]:
     """The keys of what a query looks at."""
-    keys = {f"name:{query.name}", f"wwid:{query.wwid}", *(f"hctl:{session.at(query.lun)}" for session in sessions)}
+    numbers = (query.lun, checks.FLAT | query.lun)
+    keys = {f"name:{query.name}", f"wwid:{query.wwid}"}
+    keys |= {f"hctl:{session.at(number)}" for session in sessions for number in numbers}
     if isinstance(query, IscsiQuery):
         keys |= {f"portal:{query.target}@{portal}" for portal in query.portals}
     return frozenset(keys)

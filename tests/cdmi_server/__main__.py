@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from attachers.checks import wwpn
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.hostile import ATTACKS
 from tests.cdmi_server.runner import serving
@@ -42,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--iqn-prefix", default="iqn.2026-01.org.example:cdmi", metavar="IQN")
     parser.add_argument("--dialect", choices=list(DIALECTS), default="1.1", help="the version of CDMI to speak")
     parser.add_argument("--hostile", choices=list(ATTACKS), default="", metavar="ATTACK", help="spoil what is read")
+    parser.add_argument("--fc-target", nargs="+", action="extend", default=[], type=wwpn, metavar="WWPN")
+    parser.add_argument("--fc-initiator", nargs="+", action="extend", default=[], type=wwpn, metavar="WWPN")
     parser.add_argument("--keep-targets", action="store_true", help="leave LIO's targets when stopping")
     return parser
 
@@ -62,6 +65,8 @@ def _settings(chosen: argparse.Namespace) -> Settings:
         portals=tuple(chosen.portal or ("127.0.0.1",)),
         iqn_prefix=chosen.iqn_prefix,
         keep_targets=chosen.keep_targets,
+        fc_targets=tuple(chosen.fc_target),
+        fc_initiators=tuple(chosen.fc_initiator),
         dialect=chosen.dialect,
         hostile=chosen.hostile,
     )

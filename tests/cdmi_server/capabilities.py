@@ -40,8 +40,6 @@ _DATAOBJECT = (
     "cdmi_ctime",
     "cdmi_mtime",
 )
-_EXPORT_SYSTEM = ("cdmi_export_iscsi",)
-_EXPORT_CONTAINER = ("cdmi_assignedsize", "cdmi_export_iscsi", "cdmi_export_container_iscsi")
 _CHILDREN = ("container", "dataobject")
 
 
@@ -50,15 +48,16 @@ def uri(kind: Kind) -> str:
     return "/cdmi_capabilities/container/" if kind is Kind.CONTAINER else "/cdmi_capabilities/dataobject/"
 
 
-def body(names: tuple[str, ...], *, root_id: str, exports: bool) -> dict[str, Any]:
+def body(names: tuple[str, ...], *, root_id: str, exports: tuple[str, ...]) -> dict[str, Any]:
     """Return the capabilities object at this path below cdmi_capabilities/; 404 where there is none."""
     top = objectid.fixed("cdmi_capabilities/")
     match names:
         case ():
-            able = _SYSTEM + (_EXPORT_SYSTEM if exports else ())
+            able = _SYSTEM + tuple(f"cdmi_export_{kind}" for kind in exports)
             return _object("cdmi_capabilities/", ("/", root_id), able=able, children=_CHILDREN)
         case ("container",):
-            able = _CONTAINER + (_EXPORT_CONTAINER if exports else ())
+            able = _CONTAINER + (("cdmi_assignedsize",) if exports else ())
+            able += tuple(f"cdmi_export_{way}" for kind in exports for way in (kind, f"container_{kind}"))
             return _object("container/", ("/cdmi_capabilities/", top), able=able)
         case ("dataobject",):
             return _object("dataobject/", ("/cdmi_capabilities/", top), able=_DATAOBJECT)

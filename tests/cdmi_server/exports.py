@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.cdmi_server import nfs
+from tests.cdmi_server import fibre, nfs
 from tests.cdmi_server.records import Export, Record, Volume
 from tests.cdmi_server.settings import Settings
 from tests.cdmi_server.store import Store
-from tests.cdmi_server.targets import Lun, naa, with_port
+from tests.cdmi_server.targets import Lun, naa, serial, with_port
 from tests.cdmi_server.wire import CdmiError, strings
 
 KEY = "Network/iSCSI"
@@ -20,7 +20,6 @@ FIXED = (ASSIGNED_SIZE, TARGET, NUMBER)
 
 _BLOCK = 512
 _MOST_LUNS = 16383
-_SERIAL_DIGITS = 25
 _INITIATOR = re.compile(r"(iqn\.\d{4}-[01]\d\.[^\s_]+|eui\.[0-9a-f]{16}|naa\.[0-9a-f]{16})$")
 
 
@@ -84,9 +83,10 @@ def _new_export(store: Store, settings: Settings, record: Record, permissions: t
 def described(record: Record, settings: Settings) -> dict[str, Any]:
     """Return the value of the exports field, {} when the container is not exported."""
     export = record.volume and record.volume.export
+    others = {**nfs.described(record), **fibre.described(record, settings)}
     if not export:
-        return nfs.described(record)
-    return nfs.described(record) | {
+        return others
+    return others | {
         KEY: {
             "portals": list(settings.portals),
             "target_identifier": f"{export.target},t,0x0001",
@@ -95,11 +95,6 @@ def described(record: Record, settings: Settings) -> dict[str, Any]:
             "permissions": list(export.permissions),
         }
     }
-
-
-def serial(object_id: str) -> str:
-    """Return the LUN's 25 digits of its NAA identifier: the last ones of its object ID."""
-    return object_id[-_SERIAL_DIGITS:].lower()
 
 
 def luns(store: Store, settings: Settings) -> tuple[Lun, ...]:
@@ -113,4 +108,4 @@ def luns(store: Store, settings: Settings) -> tuple[Lun, ...]:
             size = behind.volume.size if behind.volume else record.volume.size
             file = store.value_file(behind).resolve()
             shown.append(Lun(export.target, portals, export.lun, serial(behind.id), size, file, export.permissions))
-    return tuple(shown)
+    return (*shown, *fibre.luns(store, settings))

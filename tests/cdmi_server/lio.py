@@ -11,6 +11,7 @@ from rtslib_fb import tcm
 
 from tests.cdmi_server.store import write_atomically
 from tests.cdmi_server.targets import Lun, TargetsError
+from tests.cdmi_server.tcm_fc import FcTargets
 
 _TPG_ATTRIBUTES = {"generate_node_acls": 0, "demo_mode_write_protect": 1}
 rtslib.MappedLUN.MAX_LUN = 16383
@@ -28,12 +29,13 @@ class LioTargets:
 
     exports = True
 
-    def __init__(self, ledger: Path, chap: Path | None = None) -> None:
+    def __init__(self, ledger: Path, fibre: FcTargets, *, chap: Path | None = None) -> None:
         """`chap` is a file that may come and go: {"user", "password"}, perhaps {"mutual_user", "mutual_password"} too.
 
         Initiators then have to log in with these, at all targets.
         """
         self._ledger = ledger
+        self._fibre = fibre
         self._chap = chap
         made = json.loads(ledger.read_text()) if ledger.exists() else {}
         self._targets: set[str] = set(made.get("targets", ()))
@@ -44,13 +46,18 @@ class LioTargets:
         await asyncio.to_thread(self._apply, luns)
 
     def _apply(self, luns: Sequence[Lun]) -> None:
-        if not (luns or self._targets or self._backstores):
-            return
         try:
+            self._fibre.prepare()
+            if not (luns or self._targets or self._backstores):
+                return
             rtslib.RTSRoot()
+            self._fibre.trim([lun for lun in luns if not lun.portals])
             self._withdraw(luns)
             for lun in luns:
-                self._show(lun)
+                if lun.portals:
+                    self._show(lun)
+                else:
+                    self._fibre.show(lun, Path(self._have_backstore(lun).path))
         except (rtslib.RTSLibError, OSError) as error:
             raise TargetsError(f"LIO: {error}") from error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.cdmi_server import bodies, capabilities, copies, exports, nfs, objectid, values
+from tests.cdmi_server import bodies, capabilities, copies, exports, fibre, nfs, objectid, values
 from tests.cdmi_server.records import Kind, Record, now
 from tests.cdmi_server.service import Service
 from tests.cdmi_server.wire import (
@@ -65,7 +65,8 @@ def _capabilities(service: Service, request: web.Request, asked: Asked) -> web.R
         raise CdmiError(400, "Capabilities can only be read through CDMI")
     require_accept(request, Kind.CAPABILITY, asked.dialect)
     root_id = service.store.root.id
-    body = capabilities.body(asked.names[1:], root_id=root_id, exports=service.targets.exports)
+    kinds = ("iscsi", *(("fc",) if service.settings.fc_targets else ())) if service.targets.exports else ()
+    body = capabilities.body(asked.names[1:], root_id=root_id, exports=kinds)
     if not asked.slash:
         raise CdmiError(301, "A capabilities URI ends with a slash", {"Location": _slashed(request)})
     chosen = {name: value for name, value in body.items() if asked.wants(name)}
@@ -202,10 +203,12 @@ def _with_exports(service: Service, record: Record, body: Mapping[str, Any], ask
         if asked.fields and asked.wants("exports"):
             raise CdmiError(400, "The body has no exports")
         return record
-    permissions = exports.read_permissions(nfs.without(record, body["exports"]))
-    if permissions is not None and not service.targets.exports:
+    ports, entries = fibre.split(nfs.without(record, body["exports"]))
+    permissions = exports.read_permissions(entries)
+    if (permissions, ports) != (None, None) and not service.targets.exports:
         raise CdmiError(400, "This server has no exports")
-    return exports.granted(service.store, service.settings, record, permissions)
+    record = exports.granted(service.store, service.settings, record, permissions)
+    return fibre.granted(service.store, service.settings, record, ports)
 
 
 def _types(record: Record, body: Mapping[str, Any], asked: Asked, *, fresh: bool) -> dict[str, Any]:

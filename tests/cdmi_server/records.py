@@ -31,13 +31,22 @@ class Export:
 
 
 @dataclass(frozen=True)
+class FcExport:
+    """The Fibre Channel export of a LUN: its number at every target port, and the ports that may use it."""
+
+    lun: int
+    permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Volume:
-    """What makes a container a LUN: its size in bytes, its export, and whose bytes really answer there."""
+    """What makes a container a LUN: its size in bytes, its exports, and whose bytes really answer there."""
 
     size: int
     export: Export | None = None
     backing: str = ""
-    """Object ID of the LUN that answers at this export; empty: its own (see the swap fault)."""
+    """Object ID of the LUN that answers at these exports; empty: its own (see the swap fault)."""
+    fibre: FcExport | None = None
 
 
 @dataclass(frozen=True)
@@ -94,4 +103,7 @@ def _volume(data: Mapping[str, Any] | None) -> Volume | None:
     export = data["export"]
     if export is not None:
         export = Export(export["target"], export["lun"], tuple(export["permissions"]))
-    return Volume(data["size"], export, data["backing"])
+    fibre = data.get("fibre")
+    return Volume(
+        data["size"], export, data["backing"], FcExport(fibre["lun"], tuple(fibre["permissions"])) if fibre else None
+    )

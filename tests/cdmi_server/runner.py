@@ -75,6 +75,7 @@ async def running_server(
     port: int = 0,
     dialect: str = "1.1",
     hostile: str = "",
+    fc_targets: Sequence[str] = (),
 ) -> AsyncIterator[ServerHandle]:
     """Serve on 127.0.0.1 while the block runs, for tests."""
     settings = Settings(
@@ -86,6 +87,7 @@ async def running_server(
         portals=tuple(portals),
         dialect=dialect,
         hostile=hostile,
+        fc_targets=tuple(fc_targets),
     )
     async with serving(settings, host="127.0.0.1", port=port, tls=tls) as handle:
         yield handle

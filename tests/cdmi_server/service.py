@@ -11,6 +11,7 @@ from tests.cdmi_server.records import Kind, Record
 from tests.cdmi_server.settings import Settings
 from tests.cdmi_server.store import Store
 from tests.cdmi_server.targets import NoTargets, SimulatedTargets, Targets, TargetsError, TargetsMode
+from tests.cdmi_server.tcm_fc import FcTargets
 from tests.cdmi_server.wire import CdmiError
 
 
@@ -24,7 +25,8 @@ def make_targets(settings: Settings) -> Targets:
         case TargetsMode.LIO:
             from tests.cdmi_server.lio import LioTargets  # needs rtslib, which only this mode needs
 
-            return LioTargets(settings.state / "lio.json", settings.state / "chap.json")
+            fibre = FcTargets(settings.fc_targets, settings.fc_initiators)
+            return LioTargets(settings.state / "lio.json", fibre, chap=settings.state / "chap.json")
 
 
 class Service:
@@ -73,7 +75,7 @@ class Service:
             current = self.store.get(one.id)
             if current and current.volume:
                 self._unswap(current)
-                self.store.save(replace(current, volume=replace(current.volume, export=None, backing="")))
+                self.store.save(replace(current, volume=replace(current.volume, export=None, fibre=None, backing="")))
         try:
             await self._apply()
         except TargetsError as error:

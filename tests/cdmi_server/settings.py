@@ -18,6 +18,10 @@ class Settings:
     portals: tuple[str, ...] = ("127.0.0.1",)
     iqn_prefix: str = "iqn.2026-01.org.example:cdmi"
     keep_targets: bool = False
+    fc_targets: tuple[str, ...] = ()
+    """This server's Fibre Channel ports, in normal form; none: no such exports."""
+    fc_initiators: tuple[str, ...] = ()
+    """The ports that may log in to them, which is zoning's to say elsewhere."""
     dialect: str = "1.1"
     hostile: str = ""
     """The attack that is made on whoever reads (hostile.ATTACKS); empty: none."""

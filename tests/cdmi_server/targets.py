@@ -10,6 +10,7 @@ from typing import Protocol
 from tests.cdmi_server.store import write_atomically
 
 _ISCSI_PORT = 3260
+SERIAL_DIGITS = 25
 
 
 class TargetsMode(StrEnum):
@@ -26,7 +27,10 @@ class TargetsError(Exception):
 
 @dataclass(frozen=True)
 class Lun:
-    """One logical unit as initiators find it: where it answers, what answers there, and who may ask."""
+    """One logical unit as initiators find it: where it answers, what answers there, and who may ask.
+
+    Of Fibre Channel, `target` is a port's name, and there are no portals.
+    """
 
     target: str
     portals: tuple[str, ...]
@@ -87,6 +91,11 @@ def _describe(lun: Lun) -> dict[str, object]:
         "size": lun.size,
         "initiators": list(lun.initiators),
     }
+
+
+def serial(object_id: str) -> str:
+    """Return the LUN's 25 digits of its NAA identifier: the last ones of its object ID."""
+    return object_id[-SERIAL_DIGITS:].lower()
 
 
 def naa(serial: str) -> str:

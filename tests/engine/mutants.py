@@ -80,6 +80,30 @@ MUTANTS = (
         "        return await task",
     ),
     Mutant(
+        "the server asked before the LUN was said to be ours",
+        "agent/engine/flows.py",
+        "    if not desk.attacher(row.protocol).comes_back:\n        due.set()",
+        "    due.set()",
+    ),
+    Mutant(
+        "no look after the permission was withdrawn",
+        "agent/engine/flows.py",
+        "        if row.plan is not None and desk.attacher(row.protocol).comes_back:\n            await _converge(",
+        "        if False:\n            await _converge(",
+    ),
+    Mutant(
+        "what the kernel found before us taken for ours",
+        "agent/host/guarded_owned.py",
+        "        things = [thing, *(borrowed(session, lun) for session, _ in before)]",
+        "        things = [thing]",
+    ),
+    Mutant(
+        "what a reboot brought back taken for somebody's",
+        "agent/host/created.py",
+        "LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED)",
+        "LASTING = (Kind.RECORD,)",
+    ),
+    Mutant(
         "link not put back",
         "agent/engine/converge.py",
         "    if step is None:\n        return",

@@ -65,11 +65,11 @@ class Stage:
 
     guest: Guest
 
-    def set(self) -> "Stage":
-        """Start the server and give the daemon its configuration."""
+    def set(self, *server: str, config: str = "") -> "Stage":
+        """Start the server, with these options more, and give the daemon its configuration, with these lines more."""
         self.guest.write("/etc/cdmi-attach/server.password", PASSWORD)
-        self.start_server()
-        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG)
+        self.start_server(*server)
+        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG + config)
         self.guest.run(
             f"cp {STATE}/tls/ca.pem /etc/cdmi-attach/server-ca.pem && "
             "chown root:cdmi-attach /etc/cdmi-attach/*.* && chmod 0640 /etc/cdmi-attach/*.* && "
@@ -159,6 +159,15 @@ class Stage:
         """Give a LUN another size on the server; nobody is told."""
         words = [*self._curl("POST", "/.admin/resize", root=False), "-H", "Content-Type: application/json", "-d", "@-"]
         self.guest.run(words, input=json.dumps({"uri": f"/{name}/", "size": size}))
+
+    def fault(self, fault: Mapping[str, Any]) -> None:
+        """Let the server do something wrong (tests/cdmi_server/README.md, Faults)."""
+        words = [*self._curl("POST", "/.faults", root=False), "-H", "Content-Type: application/json", "-d", "@-"]
+        self.guest.run(words, input=json.dumps(fault))
+
+    def clear_faults(self) -> None:
+        """Let it do everything right again."""
+        self.guest.run(self._curl("DELETE", "/.faults", root=False))
 
     def _curl(self, method: str, path: str, *, root: bool = True) -> list[str]:
         base = URL if root else URL.removesuffix("/cdmi")

@@ -58,6 +58,11 @@ def test_an_entry_is_read_however_it_is_spelt(key: str, changes: dict[str, Any])
     assert seen.permissions == ("2000020000000010",)
 
 
+def test_a_number_as_the_kernel_has_it_is_the_same_lun() -> None:
+    """Case 73: with the bits of flat space addressing, which some write along."""
+    assert (read(logical_unit_number="16684").plan or {})["lun"] == 300
+
+
 def test_one_target_may_stand_alone() -> None:
     assert (read(target_wwpns="2000020000000011").plan or {})["targets"] == ["2000020000000011"]
 
@@ -79,6 +84,7 @@ def test_what_the_server_has_still_to_fill_in(missing: str, nothing: object) -> 
         ({"target_wwpns": {"a": "b"}}, "target_wwpns"),
         ({"target_wwpns": ["2000020000000011"] * 65}, "target_wwpns"),
         ({"logical_unit_number": "1e3"}, "logical_unit_number"),
+        ({"logical_unit_number": "49152"}, "logical_unit_number"),
         ({"logical_unit_number": "65536"}, "logical_unit_number"),
         ({"logical_unit_name": "my disk"}, "logical_unit_name"),
         ({"permissions": {"a": 1}}, "permissions"),

@@ -110,6 +110,18 @@ ATTACH: dict[str, tuple[fc.Plan, ScsiSight, Context, object]] = {
         tried(),
         Ready,
     ),
+    "two ports, the first is handed out, and blocked": (
+        TWO,
+        at("Blocked", replace(BOTH, link=f"{DEVICES}/{RIGHT}", device_link="/dev/sda")),
+        tried(wwid=RIGHT),
+        Wait,
+    ),
+    "two ports, the first was handed out, and is lost": (
+        TWO,
+        at("Not Present", replace(BOTH, sessions=(EMPTY, NEXUS_2), paths=(PATH_2,), link=f"{DEVICES}/{RIGHT}")),
+        tried(wwid=RIGHT),
+        PUBLISH_2,
+    ),
     "two ports, both right": (TWO, BOTH, tried(), PUBLISH),
 }
 LATER = tried(withdrawn=True)
@@ -175,6 +187,27 @@ def test_a_scan_is_of_one_address_and_comes_round() -> None:
     waiting = fc.decide(Goal.ATTACHED, TWO.as_json(), NEITHER, tried(SCAN_2, SCAN))
     assert isinstance(waiting, Wait) and waiting.again == SCAN_2
     assert "20:00:02:00:00:00:00:13 from 20:00:02:00:00:00:00:12" in waiting.reason
+
+
+FLAT = replace(PLAN, lun=300)
+
+
+def test_above_255_a_lun_has_two_forms() -> None:
+    """Case 73: the kernel's number of an array that uses flat space addressing is 16684 for its LUN 300."""
+    expected = replace(SEEN, owned=(REMOTE,))
+    plain, flat = (Scan(f"7:0:2:{number}", REMOTE, LOCAL) for number in (300, 16684))
+    assert fc.decide(Goal.ATTACHED, FLAT.as_json(), expected, tried()) == Act(plain)
+    assert fc.decide(Goal.ATTACHED, FLAT.as_json(), expected, tried(plain)) == Act(flat)
+    there = replace(
+        expected,
+        sessions=(replace(EMPTY, devices=("7:0:2:16684",)),),
+        paths=(replace(PATH, hctl="7:0:2:16684"),),
+    )
+    assert fc.decide(Goal.ATTACHED, FLAT.as_json(), there, tried()) == Act(replace(PUBLISH, hctl="7:0:2:16684"))
+    removal = Act(RemoveDevice("7:0:2:16684", RIGHT))
+    assert fc.decide(Goal.GONE, FLAT.as_json(), there, tried()) == removal
+    needed = tried(needed=frozenset({f"lun:{REMOTE}#300"}))
+    assert fc.decide(Goal.GONE, FLAT.as_json(), there, needed) == Gone()
 
 
 def test_who_sees_nothing_is_told_what_there_is_to_see() -> None:

@@ -169,6 +169,7 @@ def test_the_claims_of_a_lun_are_given_up_together(roots: Roots) -> None:
     links.claim(roots, HCTL, nexus=(REMOTE, LOCAL))
     links.claim(roots, "8:0:0:1", nexus=(REMOTE, LOCAL_2))
     links.claim(roots, "7:0:3:11", nexus=(REMOTE, LOCAL))
+    links.claim(roots, "7:0:3:16385", nexus=(REMOTE, LOCAL))
     links.claim(roots, "7:0:4:1", nexus=(REMOTE_2, LOCAL))
     links.claim(roots, "3:0:0:1")
     links.drop_claims_of(roots, (REMOTE,), 1)

@@ -135,6 +135,7 @@ def test_a_lock_in_use_stays(roots: Roots) -> None:
 
 
 def test_links_are_made_changed_and_taken_away(roots: Roots) -> None:
+    links.claim(roots, "6:0:0:1")
     links.put_device(roots, WWID, "6:0:0:1", "sda")
     links.put_name(roots, "vm1", WWID)
     assert (roots.devices / WWID).readlink() == Path("../sda")

@@ -1,0 +1,136 @@
+"""Fibre Channel in a lab guest without an HBA: the kernel's software FCoE over veth pairs, with tcm_fc as the array.
+
+Each pair is a fabric of its own (VN2VN, point to point): a port of the host's, and a port of the array's. A port's name
+is 0x2000 and its interface's address. The array's targets are made before the ports are, since a port asks at its very
+login whether it may come in. And the ports are made before the cables carry anything: a port that hears of another one
+while it is being made brings the kernel down (Linux 6.1, libfcoe fcoe_ctlr_vn_recv without a local port).
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attachers.checks import with_colons
+from tests.lab.stage import LUN_SIZE, Lun, Stage
+
+FCOE = "/sys/module/libfcoe/parameters"
+REMOTE = "/sys/class/fc_remote_ports"
+LOST_S = 1
+"""How long the kernel waits for a lost port here (dev_loss_tmo), instead of a minute."""
+WAIT_S = 60
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two ports that see each other: the host's and the array's, by interface and name."""
+
+    number: int
+
+    @property
+    def host(self) -> str:
+        return f"fc{2 * self.number}"
+
+    @property
+    def array(self) -> str:
+        return f"fc{2 * self.number + 1}"
+
+    @property
+    def initiator(self) -> str:
+        return f"20000200000000{10 + 2 * self.number}"
+
+    @property
+    def target(self) -> str:
+        return f"20000200000000{11 + 2 * self.number}"
+
+    @property
+    def via(self) -> str:
+        return f"{with_colons(self.target)} from {with_colons(self.initiator)}"
+
+    @property
+    def wire(self) -> str:
+        """The command that lays the cable, which carries nothing yet."""
+        mine, its = _address(self.initiator), _address(self.target)
+        wide = "; ".join(f"ip link set {name} mtu 2500" for name in (self.host, self.array))
+        return f"ip link add {self.host} address {mine} type veth peer name {self.array} address {its}; {wide}"
+
+
+def _address(port: str) -> str:
+    return with_colons(port[4:])
+
+
+def _until(pair: Pair, state: str, role: str = "") -> str:
+    """The command that waits until the array's port of a pair is in that state, as the host sees it."""
+    seen = f"for r in {REMOTE}/*; do grep -q 0x{pair.target} $r/port_name && grep -qx '{state}' $r/port_state"
+    seen += f" && grep -q '{role}' $r/roles && exit 0; done; sleep 0.05"
+    return f"timeout {WAIT_S} sh -c {shlex.quote(f'while true; do {seen}; done')} || exit 1"
+
+
+def _patience(pair: Pair, seconds: int) -> str:
+    port = f"for r in {REMOTE}/*; do grep -q 0x{pair.target} $r/port_name && echo {seconds} > $r/dev_loss_tmo; done"
+    return f"{port} || true"
+
+
+PAIRS = (Pair(0), Pair(1))
+
+
+class Fibre:
+    """A stage with Fibre Channel on it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.guest = stage.guest
+
+    def set(self, *, config: str) -> "Fibre":
+        """Lay the cables, start the server with its targets, make the ports, and wait until they see each other."""
+        self.guest.run(f"set -e; modprobe -a fcoe tcm_fc veth; {'; '.join(pair.wire for pair in PAIRS)}")
+        targets = [word for pair in PAIRS for word in ("--fc-target", pair.target)]
+        initiators = [word for pair in PAIRS for word in ("--fc-initiator", pair.initiator)]
+        self.stage.set(*targets, *initiators, config=f"\n[attach]\n{config}\n")
+        ports = [name for pair in PAIRS for name in (pair.array, pair.host)]
+        self.guest.run("; ".join(f"printf %s {name} > {FCOE}/create_vn2vn" for name in ports))
+        self.plug()
+        return self
+
+    def pull(self, *pairs: Pair, lost: bool = False) -> None:
+        """Pull cables; `lost`: for so long that the kernel gives the disks up."""
+        patience = [_patience(pair, LOST_S) for pair in pairs if lost]
+        down = [f"ip link set {pair.array} down" for pair in pairs]
+        seen = [_until(pair, "Not Present" if lost else "Blocked") for pair in pairs]
+        self.guest.run("; ".join([*patience, *down, *seen]))
+
+    def plug(self, *pairs: Pair) -> None:
+        """Put cables back (all, where none is named), and wait until the ports see each other again."""
+        pairs = pairs or PAIRS
+        up = [f"ip link set {name} up" for pair in pairs for name in (pair.host, pair.array)]
+        seen = [_until(pair, "Online", "FCP Target") for pair in pairs]
+        self.guest.run("; ".join([*up, *seen, *(_patience(pair, 60) for pair in pairs)]))
+
+    def until_disks(self, count: int) -> None:
+        """Wait until there are just so many SCSI disks with a block device, and udev is done with them."""
+        wanted = f"[ $(ls -d /sys/class/scsi_disk/*/device/block/* 2>/dev/null | wc -l) = {count} ]"
+        self.guest.run(["timeout", str(WAIT_S), "sh", "-c", f"until {wanted}; do sleep 0.05; done; udevadm settle"])
+
+    def make_lun(self, name: str, *, content: bytes = b"", permissions: Sequence[str] = (), **metadata: str) -> Lun:
+        """A LUN container that is exported over Fibre Channel."""
+        wanted = {"cdmi_assignedsize": str(LUN_SIZE), **metadata}
+        exports = {"Network/FC": {"permissions": list(permissions)}}
+        made = self.stage.cdmi("PUT", f"/{name}/", {"metadata": wanted, "exports": exports})
+        if content:
+            self.stage.write_blocks(f"/{name}/", content)
+        entry = self.export(name)
+        wwid = str(entry["logical_unit_name"]).replace("0x", "naa.")
+        return Lun(name, made["objectID"], wwid, str(entry["logical_unit_number"]))
+
+    def export(self, name: str) -> Any:
+        """The FC export of a LUN, as the server tells it."""
+        return self.stage.cdmi("GET", f"/{name}/?exports")["exports"]["Network/FC"]
+
+    def hide(self, lun: Lun, pair: Pair) -> None:
+        """Take a LUN out of what the array shows a port of the host's, behind the server's back."""
+        acl = f"/sys/kernel/config/target/fc/{with_colons(pair.target)}/tpgt_1/acls/{with_colons(pair.initiator)}"
+        self.guest.run(f"cd {shlex.quote(acl)}/lun_{lun.target} && rm cdmi && cd .. && rmdir lun_{lun.target}")
+
+    def disks(self) -> list[str]:
+        """The SCSI disks of this host: address and WWN, by lsblk."""
+        return self.guest.run("lsblk -S -n -o HCTL,WWN").stdout.splitlines()
