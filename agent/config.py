@@ -12,12 +12,11 @@ from agent.cdmi.server import Network, Server, TokenScheme
 from agent.config_chap import Chap, read_chap
 from agent.config_files import read_files
 from agent.config_table import Table
-from attachers import checks
+from attachers import checks, nfs_options
 
 DEFAULT_PATH = Path("/etc/cdmi-attach/config.toml")
 PROTOCOLS = ("fc", "iscsi", "nfs")
 _GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
-_OPTIONS = re.compile(r"[a-z0-9_]+(?:=[A-Za-z0-9._:-]+)?(?:,[a-z0-9_]+(?:=[A-Za-z0-9._:-]+)?)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,10 @@ class Iscsi:
 
 @dataclass(frozen=True, slots=True)
 class Nfs:
-    """`[nfs]`: more mount options."""
+    """`[nfs]`: more mount options, and whether a lower version than the export says will do."""
 
     options: str = "hard,noatime"
+    allow_downgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,10 @@ def _iscsi(table: Table | None) -> Iscsi:
 def _nfs(table: Table | None) -> Nfs:
     if table is None:
         return Nfs()
-    nfs = Nfs(options=table.text("options", Nfs().options, check=_options))
+    nfs = Nfs(
+        options=table.text("options", Nfs().options, check=_options),
+        allow_downgrade=table.flag("allow_downgrade", default=Nfs().allow_downgrade),
+    )
     table.finish()
     return nfs
 
@@ -221,8 +224,7 @@ def _protocol(text: str) -> str:
 
 
 def _options(text: str) -> str:
-    if not _OPTIONS.fullmatch(text):
-        raise ValueError("mount options with commas between them, such as hard,noatime")
+    nfs_options.parse(text)
     return text
 
 

@@ -23,7 +23,7 @@ from agent.engine.ledger import MIGRATIONS, Ledger
 from agent.log import setup_logging
 from agent.messages import Message, fields
 from agent.model import Cdmi
-from attachers import fc, iscsi
+from attachers import fc, iscsi, nfs
 from attachers.base import Attacher, Host
 from attachers.problems import Problem
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 SOCKET = Path("/run/cdmi-attach/control.sock")
 HELPER = Path("/run/cdmi-attach/helper.sock")
 STATE = Path("/var/lib/cdmi-attach")
-ATTACHERS: dict[str, Attacher] = {iscsi.protocol: iscsi, fc.protocol: fc}
+ATTACHERS: dict[str, Attacher] = {iscsi.protocol: iscsi, fc.protocol: fc, nfs.protocol: nfs}
 """Every protocol that this daemon can attach: a new one is one file in attachers/ and one line here."""
 
 
@@ -153,7 +153,7 @@ def _version() -> str:
 
 
 def _settings(config: Config) -> Settings:
-    attach, interface = config.attach, config.iscsi.interface
+    attach, share, interface = config.attach, config.nfs, config.iscsi.interface
     return Settings(
         attach.protocols,
         attach.device_owner,
@@ -161,6 +161,8 @@ def _settings(config: Config) -> Settings:
         multipath=attach.multipath,
         chap=frozenset(chap.server for chap in config.chap),
         iface="" if interface == "default" else interface,
+        nfs_options=share.options,
+        nfs_downgrade=share.allow_downgrade,
     )
 
 

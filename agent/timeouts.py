@@ -1,6 +1,7 @@
 """Every time limit of the daemon in one table, ordered: kernel < tool < step < request. All are seconds.
 
 kernel   SCSI commands time out after 30 s, an iSCSI login PDU after 10 s (set in the node record)
+         an NFS server is waited for without end (hard): whatever waits for it is broken off at its step's limit
 tool     iscsiadm is never killed: its step gives up waiting, and the helper keeps watching it
 step     below; a step that runs longer is uncertain, not failed
 request  60 s unless the caller says otherwise; undoing a failed attach gets its own
@@ -11,16 +12,21 @@ from attachers.steps import (
     DeleteRecord,
     ForgetMap,
     GiveDisk,
+    GrowDisk,
     JoinMap,
     Login,
     Logout,
+    MakeDisk,
+    Mount,
     RemoveDevice,
+    RemoveDisk,
     RemoveMap,
     Rescan,
     ResizeDisk,
     Scan,
     Step,
     TakeDisk,
+    Unmount,
 )
 
 OBSERVE_S = 15.0
@@ -36,6 +42,11 @@ LONG_STEPS_S: dict[type[Step], float] = {
     ForgetMap: 15.0,
     Rescan: 20.0,
     RemoveDevice: 50.0,
+    Mount: 20.0,
+    Unmount: 20.0,
+    MakeDisk: 20.0,
+    GrowDisk: 20.0,
+    RemoveDisk: 60.0,
     GiveDisk: 30.0,
     ResizeDisk: 20.0,
     TakeDisk: 30.0,

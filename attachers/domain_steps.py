@@ -7,18 +7,21 @@ from attachers import checks
 
 @dataclass(frozen=True, slots=True)
 class GiveDisk:
-    """Hot-plug the published disk of an attachment into a running libvirt domain, raw, by its link."""
+    """Hot-plug what is published of an attachment (`kind`: block or file) into a running libvirt domain, raw."""
 
     name: str
     domain: str
     target: str
     bus: str
     read_only: bool
+    kind: str = "block"
 
     def __post_init__(self) -> None:
         checks.name(self.name)
         checks.domain(self.domain)
         checks.disk_target(self.target)
+        if self.kind not in ("block", "file"):
+            raise checks.refuse("kind", self.kind, "block or file")
         if self.bus not in ("scsi", "virtio", "sata"):
             raise checks.refuse("bus", self.bus, "one of scsi, virtio, sata")
 

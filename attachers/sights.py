@@ -1,8 +1,10 @@
 """What is asked of a host, and what it saw: read-only questions and their answers, as values."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from attachers import checks
+from attachers import checks, nfs_checks
+from attachers.nfs_share import Share
 
 LOGGED_IN = "LOGGED_IN"
 """The state of a `Session` that commands can be sent on."""
@@ -209,6 +211,95 @@ class ScsiSight:
 
 
 @dataclass(frozen=True, slots=True)
+class NfsQuery:
+    """Look at an NFS share on this host, at a file in it, and at the disk that LIO may have made of that file.
+
+    Without a `path` only the mount table is read, and nothing waits for the server. `wwid` is the disk's name (None: no
+    disk is looked for), `name` the attachment whose link is looked for, and `holders` asks for the (dearer) search for
+    whoever has the file open.
+    """
+
+    name: str
+    share: Share
+    path: str = ""
+    wwid: str | None = None
+    holders: bool = False
+
+    def __post_init__(self) -> None:
+        checks.name(self.name)
+        if self.path:
+            nfs_checks.file(self.path)
+        if self.wwid is not None:
+            checks.wwid(self.wwid)
+
+
+@dataclass(frozen=True, slots=True)
+class NfsMount:
+    """One mount at a share's mount point: `id`, `source`, `kind` and effective `options` as in /proc/self/mountinfo.
+
+    `ours` when we made it.
+    """
+
+    id: int
+    source: str
+    kind: str
+    options: str
+    ours: bool = False
+
+
+class Trouble(StrEnum):
+    """Why a file cannot be used: the server is silent, or its handle is stale; it is not there; it is no plain file."""
+
+    NONE = ""
+    SILENT = "silent"
+    STALE = "stale"
+    MISSING = "missing"
+    ODD = "odd"
+
+
+@dataclass(frozen=True, slots=True)
+class NfsFile:
+    """A file as the server shows it: its size in bytes and its number there, or the `trouble` with it, in `words`.
+
+    `holders` names who has it open on this host; None when that was not asked for.
+    """
+
+    size: int = 0
+    inode: int = 0
+    trouble: Trouble = Trouble.NONE
+    words: str = ""
+    holders: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileDisk:
+    """A disk that LIO makes of a file: which `file` (its path and number when it was made), and its size in bytes.
+
+    `whole` when it is shown on this host as a SCSI disk, and not half made or half taken down; `ours` when we made it.
+    """
+
+    file: str
+    inode: int
+    size: int
+    whole: bool
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NfsSight:
+    """What a host shows of an NFS share: every mount at its mount point (the uppermost last), the file, and its disk.
+
+    `file` is None where it was not asked for, or where there is not exactly one mount of the share to look into.
+    `scsi` has the disk's path, the links, and what is under way.
+    """
+
+    mounts: tuple[NfsMount, ...] = ()
+    file: NfsFile | None = None
+    disk: FileDisk | None = None
+    scsi: ScsiSight = ScsiSight()
+
+
+@dataclass(frozen=True, slots=True)
 class DomainQuery:
     """Look at the disks of one libvirt domain."""
 
@@ -263,11 +354,12 @@ class HostSight:
     stragglers: int = 0
     fc: Ability = Ability(available=False, reason="this host has no Fibre Channel port")
     multipath: Ability = Ability(available=False, reason="nobody looked for multipathd")
+    nfs: Ability = Ability(available=False, reason="the kernel has no module nfsv4")
 
 
 ScsiQuery = IscsiQuery | FcQuery
 """The queries that a `ScsiSight` answers."""
-Query = ScsiQuery | DomainQuery | HostQuery
-Sight = ScsiSight | DomainSight | HostSight
-QUERIES: tuple[type[Query], ...] = (IscsiQuery, FcQuery, DomainQuery, HostQuery)
-SIGHTS: tuple[type[Sight], ...] = (ScsiSight, DomainSight, HostSight)
+Query = ScsiQuery | NfsQuery | DomainQuery | HostQuery
+Sight = ScsiSight | NfsSight | DomainSight | HostSight
+QUERIES: tuple[type[Query], ...] = (IscsiQuery, FcQuery, NfsQuery, DomainQuery, HostQuery)
+SIGHTS: tuple[type[Sight], ...] = (ScsiSight, NfsSight, DomainSight, HostSight)

@@ -10,6 +10,12 @@ from attachers import checks
 from attachers.domain_steps import GiveDisk as GiveDisk
 from attachers.domain_steps import ResizeDisk as ResizeDisk
 from attachers.domain_steps import TakeDisk as TakeDisk
+from attachers.nfs_steps import GrowDisk as GrowDisk
+from attachers.nfs_steps import MakeDisk as MakeDisk
+from attachers.nfs_steps import Mount as Mount
+from attachers.nfs_steps import PublishFile as PublishFile
+from attachers.nfs_steps import RemoveDisk as RemoveDisk
+from attachers.nfs_steps import Unmount as Unmount
 
 LINKS = "/run/cdmi-attach/disk"
 DEVICES = "/dev/cdmi-attach"
@@ -350,6 +356,12 @@ Step = (
     | Rescan
     | Logout
     | DeleteRecord
+    | Mount
+    | Unmount
+    | MakeDisk
+    | GrowDisk
+    | RemoveDisk
+    | PublishFile
     | GiveDisk
     | ResizeDisk
     | TakeDisk
@@ -372,6 +384,12 @@ STEPS: tuple[type[Step], ...] = (
     Rescan,
     Logout,
     DeleteRecord,
+    Mount,
+    Unmount,
+    MakeDisk,
+    GrowDisk,
+    RemoveDisk,
+    PublishFile,
     GiveDisk,
     ResizeDisk,
     TakeDisk,

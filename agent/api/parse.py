@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from attachers import checks
 from attachers.problems import Code, Problem
 
 PROTOCOLS = ("iscsi", "fc", "nfs")
+FILES = "nfs"
 FORMATS = ("raw", "qcow2")
 BUSES = ("scsi", "virtio", "sata")
 SCHEMES = ("cdmi", "https", "http")
@@ -44,7 +45,17 @@ def attach_request(name: str, fields: Fields, defaults: Attach) -> Request:
     )
     fields.finish()
     _refuse_later_features(request)
-    return request
+    return _with_files_only(request, fields) if request.present is Present.FILE else request
+
+
+def _with_files_only(request: Request, fields: Fields) -> Request:
+    """Only NFS has files to hand out: of the protocols only it is left. Raises `Problem` where it is not among them."""
+    if FILES not in request.protocols:
+        given = ", ".join(request.protocols)
+        detail = f"{fields.path('present')}: file is for {FILES} only, and protocols are {given}"
+        hint = f"add {FILES} to protocols (here, or in [attach]), or ask for present=block"
+        raise Problem(Code.INVALID_REQUEST, detail, hint=hint)
+    return replace(request, protocols=(FILES,))
 
 
 def source(fields: Fields) -> str:
@@ -165,13 +176,8 @@ def domain_body(domain: str, body: dict[str, Any]) -> DomainRequest:
 
 def _refuse_later_features(request: Request) -> None:
     later = {
-        "present=file": (request.present is Present.FILE, "ask for block"),
         f"format={request.format}": (request.format != "raw", "ask for raw"),
         "lease_s": (request.lease_s is not None, "leave lease_s out, and DELETE the attachment yourself"),
-        f"protocols without iscsi and fc ({', '.join(request.protocols)})": (
-            not {"iscsi", "fc"} & set(request.protocols),
-            "add iscsi or fc to protocols",
-        ),
     }
     for what, (asked, hint) in later.items():
         if asked:

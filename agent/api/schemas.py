@@ -73,7 +73,7 @@ ATTACH_REQUEST = _object(
         "access": _text(enum=list(Access), default="rw"),
         "protocols": _list(_text(enum=list(parse.PROTOCOLS)))
         | {"minItems": 1, "uniqueItems": True, "description": "order of preference; default from the configuration"},
-        "present": _text("file: not in this version", enum=list(Present), default="block"),
+        "present": _text("file: NFS only", enum=list(Present), default="block"),
         "format": _text("qcow2: not in this version", enum=list(parse.FORMATS), default="raw"),
         "share": FLAG | {"default": False, "description": "another read-write attachment may exist on this host"},
         "generation": {

@@ -5,7 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from textwrap import wrap
 
-from agent.cli import doctor_daemon, doctor_fc, doctor_iscsi, doctor_multipath, doctor_storage, show
+from agent.cli import (
+    doctor_daemon,
+    doctor_fc,
+    doctor_iscsi,
+    doctor_multipath,
+    doctor_nfs,
+    doctor_storage,
+    show,
+)
 from agent.cli.client import FAILED, USAGE, Failure
 from agent.cli.doctor_host import Finding, Host, Level, this_host, unchecked
 
@@ -24,6 +32,8 @@ CHECKS: dict[str, Check] = {
     "node-startup": doctor_iscsi.node_startup,
     "iscsi-lock": doctor_iscsi.lock,
     "fc-ports": doctor_fc.ports,
+    "nfs-module": doctor_nfs.module,
+    "lio": doctor_nfs.lio,
     "multipath": doctor_multipath.multipath,
     "lvm": doctor_storage.lvm,
     "udev-rule": doctor_storage.udev_rule,

@@ -10,7 +10,13 @@ MAPS = "/run/cdmi-attach/map/"
 REJECT = '"r|^/dev/cdmi-attach/|"'
 STATES = ("/var/lib/cdmi-attach", "/var/lib/cdmi-attach-helper")
 FULL, SCARCE = 16 << 20, 128 << 20
-DIRECTORIES = ("/run/cdmi-attach", "/run/cdmi-attach/disk", "/run/cdmi-attach/claim", "/run/cdmi-attach/map")
+DIRECTORIES = {
+    "/run/cdmi-attach": 0o755,
+    "/run/cdmi-attach/disk": 0o755,
+    "/run/cdmi-attach/claim": 0o755,
+    "/run/cdmi-attach/map": 0o755,
+    "/run/cdmi-attach/mnt": 0o711,
+}
 INSTALL = "make install  # in the sources of cdmi-attach"
 EARLIEST_S = 1735689600
 """2025-01-01: before that, the clock was never set."""
@@ -53,15 +59,15 @@ def udev_rule(host: Host) -> Finding:
 
 
 def directories(host: Host) -> Finding:
-    """Links and claims have their places, and QEMU may go through them."""
-    means = "links are kept there, and udev looks there for the disks that are ours"
+    """Links, claims and mounts have their places, and QEMU may go through them."""
+    means = "links and mounts are kept there, and udev looks there for the disks that are ours"
     mend = "systemd-tmpfiles --create cdmi-attach.conf"
-    for name in DIRECTORIES:
+    for name, mode in DIRECTORIES.items():
         path = host.path(name)
         if not path.is_dir():
             return failure(f"there is no {name}", means, mend)
-        if path.stat().st_mode & 0o777 != 0o755:
-            return failure(f"{name} has mode {path.stat().st_mode & 0o777:04o}, not 0755", means, mend)
+        if path.stat().st_mode & 0o777 != mode:
+            return failure(f"{name} has mode {path.stat().st_mode & 0o777:04o}, not {mode:04o}", means, mend)
     return ok("/run/cdmi-attach is as it should be")
 
 

@@ -26,7 +26,8 @@ class Settings:
     """What the configuration says to the engine.
 
     `owner` is `user:group` of device nodes, or empty; `multipath` auto, always or never. `chap` are the servers (their
-    URLs) whose targets want CHAP, `iface` is the interface of open-iscsi, or empty.
+    URLs) whose targets want CHAP, `iface` is the interface of open-iscsi, or empty. `nfs_options` are more mount
+    options, `nfs_downgrade` whether a lower NFS version than the export's will do.
     """
 
     protocols: tuple[str, ...] = ("iscsi",)
@@ -35,6 +36,8 @@ class Settings:
     multipath: str = "auto"
     chap: frozenset[str] = frozenset()
     iface: str = ""
+    nfs_options: str = ""
+    nfs_downgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ def _refuse_beside(desk: Desk, row: Row, other: Row) -> None:
         return
     mine, its = (desk.attacher(r.protocol).needs(r.plan or {}) for r in (row, other))
     for key in sorted(mine & its):
-        if key.startswith(("lun:", "wwid:")):
+        if key.startswith(("lun:", "file:", "wwid:")):
             raise Problem(
                 Code.CONFLICT,
                 f"source: {key} belongs to {other.name} here ({other.phase}), which is another object",

@@ -16,7 +16,8 @@ from attachers.steps import LINKS, GiveDisk, ResizeDisk, TakeDisk
 async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: float) -> None:
     """Give the disk to the domain, unless it has it. Raises `Problem`: not-found, conflict, unavailable, ..."""
     row = desk.ledger.rows[name]
-    step = GiveDisk(name, wanted.name, wanted.target, wanted.bus, row.request.access is Access.RO)
+    kind = row.device.kind if row.device else "block"
+    step = GiveDisk(name, wanted.name, wanted.target, wanted.bus, row.request.access is Access.RO, kind)
 
     async def give() -> bool:
         refuse_overtaken(desk, name)

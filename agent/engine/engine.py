@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from agent import timeouts
@@ -17,7 +17,7 @@ from agent.engine.mending import Mending, has_several, is_to_be_tended
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
 from agent.engine.resizing import resize
-from agent.engine.view import explanation_of, view_of
+from agent.engine.view import explanation_of, host_view, view_of
 from agent.events import Events
 from agent.log import bound
 from agent.messages import Message, fields
@@ -181,16 +181,7 @@ class Engine:
     async def host(self) -> dict[str, Any]:
         """See `agent.model.Engine`."""
         sight = await flows.host_sight(self._desk)
-        return {
-            "hostname": sight.hostname,
-            "initiator_name": sight.initiator_name,
-            "wwpns": list(sight.wwpns),
-            "protocols": {"iscsi": asdict(sight.iscsi), "fc": asdict(sight.fc)},
-            "multipath": asdict(sight.multipath) | {"setting": self._desk.settings.multipath},
-            "libvirt": asdict(sight.libvirt),
-            "kernel": sight.kernel,
-            "stragglers": sight.stragglers,
-        }
+        return host_view(sight, multipath=self._desk.settings.multipath)
 
     async def health(self) -> dict[str, Any]:
         """See `agent.model.Engine`."""

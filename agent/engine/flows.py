@@ -17,14 +17,15 @@ from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.ledger import Grant, Row
-from agent.engine.portals import reachable_first
+from agent.engine.plans import plan_of
 from agent.engine.preference import may_pass, passed, permissible, share, told, with_those_before
 from agent.engine.ready import ready
+from agent.engine.users import users_of
 from agent.engine.ways import choose_ways, ways_of
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, ScsiQuery, ScsiSight
+from attachers.sights import HostQuery, HostSight
 
 T = TypeVar("T")
 NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
@@ -83,23 +84,17 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
 
     Not asked for a LUN that other attachments need: its users may be theirs, and it stays. Raises `Problem` (`in-use`).
     """
-    attacher, plan = desk.attacher(row.protocol), row.plan or {}
-    query = attacher.query(row.name, plan, goal=Goal.GONE)
-    needed = desk.needed_by_others(row.name)
-    if not isinstance(query, ScsiQuery) or any(
-        key.startswith("lun:") and key in needed for key in attacher.needs(plan)
-    ):
+    needs, needed = desk.attacher(row.protocol).needs(row.plan or {}), desk.needed_by_others(row.name)
+    if any(key.startswith(("lun:", "file:")) and key in needed for key in needs):
         return
     try:
-        sight = await observe(desk.host, replace(query, holders=True))
+        found = await users_of(desk, row)
     except Problem as problem:
         if problem.code is Code.UNAVAILABLE:
             return  # taking the disk back waits for the helper, and removing it asks once more
         raise
-    assert isinstance(sight, ScsiSight)
     domains = {f"domain {given.name}" for given in row.domains}
-    holders = [*(path.holders for path in sight.paths), sight.map.holders if sight.map else ()]
-    users = [user for users in holders for user in users or () if user.partition(" (")[0] not in domains]
+    users = [user for user in found if user.partition(" (")[0] not in domains]
     if users:
         detail = f"the disk is in use by {', '.join(users)}"
         raise Problem(Code.IN_USE, detail, hint="stop or detach the user of the disk, then try again")
@@ -184,11 +179,10 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
             resolved, export = await ready(desk, row.request, deadline=deadline, passed=keys)
         export, names, over = permissible(desk, row, resolved, export, await sight)
         plan, note = await _with_ways(desk, row, dict(export.plan or {}), sight)
+        plan = await plan_of(export.protocol, plan, row.request, desk.settings)
     finally:
         sight.cancel()
         await asyncio.gather(sight, return_exceptions=True)
-    if "portals" in plan:
-        plan["portals"] = await reachable_first(plan["portals"])
     found: dict[str, Any] = {
         "server": resolved.server,
         "uri": resolved.uri,

@@ -1,15 +1,11 @@
 """A disk that has grown on the storage: read its size again on every path, then tell the domains that have it."""
 
-from dataclasses import replace
-
 from agent.engine import flows
-from agent.engine.converge import observe
 from agent.engine.desk import Desk
 from agent.engine.domains import tell_size
 from agent.engine.ledger import Row
-from attachers.base import Goal
+from agent.engine.users import users_of
 from attachers.problems import Code, Problem
-from attachers.sights import ScsiQuery, ScsiSight
 
 
 async def resize(desk: Desk, name: str, *, deadline: float) -> None:
@@ -45,12 +41,7 @@ async def _wanted(desk: Desk, row: Row) -> int:
 
 async def _domains(desk: Desk, row: Row) -> set[str]:
     """The domains that have the disk: those it was handed to, and any other that has it open."""
-    domains = {given.name for given in row.domains}
-    query = desk.attacher(row.protocol).query(row.name, row.plan or {}, goal=Goal.ATTACHED)
-    if isinstance(query, ScsiQuery):
-        sight = await observe(desk.host, replace(query, holders=True))
-        assert isinstance(sight, ScsiSight)
-        holders = [*(path.holders for path in sight.paths), sight.map.holders if sight.map else ()]
-        users = [user.partition(" (")[0] for names in holders for user in names or ()]
-        domains |= {user.removeprefix("domain ") for user in users if user.startswith("domain ")}
-    return domains
+    users = [user.partition(" (")[0] for user in await users_of(desk, row)]
+    return {given.name for given in row.domains} | {
+        user.removeprefix("domain ") for user in users if user.startswith("domain ")
+    }

@@ -7,6 +7,7 @@ from agent.engine.ledger import Row
 from agent.model import Access, Resolved, SeenExport
 from attachers.disk_xml import disk_xml
 from attachers.problems import Problem
+from attachers.sights import HostSight
 from attachers.steps import LINKS
 
 
@@ -35,7 +36,22 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
 def _disk_xml(row: Row) -> str:
     domain = row.request.domain
     target, bus = (domain.target, domain.bus) if domain else ("sda", "scsi")
-    return disk_xml(row.name, target, bus, read_only=row.request.access is Access.RO)
+    kind = row.device.kind if row.device else "block"
+    return disk_xml(row.name, target, bus, read_only=row.request.access is Access.RO, kind=kind)
+
+
+def host_view(sight: HostSight, *, multipath: str) -> dict[str, Any]:
+    """What the host is and can do; `multipath` is the setting."""
+    return {
+        "hostname": sight.hostname,
+        "initiator_name": sight.initiator_name,
+        "wwpns": list(sight.wwpns),
+        "protocols": {"iscsi": asdict(sight.iscsi), "fc": asdict(sight.fc), "nfs": asdict(sight.nfs)},
+        "multipath": asdict(sight.multipath) | {"setting": multipath},
+        "libvirt": asdict(sight.libvirt),
+        "kernel": sight.kernel,
+        "stragglers": sight.stragglers,
+    }
 
 
 def explanation_of(

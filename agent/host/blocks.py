@@ -66,15 +66,27 @@ def rescan(node: str, number: str, wwid: str, device: str) -> None:
 def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> None:
     """Delete a SCSI device that nobody has open, with its links; with a `wwid`, first write out its cache.
 
+    See `alone`. Whatever takes its address or its name meanwhile is not touched.
+    """
+    with alone(device, hctl, wwid, where) as directory:
+        if directory is not None:
+            write("delete", "1", directory=directory)
+
+
+@contextmanager
+def alone(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> Iterator[int | None]:
+    """While nobody has a SCSI device open, with its cache written out (with a `wwid`), and its links gone.
+
     `device` is its directory in sysfs; `where` has `nodes` and `devices` (the directories of nodes and of our links)
     and the arguments of `holders`. Everything happens through one descriptor of that directory, which leads nowhere
-    once the device is gone: whatever takes its address or its name meanwhile is not touched. Raises `Problem` in-use,
-    wrong-device, dirty.
+    once the device is gone: it is yielded, or None where there is no device. Raises `Problem` in-use, wrong-device,
+    dirty.
     """
     directory = os.open(device, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         disk = sysfs.disk_at(f"/proc/self/fd/{directory}", hctl)
         if disk is None:
+            yield None
             return
         with _claimed(disk, where) as fd:
             if wwid is not None:
@@ -84,7 +96,7 @@ def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> N
                 write_out(fd, f"/dev/{disk.node} ({wwid})")  # what somebody wrote who came and went during the search
             for link in links.to_node(Path(where["devices"]), disk.node) if disk.node else []:
                 link.unlink(missing_ok=True)
-            write("delete", "1", directory=directory)
+            yield directory
     finally:
         os.close(directory)
 

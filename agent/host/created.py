@@ -27,15 +27,19 @@ class Kind(StrEnum):
     ANNOUNCED = "announced"
     MAP = "map"
     LISTED = "listed"
+    MOUNT = "mount"
+    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
     """One thing by its names.
 
-    A record or a session by target and portal, a device by these and hctl, a link by name and wwid; an owned LUN by
-    target and `name`, its number, a borrowed one by portal, too; what belongs to a map by wwid; the rest is "". Behind
-    Fibre Channel, target and portal are the names of the remote and the local port.
+    A record or a session by target and portal, a device by these and hctl, a link by name and wwid (one to a file: by
+    name, and its place as target); an owned LUN by target and `name`, its number, a borrowed one by portal, too; what
+    belongs to a map by wwid; a mount by its source as target and its version as portal, a disk that LIO makes of a file
+    by these and wwid; the rest is "". Behind Fibre Channel, target and portal are the names of the remote and the local
+    port.
     """
 
     kind: Kind
@@ -51,7 +55,8 @@ class Row:
     """One thing in the record.
 
     `since` is when it was intended, in seconds of the host's clock, `sid` the session's number (its own, or of the
-    one that a device is on; None: not known yet), `confirmed` whether its creation has been seen through to its end.
+    one that a device is on) or the mount's id (None: not known yet), `confirmed` whether its creation has been seen
+    through to its end.
     """
 
     thing: Thing

@@ -4,9 +4,11 @@ Whether a disk is there is read in the live XML, before and after: libvirt's own
 """
 
 import importlib.util
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,7 +16,7 @@ from agent.host.roots import Roots
 from attachers.disk_xml import disk_xml
 from attachers.problems import Code, Problem
 from attachers.sights import DomainDisk
-from attachers.steps import LINKS
+from attachers.steps import DEVICES, LINKS
 
 URI = "qemu:///system"
 _SOCKETS = ("libvirt/virtqemud-sock", "libvirt/libvirt-sock")
@@ -50,8 +52,11 @@ def find_domain(domain: str) -> dict[str, Any]:
         return {"exists": True, "active": active, "disks": [[disk.target, disk.source] for disk in disks]}
 
 
-def give_disk(name: str, domain: str, target: str, bus: str, read_only: bool) -> None:
-    """Hot-plug the disk of an attachment; nothing to do where it is. Raises `Problem`: not-found, conflict, ..."""
+def give_disk(name: str, domain: str, target: str, bus: str, read_only: bool, kind: str) -> None:
+    """Hot-plug the disk, or by `kind` the file, of an attachment; nothing to do where it is.
+
+    Raises `Problem`: not-found, conflict, ...
+    """
     with _running(domain) as found:
         taken = _source_at(found, target)
         if taken == f"{LINKS}/{name}":
@@ -59,7 +64,7 @@ def give_disk(name: str, domain: str, target: str, bus: str, read_only: bool) ->
         if taken is not None:
             detail = f"domain {domain} has another disk at {target}: {taken or 'an empty drive'}"
             raise Problem(Code.CONFLICT, detail, hint="ask for another target, such as sdb")
-        found.attachDeviceFlags(disk_xml(name, target, bus, read_only=read_only), _live())
+        found.attachDeviceFlags(disk_xml(name, target, bus, read_only=read_only, kind=kind), _live())
 
 
 def take_disk(name: str, domain: str, target: str, wait_s: float) -> bool:
@@ -91,11 +96,23 @@ def resize_disk(name: str, domain: str, target: str, size: int) -> None:
             return
         import libvirt
 
+        if (larger := _size_of_file(name)) > size:  # QEMU would cut it off there
+            detail = f"{target} of domain {domain} has {larger} bytes by now, not {size}: no disk is made smaller"
+            raise Problem(Code.CONFLICT, detail, hint="try again")
         found.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         shown = found.blockInfo(target)[0]
         if shown != size:
             detail = f"domain {domain} takes {target} for {shown} bytes, not {size}"
             raise Problem(Code.UNAVAILABLE, detail, hint=f"see: virsh domblkinfo {domain} {target}")
+
+
+def _size_of_file(name: str) -> int:
+    """How large the file is that was handed out itself, as its server says now; 0 for a disk."""
+    link = Path(LINKS, name)
+    if link.readlink().is_relative_to(DEVICES):
+        return 0
+    with link.open("rb") as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def _detach(domain: Any, target: str) -> None:

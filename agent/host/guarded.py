@@ -27,29 +27,36 @@ from agent.host.guarded_judge import (
 from agent.host.guarded_maps import MapGuard
 from agent.host.guarded_owned import Lasting, owned, owned_at
 from agent.host.guarded_records import is_to_be_made_anew, is_to_go
+from agent.host.guarded_shares import OF_SHARES, GuardedShares
 from agent.host.returned import Returned
 from attachers import checks
 from attachers.base import Host, MadeByAnotherError, Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, Query, ScsiQuery, ScsiSight, Sight
+from attachers.sights import HostQuery, HostSight, NfsQuery, Query, ScsiQuery, ScsiSight, Sight
 from attachers.steps import (
     AnnounceMap,
     CreateRecord,
     DeleteRecord,
     Disown,
     ForgetMap,
+    GrowDisk,
     JoinMap,
     LeaveMap,
     Login,
     Logout,
+    MakeDisk,
     MapStep,
+    Mount,
     Own,
     Publish,
+    PublishFile,
     RemoveDevice,
+    RemoveDisk,
     RemoveMap,
     ResizeMap,
     Scan,
     Step,
+    Unmount,
     Unpublish,
 )
 
@@ -74,6 +81,7 @@ class GuardedHost:
         self._boot_id = ""
         self._held = Held()
         self._limbo: dict[Thing, float] = {}
+        self._shares = GuardedShares(raw, created, self._held, self._limbo)
         self._seen: set[str] = set()
         self._removed: set[str] = set()
         self._returned = Returned()
@@ -90,20 +98,25 @@ class GuardedHost:
         rows = list(self._created.rows.values())
         void = [r.thing for r in rows if r.thing.kind not in LASTING and r.boot_id != host.boot_id]
         await self._created.change(drop=void)
-        self._limbo = {
+        self._limbo |= {
             row.thing: row.since + self._straggle_s
             for row in rows
             if not row.confirmed and row.boot_id == host.boot_id and row.thing.kind not in (Kind.LINK, *MAP_KINDS)
         }
         for thing in list(self._created.rows):
             try:
-                if is_to_go(thing, await self._look(thing)):
+                if thing.kind in OF_SHARES:
+                    await self._shares.look(thing)
+                elif is_to_go(thing, await self._look(thing)):
                     await self._raw.act(DeleteRecord(thing.target, thing.portal), timeout_s=self._straggle_s)
                     await self._look(thing)
             except (Problem, Uncertain) as problem:
                 log.warning("cannot compare %s with the host, it stays in the record: %s", thing, problem)
 
     async def observe(self, query: Query) -> Sight:
+        if isinstance(query, NfsQuery):
+            self._insist_on_recovery()
+            return await self._shares.observe(query)
         if not isinstance(query, ScsiQuery):
             return await self._raw.observe(query)
         self._insist_on_recovery()
@@ -123,7 +136,9 @@ class GuardedHost:
         """Returns what `then` showed right after the step, if it was looked at."""
         self._insist_on_recovery()
         match step:
-            case CreateRecord() | Login() | Scan() | Publish():
+            case Mount() | Unmount() | MakeDisk() | GrowDisk() | RemoveDisk():
+                await self._shares.act(step, self._boot_id, timeout_s=timeout_s)
+            case CreateRecord() | Login() | Scan() | Publish() | PublishFile():
                 async with self._held.hold(lock_of(thing_of(step)), step, timeout_s):
                     return await self._create(step, timeout_s, then)
             case Logout() | DeleteRecord():
@@ -180,13 +195,14 @@ class GuardedHost:
     # Creating.
 
     async def _create(
-        self, step: CreateRecord | Login | Scan | Publish, timeout_s: float, then: ScsiQuery | None
+        self, step: CreateRecord | Login | Scan | Publish | PublishFile, timeout_s: float, then: ScsiQuery | None
     ) -> ScsiSight | None:
         thing = thing_of(step)
         sight = await self._look(thing)
         known = thing in self._created.rows
         if isinstance(step, Publish):
             self._insist_on_seen(step.hctl or step.wwid, step)
+        if isinstance(step, Publish | PublishFile):
             self._insist_on_own_link(step, sight)
         elif not known and stands(thing, sight):
             return None
@@ -251,11 +267,12 @@ class GuardedHost:
 
         `key` is the path's address or, of a map, the logical unit's name.
         """
-        if key not in self._seen and not any(key in (thing.hctl, thing.wwid) for thing in self._created.rows):
+        seen = key in self._seen or self._shares.has_shown(key)
+        if not seen and not any(key in (thing.hctl, thing.wwid) for thing in self._created.rows):
             text = f"{key} has not been looked at yet"
             raise Problem(Code.UNAVAILABLE, text, hint="look again", step=step.describe())
 
-    def _insist_on_own_link(self, step: Publish, sight: ScsiSight) -> None:
+    def _insist_on_own_link(self, step: Publish | PublishFile, sight: ScsiSight) -> None:
         """A link that somebody else made is never pointed elsewhere."""
         if sight.link is not None and not self._links(step.name) and not stands(thing_of(step), sight):
             raise foreign(step, f"the link {step.name} to {sight.link}")

@@ -8,7 +8,7 @@ from agent.host.guarded_owned import is_owned
 from attachers import checks
 from attachers.problems import Code, Problem
 from attachers.sights import FcQuery, IscsiQuery, ScsiMap, ScsiQuery, ScsiSight, Session
-from attachers.steps import DEVICES, CreateRecord, DeleteRecord, Login, Logout, Publish, Scan, Step
+from attachers.steps import DEVICES, CreateRecord, DeleteRecord, Login, Logout, Publish, PublishFile, Scan, Step
 
 NOWHERE = "iqn.2000-01.invalid.cdmi-attach:nothing"
 """The target of a query that looks only for a link."""
@@ -24,7 +24,7 @@ class Verdict:
     found: tuple[Row, ...]
 
 
-def thing_of(step: CreateRecord | Login | Scan | Publish | Logout | DeleteRecord) -> Thing:
+def thing_of(step: CreateRecord | Login | Scan | Publish | PublishFile | Logout | DeleteRecord) -> Thing:
     """The thing that a step creates or undoes."""
     match step:
         case CreateRecord() | DeleteRecord():
@@ -35,6 +35,8 @@ def thing_of(step: CreateRecord | Login | Scan | Publish | Logout | DeleteRecord
             return Thing(Kind.DEVICE, step.target, step.portal, step.hctl)
         case Publish():
             return Thing(Kind.LINK, name=step.name, wwid=step.wwid)
+        case PublishFile():
+            return Thing(Kind.LINK, step.share.file(step.path), name=step.name)
 
 
 MAP_KINDS = (Kind.ANNOUNCED, Kind.MAP, Kind.LISTED)
@@ -93,8 +95,8 @@ def stands(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> bool:
         case Kind.DEVICE:
             return any(thing.hctl in session.devices for session in sessions_of(thing, sight, sid=sid))
         case Kind.LINK:
-            return sight.link == f"{DEVICES}/{thing.wwid}"
-        case Kind.OWNED | Kind.BORROWED:
+            return sight.link == (thing.target or f"{DEVICES}/{thing.wwid}")
+        case Kind.OWNED | Kind.BORROWED | Kind.MOUNT | Kind.DISK:
             return False
         case Kind.ANNOUNCED:
             return sight.notes is not None and sight.notes.announced

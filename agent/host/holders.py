@@ -25,12 +25,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @dataclass(frozen=True, slots=True)
 class Sought:
     """What to look for: `node` is the kernel's name (sda) or empty, `block` and `character` are device numbers as
-    b8:0 and c21:0.
+    b8:0 and c21:0; `file` is a plain file as f0:47:1234 (device and inode), or empty.
     """
 
     node: str
     block: frozenset[str]
     character: frozenset[str] = field(default_factory=frozenset)
+    file: str = ""
 
 
 def holders(
@@ -47,6 +48,12 @@ def holders(
     return [_some(list(dict.fromkeys(names))) for names in found]
 
 
+def file_holders(device: str, inode: int, *, proc: str, helper: int, zygote: int) -> list[str]:
+    """Who has a plain file open: `device` is its file system's number (major:minor), which no server is asked for."""
+    sought = Sought("", frozenset(), file=f"f{device}:{inode}")
+    return _some([name for _, name in _open_files([sought], Path(proc), _pids(proc), (helper, zygote))])
+
+
 def _some(names: list[str]) -> list[str]:
     """The first of them, those that are known before the others."""
     names = sorted(names, key=lambda name: name.startswith("unknown:"))
@@ -61,14 +68,15 @@ def _sought(disk: dict[str, list[str] | str]) -> Sought:
 
 
 def _open_files(sought: list[Sought], proc: Path, pids: list[int], ours: tuple[int, int]) -> Iterator[tuple[int, str]]:
+    files = any(disk.file for disk in sought)
     for pid in pids:
         try:
-            used, unknown = _devices_of(f"{proc}/{pid}"), ""
+            used, unknown = _devices_of(f"{proc}/{pid}", files=files), ""
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended meanwhile
         except OSError as error:
             used, unknown = set(), f"unknown: cannot look into {_comm(proc, pid)} (pid {pid}): {error.strerror}"
-        hits = [i for i, disk in enumerate(sought) if unknown or used & (disk.block | disk.character)]
+        hits = [i for i, disk in enumerate(sought) if unknown or used & (disk.block | disk.character | {disk.file})]
         if hits and not _is_passing(proc, pid, ours):
             yield from ((index, unknown or _process(proc, pid)) for index in hits)
 
@@ -91,15 +99,16 @@ def _has_program(process: str) -> bool:
     return True
 
 
-def _devices_of(process: str) -> set[str]:
-    """The devices that a process has open, as `b` or `c` and major:minor. Text, not Path: it is asked of thousands.
+def _devices_of(process: str, *, files: bool = False) -> set[str]:
+    """The devices that a process has open, as `b` or `c` and major:minor, and with `files` the plain files. Text, not
+    Path: it is asked of thousands.
 
     A first thread that has ended shows no descriptors, though its process goes on: then the other threads are asked.
     """
     links = [f"{process}/fd/{name}" for name in os.listdir(f"{process}/fd")]
     if not links and not _is_kernel_thread(process):
         links = [link for name in _listed(f"{process}/task") for link in _descriptors(f"{process}/task/{name}")]
-    return {device for link in links if not _is_anonymous(link) and (device := _device(link))}
+    return {device for link in links if not _is_anonymous(link) and (device := _device(link, files=files))}
 
 
 def _is_kernel_thread(process: str) -> bool:
@@ -133,7 +142,7 @@ def _is_anonymous(link: str) -> bool:
         return False
 
 
-def _device(link: str) -> str | None:
+def _device(link: str, *, files: bool) -> str | None:
     """What a descriptor's link leads to, asked without going to a server. None: no device, or closed meanwhile."""
     answer = ctypes.create_string_buffer(256)  # struct statx (include/uapi/linux/stat.h)
     if _libc.statx(AT_FDCWD, os.fsencode(link), AT_STATX_DONT_SYNC, STATX_NOTHING, answer) != 0:
@@ -142,6 +151,9 @@ def _device(link: str) -> str | None:
             return None
         raise OSError(error, os.strerror(error))
     kind = struct.unpack_from("H", answer, 28)[0] & 0o170000
+    if files and kind == 0o100000:
+        major, minor = struct.unpack_from("II", answer, 136)
+        return f"f{major}:{minor}:{struct.unpack_from('Q', answer, 32)[0]}"
     major, minor = struct.unpack_from("II", answer, 128)
     letter = {0o060000: "b", 0o020000: "c"}.get(kind)
     return f"{letter}{major}:{minor}" if letter else None

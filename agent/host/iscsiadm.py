@@ -22,6 +22,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from agent.host import node_db, sysfs
+from agent.host.modules import loadable
 from agent.host.roots import Roots
 from agent.workers.pool import Abandoned
 from attachers.problems import Code, Problem
@@ -293,16 +294,11 @@ def missing(roots: Roots) -> str:
     """Why iSCSI cannot be used on this host; empty when it can. Starts no process."""
     if shutil.which("iscsiadm", path=PATH) is None:
         return "there is no iscsiadm: install open-iscsi"
-    if not (roots.sys / "module/iscsi_tcp").exists() and not _loadable(roots, "iscsi_tcp"):
+    if not (roots.sys / "module/iscsi_tcp").exists() and not loadable(roots, "iscsi_tcp"):
         return "the kernel has no module iscsi_tcp"
     if "@ISCSIADM_ABSTRACT_NAMESPACE" not in (sysfs.text(roots.proc / "net/unix") or ""):
         return f"iscsid does not listen: {_ISCSID_HINT}"
     return ""
-
-
-def _loadable(roots: Roots, module: str) -> bool:
-    release = roots.modules / (sysfs.text(roots.proc / "sys/kernel/osrelease") or "-")
-    return any(f"/{module}.ko" in (sysfs.text(release / name) or "") for name in ("modules.dep", "modules.builtin"))
 
 
 def initiator_name(roots: Roots) -> str:

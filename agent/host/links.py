@@ -75,6 +75,12 @@ def drop_device(roots: Roots, wwid: str) -> None:
     (roots.devices / wwid).unlink(missing_ok=True)
 
 
+def drop_path(roots: Roots, hctl: str) -> None:
+    """Take what is there for a SCSI address: its claim and its link."""
+    drop_claim(roots, hctl)
+    (roots.devices / "path" / hctl).unlink(missing_ok=True)
+
+
 def of_name(roots: Roots, name: str) -> str | None:
     """What the link of an attachment points at."""
     return _text(roots.links / name)
@@ -145,7 +151,8 @@ def drop_claim(roots: Roots, hctl: str) -> None:
 def drop_stale_claims(roots: Roots, keep: Collection[str] = ()) -> None:
     """Give up every claim without a device but `keep`: SCSI host numbers are used again, by disks of anybody.
 
-    That of an FC disk stays for as long as that number still is the local port's that it came through.
+    That of an FC disk stays for as long as that number still is the local port's that it came through, and that of a
+    disk made of a file for as long as its host is LIO's: it is made for that disk, which comes a moment later.
     """
     for name in sysfs.entries(roots.claims):
         there = (roots.sys / "class/scsi_device" / name).exists()
@@ -154,6 +161,8 @@ def drop_stale_claims(roots: Roots, keep: Collection[str] = ()) -> None:
 
 
 def _may_come_back(roots: Roots, hctl: str) -> bool:
+    if sysfs.text(roots.sys / f"class/scsi_host/host{hctl.partition(':')[0]}/proc_name") == "tcm_loopback":
+        return True
     nexus = _claimed(roots, hctl).get(NEXUS, "")
     return bool(nexus) and fc_sysfs.local(roots, hctl) == nexus.partition("@")[2]
 

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agent.host import (
@@ -22,16 +23,21 @@ from agent.host import (
     iscsiadm,
     links,
     linux_disks,
+    linux_domains,
     linux_iscsi,
     linux_maps,
+    linux_nfs,
     map_blocks,
     node_db,
     scsi_generic,
     sysfs,
     wwids,
 )
+from agent.host.linux_nfs_steps import NfsSteps
 from agent.host.lun_sights import LunSights
+from agent.host.mountinfo import MountEvents
 from agent.host.multipathd import Multipathd
+from agent.host.nfs_reach import Reach
 from agent.host.roots import Roots
 from agent.host.tools import Tools, left
 from agent.host.uevents import Changes, Uevents
@@ -41,13 +47,12 @@ from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import (
     Ability,
-    DomainDisk,
     DomainQuery,
-    DomainSight,
     FcQuery,
     HostQuery,
     HostSight,
     IscsiQuery,
+    NfsQuery,
     Query,
     Sight,
 )
@@ -58,13 +63,18 @@ from attachers.steps import (
     Disown,
     ForgetMap,
     GiveDisk,
+    GrowDisk,
     JoinMap,
     LeaveMap,
     Login,
     Logout,
+    MakeDisk,
+    Mount,
     Own,
     Publish,
+    PublishFile,
     RemoveDevice,
+    RemoveDisk,
     RemoveMap,
     Rescan,
     ResizeDisk,
@@ -72,16 +82,14 @@ from attachers.steps import (
     Scan,
     Step,
     TakeDisk,
+    Unmount,
     Unpublish,
 )
 
-LIBVIRT_S = 10.0
-TAKE_MARGIN_S = 1.0  # a worker that waits for a guest says so before it is given up
-
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "find_domain": domains.find_domain,
+    **linux_domains.FUNCTIONS,
+    **linux_nfs.FUNCTIONS,
     "flush_map": map_blocks.flush_map,
-    "give_disk": domains.give_disk,
     "holders": holders.holders,
     "inquiry": scsi_generic.inquiry,
     "map_remove": dm.map_remove,
@@ -93,8 +101,6 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "remove": blocks.remove,
     "strike_off": wwids.strike_off,
     "rescan": blocks.rescan,
-    "resize_disk": domains.resize_disk,
-    "take_disk": domains.take_disk,
     "write": blocks.write,
 }
 """What the workers of this host can do: `LinuxHost(Pool.start(FUNCTIONS))`."""
@@ -112,6 +118,9 @@ class LinuxHost:
         self._under_way = UnderWay(self._changes)
         self._uevents = Uevents(self._changes)
         self._luns = LunSights(self._tools)
+        self._reach = Reach(self._tools)
+        self._nfs_steps = NfsSteps(self._reach)
+        self._mount_events = MountEvents(self._roots.proc, self._changes.grow)
         self._tasks: set[asyncio.Task[None]] = set()
         pool.on_end = self._changes.grow
         node_db.clear_stale_lock(self._roots)
@@ -137,6 +146,7 @@ class LinuxHost:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._uevents.close()
+        self._mount_events.close()
         await self._pool.close()
 
     async def observe(self, query: Query) -> Sight:
@@ -144,8 +154,13 @@ class LinuxHost:
         match query:
             case IscsiQuery() | FcQuery():
                 return await self._luns.look(query, lambda ways: self._under_way.busy(asked(query, ways)))
+            case NfsQuery():
+                nfs = await linux_nfs.observe(self._reach, query, self._luns.disks)
+                keys = frozenset({f"name:{query.name}", f"wwid:{query.wwid}", f"mount:{query.share.point}"})
+                return replace(nfs, scsi=replace(nfs.scsi, busy=self._under_way.busy(keys)))
             case DomainQuery(domain):
-                return await self._domain(domain)
+                sight = await linux_domains.look(self._tools, domain)
+                return replace(sight, busy=self._under_way.busy(frozenset({f"domain:{domain}"})))
             case HostQuery():
                 return self._host()
 
@@ -230,50 +245,14 @@ class LinuxHost:
                 links.drop_stale_claims(self._roots, keep=self._under_way.scanned())
             case DeleteRecord():
                 await linux_iscsi.delete_record(self._tools, step, deadline)
+            case Mount() | Unmount() | MakeDisk() | GrowDisk() | RemoveDisk() | PublishFile():
+                await self._nfs_steps.take(step, deadline)
             case GiveDisk():
-                await self._give(step, deadline)
+                await linux_domains.give(self._tools, step, deadline)
             case ResizeDisk():
-                args = {"name": step.name, "domain": step.domain, "target": step.target, "size": step.size}
-                await self._pool.call("resize_disk", args, timeout_s=left(deadline), what=step.describe())
+                await linux_domains.tell_size(self._tools, step, deadline)
             case TakeDisk():
-                await self._take_back(step, deadline)
-
-    # libvirt
-
-    async def _give(self, step: GiveDisk, deadline: float) -> None:
-        if links.of_name(self._roots, step.name) is None:
-            raise Problem(Code.CONFLICT, f"{step.name} is not published on this host", hint="attach it first")
-        args = {
-            "name": step.name,
-            "domain": step.domain,
-            "target": step.target,
-            "bus": step.bus,
-            "read_only": step.read_only,
-        }
-        await self._pool.call("give_disk", args, timeout_s=left(deadline), what=step.describe())
-
-    async def _take_back(self, step: TakeDisk, deadline: float) -> None:
-        wait_s = max(0.0, left(deadline) - TAKE_MARGIN_S)
-        args = {"name": step.name, "domain": step.domain, "target": step.target, "wait_s": wait_s}
-        if not await self._pool.call("take_disk", args, timeout_s=left(deadline), what=step.describe()):
-            raise Uncertain(step.describe())
-
-    async def _domain(self, domain: str) -> DomainSight:
-        if reason := domains.missing(self._roots):
-            raise Problem(Code.UNSUPPORTED_ON_HOST, f"no libvirt here: {reason}")
-        found = await self._look("find_domain", {"domain": domain}, LIBVIRT_S)
-        return DomainSight(
-            exists=found["exists"],
-            active=found["active"],
-            disks=tuple(DomainDisk(target, source) for target, source in found["disks"]),
-            busy=self._under_way.busy(frozenset({f"domain:{domain}"})),
-        )
-
-    async def _look(self, function: str, args: dict[str, Any], timeout_s: float) -> Any:
-        try:
-            return await self._pool.call(function, args, timeout_s=timeout_s)
-        except Abandoned:
-            raise Problem(Code.UNAVAILABLE, f"{function}: no answer within {timeout_s:g} s") from None
+                await linux_domains.take_back(self._tools, step, deadline)
 
     # The host
 
@@ -287,6 +266,7 @@ class LinuxHost:
             wwpns=wwpns,
             iscsi=Ability(not no_iscsi, no_iscsi),
             fc=Ability(bool(wwpns), "" if wwpns else fc_sysfs.NO_PORT),
+            nfs=linux_nfs.ability(self._roots),
             libvirt=Ability(not no_libvirt, no_libvirt),
             kernel=os.uname().release,
             boot_id=sysfs.text(self._roots.proc / "sys/kernel/random/boot_id") or "",

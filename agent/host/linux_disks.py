@@ -85,9 +85,8 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
     if disk is not None:
         await probed(tools, disk, deadline)
         device = tools.roots.sys / "class/scsi_device" / step.hctl / "device"
-        nodes, devices = str(tools.roots.dev), str(tools.roots.devices)
-        where = {"nodes": nodes, "devices": devices, "holders": tools.where()}
-        await _call(tools, step, deadline, "remove", device=str(device), hctl=step.hctl, wwid=step.wwid, where=where)
+        args = {"device": str(device), "hctl": step.hctl, "wwid": step.wwid, "where": where(tools)}
+        await _call(tools, step, deadline, "remove", **args)
     while True:
         since = tools.changes.count
         if not sysfs.has_device(tools.roots, step.hctl):
@@ -95,8 +94,12 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
         if not left(deadline):
             raise Uncertain(step.describe())
         await tools.changes.above(since, timeout_s=min(LOOK_S, left(deadline)))
-    links.drop_claim(tools.roots, step.hctl)
-    (tools.roots.devices / "path" / step.hctl).unlink(missing_ok=True)
+    links.drop_path(tools.roots, step.hctl)
+
+
+def where(tools: Tools) -> dict[str, Any]:
+    """Where `blocks.alone` finds nodes, our links, and a disk's users."""
+    return {"nodes": str(tools.roots.dev), "devices": str(tools.roots.devices), "holders": tools.where()}
 
 
 async def probed(tools: Tools, disk: sysfs.Disk, deadline: float) -> None:

@@ -1,7 +1,7 @@
 """What this host shows of one LUN: sysfs, an INQUIRY of every path, who has it open, its links, its multipath map."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,29 +38,40 @@ class LunSights:
         """The sight of a LUN; `busy` tells what is under way on it. Raises `Problem` (`unavailable`)."""
         sessions = nexus.asked_for(self._roots, query)
         found = [(s, d) for s in sessions for hctl in _at_lun(s, query.lun) if (d := sysfs.disk(self._roots, hctl))]
+        shown = await self.disks(found, name=query.name, wwid=query.wwid, holders=query.holders)
+        return replace(
+            shown,
+            records=linux_iscsi.records(self._roots, query.target, sessions) if isinstance(query, IscsiQuery) else (),
+            sessions=sessions,
+            busy=busy(sessions),
+            ports=fc_sysfs.ports(self._roots) if isinstance(query, FcQuery) and not _usable(sessions) else (),
+        )
+
+    async def disks(
+        self, found: Sequence[tuple[Session, sysfs.Disk]], *, name: str, wwid: str | None, holders: bool
+    ) -> ScsiSight:
+        """These disks with the nexus that leads to each, what each answers now, who has it open (with `holders`), their
+        multipath map, and the links to them. Raises `Problem` (`unavailable`).
+        """
         answers, users = await asyncio.gather(
             asyncio.gather(*(self._identity(session, disk) for session, disk in found)),
-            self._holders([disk for _, disk in found] if query.holders else []),
+            self._holders([disk for _, disk in found] if holders else []),
         )
         paths = tuple(
             _path(session, disk, answer, users.get(disk.hctl))
             for (session, disk), answer in zip(found, answers, strict=True)
         )
-        named = query.wwid or next((name for path in paths if (name := scsi.identity_of(path, None))), None)
+        named = wwid or next((own for path in paths if (own := scsi.identity_of(path, None))), None)
         names = {named} | set().union(*(path.designators for path in paths)) if named else set()
-        seen = await look_at_map(self._tools, names, paths, self._ask, holders=query.holders)
-        if seen and query.holders:
+        seen = await look_at_map(self._tools, names, paths, self._ask, holders=holders)
+        if seen and holders:
             paths = tuple(replace(path, holders=beside(seen, path.holders or ())) for path in paths)
         device_link = links.of_device(self._roots, named) if named else None
         return ScsiSight(
-            records=linux_iscsi.records(self._roots, query.target, sessions) if isinstance(query, IscsiQuery) else (),
-            sessions=sessions,
             paths=paths,
-            link=links.of_name(self._roots, query.name),
+            link=links.of_name(self._roots, name),
             device_link=device_link,
             owner=self._owner(device_link) if device_link else "",
-            busy=busy(sessions),
-            ports=fc_sysfs.ports(self._roots) if isinstance(query, FcQuery) and not _usable(sessions) else (),
             map=seen,
             notes=notes_of(self._tools, named) if named else None,
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from agent.host.simulated_san import Lun, San
+from agent.host.simulated_shares import LOOPBACK, Shares
 from attachers import checks
 from attachers.sights import LOGGED_IN
 
@@ -112,6 +113,8 @@ class Kernel:
     multipathd: Multipathd = field(default_factory=Multipathd)
     domains: dict[str, Domain] = field(default_factory=dict)
     fabric: list[tuple[str, str]] = field(default_factory=list)
+    shares: Shares = field(default_factory=Shares)
+    nexuses: dict[str, Session] = field(default_factory=dict)
     last_sid: int = 0
     last_host: int = 2
     last_node: int = 0
@@ -119,7 +122,7 @@ class Kernel:
 
     def devices(self) -> Iterator[tuple[Session, Device]]:
         """Every SCSI device, with its session."""
-        for session in self.sessions.values():
+        for session in (*self.sessions.values(), *self.nexuses.values()):
             for device in session.devices.values():
                 yield session, device
 
@@ -149,6 +152,15 @@ class Kernel:
         session.devices[hctl] = device
         return device
 
+    def new_nexus(self, target: str, portal: str) -> Session:
+        """A SCSI host of its own, with the next number, that is no session of iSCSI."""
+        self.last_host += 1
+        return Session(0, self.last_host, target, portal)
+
+    def put_device(self, session: Session, hctl: str, *, wwid: str, size: int) -> None:
+        """A device that needs no looking for."""
+        session.devices[hctl] = Device(hctl, 0, wwid, size, read_only=False)
+
     def identity(self, session: Session, device: Device) -> str | None:
         """What the device answers to an INQUIRY sent now; None where nobody answers."""
         unit = self.answer(session, device.lun)
@@ -156,6 +168,9 @@ class Kernel:
 
     def answer(self, session: Session, lun: int) -> Lun | None:
         """What answers a command on a session now, None when nothing does."""
+        if session.target == LOOPBACK:
+            wwid = next(name for name, nexus in self.nexuses.items() if nexus is session)
+            return Lun(LOOPBACK, (), lun, wwid, self.shares.disks[wwid].size, ())
         return self.san.answer(self.name_on(session), session.target, session.portal, lun)
 
     def name_on(self, session: Session) -> str:
@@ -235,12 +250,15 @@ class Kernel:
         self.announced.clear()
         self.maps.clear()
         self.multipathd.known.clear()
+        self.shares = Shares()
+        self.nexuses.clear()
         self.domains = {name: Domain(active=False) for name in self.domains}
         self.last_sid, self.last_host, self.last_node, self.last_map = 0, 2, 0, 0
 
     def inventory(self) -> frozenset[str]:
         """One line for each thing that exists: equal inventories mean that nothing was left, and nothing taken."""
         lines = {f"record {target} at {portal}: {by}" for (target, portal), by in self.records.items()}
+        lines |= self.shares.inventory()
         lines |= {f"session {s.sid}: {s.target} at {s.portal}" for s in self.sessions.values()}
         lines |= {f"device {d.hctl} of session {s.sid}" for s, d in self.devices()}
         lines |= {f"link {name} -> {to}" for name, to in self.links.items()}

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent.host.simulated_shares import Servers
 from attachers import checks
 
 
@@ -25,7 +26,7 @@ class Lun:
 
 
 class San:
-    """What the targets show right now. A change here does not tell the hosts: that is the point of it.
+    """What targets and NFS servers show right now. A change here does not tell the hosts: that is the point of it.
 
     `dead` are portals that do not answer; `astray` is what answers at one portal (target, portal, LUN) instead of the
     unit that its target shows (a mapping gone wrong). With a `path`, the LUNs are read from that file
@@ -38,6 +39,7 @@ class San:
         self._read: tuple[int, int] | None = None
         self.dead: set[str] = set()
         self.astray: dict[tuple[str, str, int], str] = {}
+        self.nfs = Servers()
 
     def add(self, lun: Lun) -> None:
         """Show one more LUN."""

@@ -1,5 +1,6 @@
 """What a simulated host shows: the answers to the queries of attachers/sights.py."""
 
+from agent.host import simulated_nfs
 from agent.host.simulated_fabric import ports
 from agent.host.simulated_kernel import Device, Kernel, Session
 from agent.host.simulated_maps import notes_of, see_map
@@ -12,6 +13,7 @@ from attachers.sights import (
     HostQuery,
     HostSight,
     IscsiQuery,
+    NfsQuery,
     Query,
     ScsiQuery,
     ScsiSight,
@@ -25,6 +27,8 @@ def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
     match query:
         case IscsiQuery() | FcQuery():
             return _scsi(kernel, query, running)
+        case NfsQuery():
+            return simulated_nfs.see(kernel, query, running)
         case DomainQuery():
             return _domain(kernel, query, running)
         case HostQuery():
@@ -126,6 +130,7 @@ def _host(kernel: Kernel, stragglers: int) -> HostSight:
         wwpns=tuple(port.wwpn for port in ports(kernel)),
         iscsi=works,
         fc=works if ports(kernel) else sights.Ability(available=False, reason="the simulated host has no FC port"),
+        nfs=works,
         libvirt=works,
         kernel="simulated",
         boot_id=kernel.boot_id,

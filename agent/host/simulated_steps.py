@@ -1,5 +1,6 @@
 """What each step does to a simulated host: the semantics of attachers/steps.py, word for word."""
 
+from agent.host import simulated_nfs
 from agent.host.simulated_kernel import Device, Kernel, Map, Session
 from agent.host.simulated_maps import publish_map, take_on_map
 from attachers.base import MadeByAnotherError
@@ -14,13 +15,18 @@ from attachers.steps import (
     Disown,
     ForgetMap,
     GiveDisk,
+    GrowDisk,
     JoinMap,
     LeaveMap,
     Login,
     Logout,
+    MakeDisk,
+    Mount,
     Own,
     Publish,
+    PublishFile,
     RemoveDevice,
+    RemoveDisk,
     RemoveMap,
     Rescan,
     ResizeDisk,
@@ -28,6 +34,7 @@ from attachers.steps import (
     Scan,
     Step,
     TakeDisk,
+    Unmount,
     Unpublish,
 )
 
@@ -48,6 +55,8 @@ def delay_of(kernel: Kernel, step: Step) -> float:
         case Publish(hctl=hctl) | RemoveDevice(hctl=hctl, wwid=str()):
             found = kernel.device(hctl)
             return COMMAND_LIMIT_S if found and found[0].portal in kernel.san.dead else 0.0
+        case Mount() | MakeDisk() | GrowDisk():
+            return simulated_nfs.delay_of(kernel, step)
     return 0.0
 
 
@@ -81,6 +90,8 @@ def take(kernel: Kernel, step: Step) -> None:
             _log_out(kernel, step)
         case DeleteRecord():
             _delete_record(kernel, step)
+        case Mount() | Unmount() | MakeDisk() | GrowDisk() | RemoveDisk() | PublishFile():
+            simulated_nfs.take(kernel, step)
         case GiveDisk():
             _give(kernel, step)
         case ResizeDisk():
@@ -200,11 +211,19 @@ def _give(kernel: Kernel, step: GiveDisk) -> None:
         return
     if step.target in domain.disks:
         raise _refused(step, Code.CONFLICT, f"{step.domain} has another disk at {step.target}")
+    _users_of(kernel, step).append(f"domain {step.domain}")
+    domain.disks[step.target] = source
+
+
+def _users_of(kernel: Kernel, step: GiveDisk) -> list[str]:
+    """Who has open what is published: the domain is one of them from now on."""
+    file = simulated_nfs.published_file(kernel, step.name)
+    if file and step.kind == "file":
+        return kernel.shares.open.setdefault(file, [])
     device = published(kernel, step.name)
     if device is None:
-        raise _refused(step, Code.NOT_FOUND, f"{source} leads to no device")
-    device.holders.append(f"domain {step.domain}")
-    domain.disks[step.target] = source
+        raise _refused(step, Code.NOT_FOUND, f"{LINKS}/{step.name} leads to no device")
+    return device.holders
 
 
 def _take_back(kernel: Kernel, step: TakeDisk) -> None:
@@ -215,9 +234,10 @@ def _take_back(kernel: Kernel, step: TakeDisk) -> None:
         raise _refused(step, Code.CONFLICT, f"{step.target} of {step.domain} is another disk")
     del domain.disks[step.target]
     disks = (device.holders for _, device in kernel.devices())
-    for holders in [*disks, *(one.holders for one in kernel.maps.values())]:
-        if f"domain {step.domain}" in holders:
-            holders.remove(f"domain {step.domain}")
+    maps = (one.holders for one in kernel.maps.values())
+    for users in [*disks, *maps, *kernel.shares.open.values()]:
+        if f"domain {step.domain}" in users:
+            users.remove(f"domain {step.domain}")
             return
 
 

@@ -52,6 +52,14 @@ def entries(path: Path | str) -> list[str]:
         return []
 
 
+def link(path: Path | str) -> str | None:
+    """What a symbolic link says; None where there is none."""
+    try:
+        return os.readlink(path)  # noqa: PTH115  text: it is asked of thousands
+    except OSError:
+        return None
+
+
 def sessions(roots: Roots, target: str) -> tuple[Session, ...]:
     """All sessions to a target (drivers/scsi/scsi_transport_iscsi.c), whosever they are, by their numbers."""
     found = (_session(roots, name, target) for name in entries(f"{roots.sys}/class/iscsi_session"))

@@ -10,7 +10,8 @@ from agent.host.iscsiadm import Iscsiadm
 from agent.host.multipathd import Multipathd
 from agent.host.roots import Roots
 from agent.host.uevents import Changes
-from agent.workers.pool import Pool
+from agent.workers.pool import Abandoned, Pool
+from attachers.problems import Code, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,13 @@ class Tools:
     changes: Changes
     iscsiadm: Iscsiadm
     multipathd: Multipathd
+
+    async def look(self, function: str, args: dict[str, Any], timeout_s: float) -> Any:
+        """Have a worker look at something. Raises `Problem` (`unavailable`) when it does not come back in time."""
+        try:
+            return await self.pool.call(function, args, timeout_s=timeout_s)
+        except Abandoned:
+            raise Problem(Code.UNAVAILABLE, f"{function}: no answer within {timeout_s:g} s") from None
 
     def where(self) -> dict[str, Any]:
         """Where `holders` looks, and which processes are ours."""
@@ -37,3 +45,8 @@ def sought(disk: sysfs.Disk) -> dict[str, Any]:
 def left(deadline: float) -> float:
     """The seconds until a deadline (monotonic), never less than none."""
     return max(0.0, deadline - time.monotonic())
+
+
+def deadline_in(seconds: float) -> float:
+    """The deadline that is so far away (monotonic)."""
+    return time.monotonic() + seconds

@@ -15,13 +15,18 @@ from attachers.steps import (
     Disown,
     ForgetMap,
     GiveDisk,
+    GrowDisk,
     JoinMap,
     LeaveMap,
     Login,
     Logout,
+    MakeDisk,
+    Mount,
     Own,
     Publish,
+    PublishFile,
     RemoveDevice,
+    RemoveDisk,
     RemoveMap,
     Rescan,
     ResizeDisk,
@@ -29,6 +34,7 @@ from attachers.steps import (
     Scan,
     Step,
     TakeDisk,
+    Unmount,
     Unpublish,
 )
 
@@ -56,6 +62,12 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset({f"hctl:{hctl}"})
         case Own(targets, lun) | Disown(targets, lun):
             return frozenset(f"lun:{target}#{lun}" for target in targets)
+        case Mount(share=share) | Unmount(share=share):
+            return frozenset({f"mount:{share.point}"})
+        case MakeDisk(share, _, wwid) | GrowDisk(share, _, wwid) | RemoveDisk(share, wwid):
+            return frozenset({f"mount:{share.point}", f"wwid:{wwid}"})
+        case PublishFile(name=name):
+            return frozenset({f"name:{name}"})
         case GiveDisk(name, domain) | TakeDisk(name, domain) | ResizeDisk(name, domain):
             return frozenset({f"name:{name}", f"domain:{domain}"})
 

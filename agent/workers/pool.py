@@ -19,6 +19,7 @@ from attachers.problems import Code, Problem
 AT_WORK = 16  # messages being worked on at a time, without the stragglers
 STRAGGLERS = 64  # more stuck processes than this, and no new one is made
 IDLE = 4  # idle workers that are kept
+KILLED_S = 2.0  # how long a worker that was killed may take to end: what waits for a file server does so at once
 END_S = 5.0  # the zygote has nothing to finish: it ends at once when its socket closes
 
 
@@ -45,6 +46,7 @@ class _Worker:
     pid: int = 0
     job: asyncio.Future[Any] | None = None
     straggling: Straggler | None = field(default=None)
+    killed: str = ""
 
 
 class Pool:
@@ -80,11 +82,16 @@ class Pool:
         """The workers that outlived their deadline and still have not come to an end."""
         return tuple(worker.straggling for worker in self._workers if worker.straggling)
 
-    async def call(self, name: str, args: dict[str, Any], *, timeout_s: float, what: str = "") -> Any:
+    async def call(
+        self, name: str, args: dict[str, Any], *, timeout_s: float, what: str = "", kill: bool = False
+    ) -> Any:
         """Run one function of the table in a worker; `args` and the result are JSON values.
 
         Raises what the function raised as `Problem` (`unavailable` for an `OSError`, `internal` for a defect), or
         `Abandoned` when `timeout_s` ran out: the worker then goes on alone. Cancelling abandons it as well.
+
+        With `kill`, for what may be broken off anywhere, the worker is killed then: once it has ended, nothing of it
+        can take effect any more, and `Problem` (`target-timeout`) is raised. `Abandoned` only where it does not end.
         """
         deadline = time.monotonic() + timeout_s
         try:
@@ -93,11 +100,11 @@ class Pool:
         except TimeoutError:
             raise Problem(Code.BUSY, f"{what or name}: no worker became free in {timeout_s:g} s") from None
         try:
-            return await self._call(name, args, what or name, deadline)
+            return await self._call(name, args, what or name, deadline, kill=kill)
         finally:
             self._slots.release()
 
-    async def _call(self, name: str, args: dict[str, Any], what: str, deadline: float) -> Any:
+    async def _call(self, name: str, args: dict[str, Any], what: str, deadline: float, *, kill: bool) -> Any:
         worker = self._idle.pop() if self._idle else self._spawn()
         job: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         job.add_done_callback(_look_at)
@@ -105,6 +112,8 @@ class Pool:
         try:
             worker.sock.send(json.dumps({"call": name, "args": args}).encode())
             await asyncio.wait({job}, timeout=deadline - time.monotonic())
+            if kill and not job.done():
+                await self._kill(worker, job, what)
         except OSError as error:
             self._gone(worker)
             raise Problem(Code.UNAVAILABLE, f"{what}: the worker is gone: {error}") from None
@@ -114,6 +123,19 @@ class Pool:
         if not job.done():
             raise Abandoned(what, job)
         return job.result()
+
+    async def _kill(self, worker: _Worker, job: asyncio.Future[Any], what: str) -> None:
+        """End a worker in the middle of its job, and wait a moment for that. Its pid is its own as long as it lives."""
+        if worker.pid:  # else it has not even begun
+            with contextlib.suppress(ProcessLookupError):
+                fd = os.pidfd_open(worker.pid)
+                try:
+                    if _is_alive(worker.sock):
+                        worker.killed = what
+                        signal.pidfd_send_signal(fd, signal.SIGKILL)
+                finally:
+                    os.close(fd)
+        await asyncio.wait({job}, timeout=KILLED_S)
 
     def _spawn(self) -> _Worker:
         if len(self.stragglers) >= STRAGGLERS:
@@ -162,6 +184,8 @@ class Pool:
             self._idle.remove(worker)
         if worker.job is not None:
             died = Problem(Code.UNAVAILABLE, f"the worker (pid {worker.pid}) died")
+            if worker.killed:
+                died = Problem(Code.TARGET_TIMEOUT, f"{worker.killed}: no answer in time")
             _settle(worker.job, {"problem": {"code": died.code, "detail": died.detail, "hint": ""}})
         if worker.straggling:
             self.on_end()
@@ -199,6 +223,16 @@ def _ask_for_worker(control: socket.socket) -> socket.socket:
             ours.close()
             raise
     return ours
+
+
+def _is_alive(sock: socket.socket) -> bool:
+    """Whether the process at the other end has not ended: only it holds that end."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _settle(job: asyncio.Future[Any] | None, message: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from agent.model import Request
+from agent.model import Present, Request
 from tests.api.conftest import Caller
 from tests.api.engine import FakeEngine, link
 
@@ -18,6 +18,12 @@ async def test_put_makes_it_so_once(caller: Caller, engine: FakeEngine) -> None:
     assert first.json == again.json
     assert first.json["link"] == link("one-42-0")
     assert engine.requests["one-42-0"] == Request("one-42-0", "cdmi://my.cdmi-server.tld/cdmi_objectid/45234")
+
+
+async def test_a_file_is_asked_of_nfs_alone(caller: Caller, engine: FakeEngine) -> None:
+    await caller.attach(present="file", protocols=["iscsi", "nfs", "fc"])
+    asked = engine.requests["one-42-0"]
+    assert (asked.present, asked.protocols) == (Present.FILE, ("nfs",))
 
 
 async def test_put_knows_who_asks(caller: Caller, engine: FakeEngine) -> None:
@@ -72,9 +78,7 @@ async def test_problems_of_the_engine_pass_through(caller: Caller, engine: FakeE
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"present": "file"}, "present=file"),
         ({"lease_s": 600}, "lease_s"),
-        ({"protocols": ["nfs"]}, "protocols without iscsi and fc (nfs)"),
         ({"format": "qcow2"}, "format=qcow2"),
     ],
 )

@@ -56,6 +56,11 @@ async def test_bad_json_is_a_bad_request(caller: Caller, raw: bytes, word: str) 
         ({"protocols": ["iscsi", "iscsi"]}, "protocols[1]: 'iscsi' is not one of"),
         ({"protocols": [{}]}, "protocols[0]: {} is not one of"),
         ({"present": "tape"}, "present: 'tape'"),
+        ({"present": "file"}, "present: file is for nfs only, and protocols are iscsi"),
+        (
+            {"present": "file", "protocols": ["fc", "iscsi"]},
+            "present: file is for nfs only, and protocols are fc, iscsi",
+        ),
         ({"format": "vmdk"}, "format: 'vmdk'"),
         ({"share": 1}, "share: a number is not true or false"),
         ({"generation": -1}, "generation: -1"),

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from tests.cdmi_server import exports
+from tests.cdmi_server import exports, files
 from tests.cdmi_server.records import Kind, Record
 from tests.cdmi_server.settings import Settings
 from tests.cdmi_server.store import Store
@@ -81,6 +81,7 @@ class Service:
         except TargetsError as error:
             raise CdmiError(500, str(error)) from error
         self.store.remove(record)
+        self._show_files()
 
     async def swap(self, one: Record, other: Record) -> None:
         """Exchange what answers at two exports, behind their backs: the exports go on saying what they said."""
@@ -140,6 +141,11 @@ class Service:
 
     async def _apply(self) -> None:
         await self.targets.apply(exports.luns(self.store, self.settings))
+        self._show_files()
+
+    def _show_files(self) -> None:
+        if self.settings.nfs_root:
+            files.show(self.store, self.settings.nfs_root)
 
 
 def _created(store: Store, record: Record) -> str:

@@ -22,6 +22,8 @@ class Settings:
     """This server's Fibre Channel ports, in normal form; none: no such exports."""
     fc_initiators: tuple[str, ...] = ()
     """The ports that may log in to them, which is zoning's to say elsewhere."""
+    nfs_root: Path | None = None
+    """Below it, data objects are files: in the directories that containers are exported as."""
     dialect: str = "1.1"
     hostile: str = ""
     """The attack that is made on whoever reads (hostile.ATTACKS); empty: none."""

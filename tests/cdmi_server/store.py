@@ -68,6 +68,10 @@ class Store:
         """Yield the containers that are LUNs, in the order of their IDs."""
         return (record for _, record in sorted(self._objects.items()) if record.volume)
 
+    def everything(self) -> list[Record]:
+        """Return all objects, in the order of their IDs."""
+        return [record for _, record in sorted(self._objects.items())]
+
     def save(self, record: Record) -> None:
         """Keep the record, new or changed."""
         write_atomically(self._records / f"{record.id}.json", json.dumps(to_json(record), indent=1))

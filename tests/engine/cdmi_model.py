@@ -8,12 +8,14 @@ from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import Lun, San
 from agent.model import Resolved, SeenExport, Stat
 from attachers import checks, fc, iscsi
+from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
 
 INITIATOR = "iqn.2026-01.org.example:host-1"
 LOCAL, REMOTE, REMOTE_2 = "2000020000000010", "2000020000000011", "2000020000000013"
 """A Fibre Channel port of the host, and those of an array that it sees once `World.cable` was laid."""
 PORTAL = "127.0.0.1:3260"
+SHARE = Share("127.0.0.5", "/srv", "4.2")
 KEY = "Network/iSCSI"
 SECOND = "Network/Second"
 SIZE = 64 << 20
@@ -26,7 +28,9 @@ def wwid_of(number: int) -> str:
 
 @dataclass(slots=True)
 class Object:
-    """A LUN container of the modelled CDMI server. `permissions` None: the entry has none, and anybody may.
+    """A LUN container of the modelled CDMI server, or with a `share` a data object, the file `target` there.
+
+    `permissions` None: the entry has none, and anybody may.
 
     `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
     whether the export says its name; `unready` how often it is resolved before the server has filled in its export.
@@ -48,9 +52,12 @@ class Object:
     beside: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     instead: "Object | None" = None
+    share: Share | None = None
 
     @property
     def protocol(self) -> str:
+        if self.share:
+            return "nfs"
         return "fc" if checks.is_wwpn(self.target) else "iscsi"
 
     @property
@@ -58,6 +65,9 @@ class Object:
         return (self.target, *self.beside)
 
     def plan(self) -> dict[str, Any]:
+        if self.share:
+            file = {"path": self.target, "size": self.size, "object_id": self.object_id}
+            return {"server": self.share.server, "export": self.share.export, "version": self.share.version, **file}
         wwid = self.wwid if self.named else None
         if self.protocol == "fc":
             return fc.Plan(self.targets, self.lun, wwid, self.size).as_json()
@@ -88,6 +98,9 @@ class CdmiModel:
         """Let the storage network show what the object is by now."""
         if obj.instead:
             self.show(obj.instead)
+        if obj.share:
+            self.san.nfs.put(obj.share, obj.target, size=obj.size)
+            return
         allowed = (INITIATOR, LOCAL) if obj.permissions is None else tuple(obj.permissions)
         portals = obj.portals if obj.protocol == "iscsi" else ()
         for target in obj.targets:

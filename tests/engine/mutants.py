@@ -44,6 +44,32 @@ MUTANTS = (
 """,
     ),
     Mutant(
+        "a mount recorded after it was made",
+        "agent/host/guarded_shares.py",
+        """\
+            await self._created.put(Row(thing, boot_id, self._raw.now()))
+        try:
+            await self._raw.act(step, timeout_s=timeout_s)
+""",
+        """\
+        try:
+            await self._raw.act(step, timeout_s=timeout_s)
+            await self._created.put(Row(thing, boot_id, self._raw.now()))
+""",
+    ),
+    Mutant(
+        "somebody's mount taken for ours",
+        "agent/host/guarded_shares.py",
+        "ours=mount is not None and mount.sid == one.id)",
+        "ours=True)",
+    ),
+    Mutant(
+        "a file taken from under its user",
+        "attachers/nfs.py",
+        "    if not sight.file.holders:\n        return None\n",
+        "    if sight.file.holders is not None:\n        return None\n",
+    ),
+    Mutant(
         "grant recorded after the act",
         "agent/engine/flows.py",
         "grants=grants, **found)",

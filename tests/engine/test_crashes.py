@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from agent.host.simulated_faults import Moment
-from agent.model import DomainRequest
+from agent.model import DomainRequest, Present
 from attachers.problems import Problem
 from attachers.sights import Query
 from attachers.steps import RemoveDevice, Step
-from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, REMOTE_2, wwid_of
+from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, REMOTE_2, SHARE, wwid_of
 from tests.engine.world import Crash, Processes, Trip, World, running
 
 Scene = Callable[[World], None]
@@ -32,7 +32,7 @@ def sources_of(world: World) -> dict[str, str]:
 async def put_all(world: World, daemon: Processes) -> None:
     domain = DomainRequest("one-42", "sda") if world.kernel.kernel.domains else None
     for name, source in sources_of(world).items():
-        await daemon.attach(name, source, domain=domain)
+        await daemon.attach(name, source, domain=domain, present=world.present)
 
 
 async def delete_all(world: World, daemon: Processes) -> None:
@@ -144,9 +144,27 @@ def a_first_protocol_that_fails(world: World) -> None:
     world.add_object_with_two_exports(1, first={"mapped": False}, second={})
 
 
+def two_files_of_one_share(world: World) -> None:
+    for number in (1, 2):
+        world.add_file(number)
+
+
+def a_file_that_is_handed_out_itself(world: World) -> None:
+    world.present = Present.FILE
+    world.add_file(1)
+    world.kernel.add_domain("one-42")
+
+
+def a_share_that_somebody_mounted(world: World) -> None:
+    world.add_file(1)
+    options = "rw,nosuid,nodev,noexec,nosymfollow,vers=4.2"
+    world.kernel.kernel.shares.add(SHARE.point, SHARE.source, options=options)
+
+
+NFS = [two_files_of_one_share, a_file_that_is_handed_out_itself, a_share_that_somebody_mounted]
 FIBRE = [behind_fibre_channel, a_lun_that_the_kernel_found]
 SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, two_portals, two_fibres]
-SCENES += [a_first_protocol_that_fails, *FIBRE]
+SCENES += [a_first_protocol_that_fails, *FIBRE, *NFS]
 
 
 class Case:
@@ -185,7 +203,7 @@ class Case:
                 view = daemon.engine.view(name)
                 obj = self.world.cdmi.objects[source.rpartition("/")[2]]
                 assert view["phase"] == "attached" and view["verified"], view
-                assert view["device"]["wwid"] == obj.wwid, view
+                assert view["device"]["wwid"] == (obj.wwid if self.world.present is Present.BLOCK else None), view
             await delete_all(self.world, daemon)
             self.assert_nothing_left(daemon)
 
@@ -260,7 +278,7 @@ async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scen
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 @pytest.mark.parametrize(
     "scene",
-    [one_lun, two_luns_of_one_target, a_domain, two_portals, two_fibres, *FIBRE],
+    [one_lun, two_luns_of_one_target, a_domain, two_portals, two_fibres, *FIBRE, *NFS[:2]],
     ids=lambda scene: scene.__name__,
 )
 async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:

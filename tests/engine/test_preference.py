@@ -1,11 +1,14 @@
 """Protocols in the order of preference: a first that fails is undone, the next is tried, and the answer says so."""
 
+from typing import Any
+
 import pytest
 
 from agent.model import Request
+from attachers.nfs_share import wwid_of
 from attachers.problems import Code, Problem
-from attachers.steps import CreateRecord, DeleteRecord, Login, Scan
-from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE
+from attachers.steps import CreateRecord, DeleteRecord, Login, Mount, RemoveDisk, Scan, Unmount
+from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, SHARE, Object
 from tests.engine.faults import Steps
 from tests.engine.world import World, running
 
@@ -112,3 +115,37 @@ async def test_a_detach_that_overtakes_the_change_wins(world: World) -> None:
         await daemon.detach("one")
         assert daemon.ledger.rows == {} and daemon.ledger.grants == set()
     assert world.kernel.inventory() == before
+
+
+def add_lun_and_file(world: World, **lun: Any) -> str:
+    """One object that is exported as a LUN over iSCSI, and as a file over NFS."""
+    object_id = f"{1:032X}"
+    file = Object(object_id, "images/1.img", 0, wwid_of(object_id), None, share=SHARE)
+    return world.add_object(1, instead=file, **lun)
+
+
+async def test_a_file_takes_the_place_of_a_lun_that_does_not_come(world: World) -> None:
+    source = add_lun_and_file(world, mapped=False)
+    async with running(world) as daemon:
+        view = await daemon.attach("one", source, protocols=("iscsi", "nfs"))
+        assert (view["phase"], view["protocol"], view["verified"]) == ("attached", "nfs", True)
+        assert "was preferred, and tried in vain" in str(view["note"])
+        assert not world.kernel.kernel.records
+        await daemon.detach("one")
+    assert not world.kernel.inventory() and world.object().permissions == []
+
+
+async def test_a_lun_takes_the_place_of_a_file_whose_server_is_dead(world: World) -> None:
+    """A mount that was broken off leaves nothing to undo."""
+    source = add_lun_and_file(world)
+    world.san.nfs.dead.add(SHARE.server)
+    async with running(world) as daemon:
+        steps = Steps(world)
+        view = await daemon.attach("one", source, protocols=("nfs", "iscsi"))
+        assert (view["phase"], view["protocol"]) == ("attached", "iscsi")
+        assert "nfs (Network/Second) was preferred, and tried in vain" in str(view["note"])
+        kinds = [type(step) for step in steps.taken]
+        assert kinds.index(Mount) < kinds.index(Login) and not {Unmount, RemoveDisk} & set(kinds)
+        assert not world.kernel.kernel.shares.mounts
+        await daemon.detach("one")
+    assert not world.kernel.inventory()

@@ -1,11 +1,13 @@
 """Resize: a LUN that has grown on the storage, read again on its path and told to the domains; and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
-from agent.model import DomainRequest
+from agent.model import DomainRequest, Present
 from attachers.problems import Code, Problem
-from attachers.steps import Publish, Rescan, ResizeDisk, ResizeMap
-from tests.engine.cdmi_model import PORTAL, SIZE
+from attachers.steps import GrowDisk, Publish, Rescan, ResizeDisk, ResizeMap
+from tests.engine.cdmi_model import PORTAL, SHARE, SIZE
 from tests.engine.faults import Steps
 from tests.engine.world import World, running
 
@@ -135,3 +137,51 @@ async def test_a_resize_repeats_no_hand_out(world: World) -> None:
         steps = Steps(world)
         await daemon.engine.resize("one")
         assert not any(isinstance(step, Publish) for step in steps.taken)
+
+
+def grow_file(world: World) -> None:
+    """The server has made the file larger; it still is the same one."""
+    files = world.san.nfs.exports[SHARE.source]
+    files[world.object().target] = replace(files[world.object().target], size=2 * SIZE)
+    world.object().size = 2 * SIZE
+
+
+async def test_a_file_that_was_handed_out_itself_grows_and_its_domain_is_told(world: World) -> None:
+    source = world.add_file()
+    world.kernel.add_domain("guest")
+    async with running(world) as daemon:
+        await daemon.attach("one", source, domain=DomainRequest("guest", "sdb"), present=Present.FILE)
+        grow_file(world)
+        steps = Steps(world)
+        view = await daemon.engine.resize("one")
+        assert (view["device"]["size"], view["phase"]) == (2 * SIZE, "attached")
+        assert [type(step) for step in steps.taken] == [ResizeDisk], "nothing else is touched"
+        assert world.kernel.kernel.domains["guest"].sizes == {"sdb": 2 * SIZE}
+        await daemon.detach("one")
+    assert not world.kernel.inventory()
+
+
+async def test_a_disk_made_of_a_file_grows_with_it(world: World) -> None:
+    source = world.add_file()
+    world.kernel.add_domain("guest")
+    async with running(world) as daemon:
+        before = await daemon.attach("one", source, domain=DomainRequest("guest", "sdb"))
+        assert (await daemon.engine.resize("one"))["device"] == before["device"]
+        grow_file(world)
+        steps = Steps(world)
+        view = await daemon.engine.resize("one")
+        assert (view["device"]["size"], view["phase"]) == (2 * SIZE, "attached")
+        assert [type(step) for step in steps.taken] == [GrowDisk, Rescan, ResizeDisk], "nothing else is touched"
+        assert world.kernel.kernel.domains["guest"].sizes == {"sdb": 2 * SIZE}
+        await daemon.detach("one")
+    assert not world.kernel.inventory()
+
+
+async def test_a_file_that_the_server_does_not_show_larger_is_waited_for(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        before = await daemon.attach("one", source)
+        world.object().size = 2 * SIZE
+        problem = await refused(daemon.engine.resize("one"), Code.DEVICE_TIMEOUT)
+        assert str(2 * SIZE) in problem.detail
+        assert daemon.engine.view("one")["device"] == before["device"]

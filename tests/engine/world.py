@@ -22,14 +22,16 @@ from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import San
-from agent.model import Making, Outcome, Request, Resolved, Stat
+from agent.model import Making, Outcome, Present, Request, Resolved, Stat
 from agent.store import Store, open_store
-from attachers import fc, iscsi
+from attachers import fc, iscsi, nfs
 from attachers.base import Attacher, Host, Uncertain
+from attachers.nfs_share import Share
+from attachers.nfs_share import wwid_of as nfs_wwid
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
 from attachers.steps import Step
-from tests.engine.cdmi_model import INITIATOR, LOCAL, REMOTE, CdmiModel, Object, wwid_of
+from tests.engine.cdmi_model import INITIATOR, LOCAL, REMOTE, SHARE, CdmiModel, Object, wwid_of
 
 T = TypeVar("T")
 
@@ -238,6 +240,7 @@ class World:
     san: San = field(default_factory=San)
     clock: VirtualClock = field(default_factory=VirtualClock)
     settings: Settings = field(default_factory=Settings)
+    present: Present = Present.BLOCK
     kernel: SimulatedHost = field(init=False)
     cdmi: CdmiModel = field(init=False)
 
@@ -260,6 +263,12 @@ class World:
         """A LUN container over iSCSI, and over Fibre Channel as well; `first` and `second` change each. Its source."""
         fibre = Object(f"{number:032X}", REMOTE, number, wwid_of(number))
         return self.add_object(number, lun=number, instead=replace(fibre, **second), **first)
+
+    def add_file(self, number: int = 1, *, share: Share = SHARE, **more: Any) -> str:
+        """A data object that is a file in an NFS share. Returns its source."""
+        object_id = f"{number:032X}"
+        path = f"images/{number}.img"
+        return self.cdmi.add(Object(object_id, path, 0, nfs_wwid(object_id), None, share=share, **more))
 
     def cable(self, *targets: str) -> None:
         """Connect the host's FC port with the array's: the kernel finds at once all that it may see."""
@@ -285,7 +294,7 @@ class World:
         self.cdmi.show(obj)
 
 
-BOTH: Mapping[str, Any] = {"protocols": ("iscsi", "fc")}
+BOTH: Mapping[str, Any] = {"protocols": ("iscsi", "fc", "nfs")}
 """Every protocol, where a test does not say which."""
 
 
@@ -335,7 +344,7 @@ async def running(world: World, trip: Trip | None = None, *, dies: str = "both")
         await helper.guarded.recover()
         ledger = Ledger(TrippedStore(stores[1], daemon_trip, "the daemon"))
         host = TrippedHost(helper if dies == "helper" else helper.guarded, daemon_trip, "the helper")
-        attachers: dict[str, Attacher] = {iscsi.protocol: iscsi, fc.protocol: fc}
+        attachers: dict[str, Attacher] = {iscsi.protocol: iscsi, fc.protocol: fc, nfs.protocol: nfs}
         desk = Desk(host, TrippedCdmi(world.cdmi, daemon_trip), ledger, attachers, world.settings)
         engine = Engine(desk)
         try:

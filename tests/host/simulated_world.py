@@ -1,7 +1,7 @@
 """The simulated host as a world: in this process, or behind the helper's real server and socket."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,8 @@ class SimulatedWorld:
     """A simulated kernel below whatever is tested."""
 
     raw: SimulatedHost
-    guarded: GuardedHost
     host: Host
-    server: HelperServer | None = None
+    end: Callable[[], Awaitable[None]]
     target: str = "iqn.2024-01.org.example:one"
     closed_target: str = "iqn.2024-01.org.example:closed"
     portal: str = "127.0.0.1:3260"
@@ -86,10 +85,7 @@ class SimulatedWorld:
         return self.raw.inventory()
 
     async def close(self) -> None:
-        if self.server:
-            await self.host.close()
-            await self.server.stop(limit_s=1)
-        await self.guarded.close()
+        await self.end()
 
     def _next_wwid(self) -> str:
         self._made += 1
@@ -99,15 +95,28 @@ class SimulatedWorld:
 async def simulated_world(tmp_path: Path) -> World:
     """The guarded simulated host, in this process."""
     guarded = await _guarded(raw := _raw(), tmp_path)
-    return SimulatedWorld(raw, guarded, guarded)
+    return SimulatedWorld(raw, guarded, guarded.close)
 
 
 async def remote_world(tmp_path: Path) -> World:
     """The same, behind a socket."""
     guarded = await _guarded(raw := _raw(), tmp_path)
+    host, end = await behind_a_socket(guarded, tmp_path)
+    return SimulatedWorld(raw, host, end)
+
+
+async def behind_a_socket(guarded: GuardedHost, tmp_path: Path) -> tuple[Host, Callable[[], Awaitable[None]]]:
+    """A host behind the helper's real server and socket, and what ends all of it."""
     server = HelperServer(guarded, uids=frozenset({os.getuid()}))
     await server.start(listen(tmp_path / "helper.sock", mode=0o600))
-    return SimulatedWorld(raw, guarded, RemoteHost(tmp_path / "helper.sock"), server)
+    host = RemoteHost(tmp_path / "helper.sock")
+
+    async def end() -> None:
+        await host.close()
+        await server.stop(limit_s=1)
+        await guarded.close()
+
+    return host, end
 
 
 def _raw() -> SimulatedHost:

@@ -1,8 +1,9 @@
 """Runs in the guest: attach and detach for as many cycles as wanted, and kill -9 the services at random moments.
 
-    python3 -m tests.lab.inside_soak CYCLES SEED < '[{"source": ..., "stamp": ..., "export": ...}, ...]'
+    python3 -m tests.lab.inside_soak CYCLES SEED < '[{"source": ..., "present": ..., "stamp": ..., "export": ...}, ...]'
 
-After each cycle nothing may be left: no session, record, disk, link, claim, row in either ledger, or permission.
+After each cycle nothing may be left: no session, record, mount, disk, link, claim, row in either ledger, or permission.
+`export` is the command that tells the permissions (words with tabs between them), empty where there are none.
 """
 
 import http.client
@@ -25,6 +26,7 @@ LEDGERS = {
     "/var/lib/cdmi-attach/ledger.sqlite": ("attachments", "grants"),
     "/var/lib/cdmi-attach-helper/created.sqlite": ("created",),
 }
+LIO = "/sys/kernel/config/target"
 SETTLE_S = 180.0
 Lun = dict[str, str]
 
@@ -93,11 +95,14 @@ def left(luns: list[Lun]) -> list[str]:
         found += [f"{command}: {line}" for line in done.stdout.splitlines()]
     for folder in ("/dev/cdmi-attach", "/run/cdmi-attach/disk", "/run/cdmi-attach/claim"):
         found += [str(path) for path in Path(folder).rglob("*") if not path.is_dir() or path.is_symlink()]
+    found += [line for line in Path("/proc/mounts").read_text().splitlines() if "/run/cdmi-attach/" in line]
+    for folder, names in (("/run/cdmi-attach/mnt", "*"), (LIO, "loopback/naa.*"), (LIO, "core/fileio_*/cdmi-attach-*")):
+        found += [str(path) for path in Path(folder).glob(names)]
     for path, tables in LEDGERS.items():
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
             for table in tables:
                 found += [f"{table}: {row}" for row in db.execute(f"SELECT * FROM {table}")]
-    for lun in luns:
+    for lun in [lun for lun in luns if lun["export"]]:
         shown = subprocess.run(lun["export"].split("\t"), check=True, capture_output=True, text=True).stdout
         found += json.loads(shown)["exports"]["Network/iSCSI"]["permissions"]
     return found
@@ -106,7 +111,7 @@ def left(luns: list[Lun]) -> list[str]:
 def cycle(rng: random.Random, luns: list[Lun]) -> str:
     """One cycle. Returns what was done."""
     lun = rng.choice(luns)
-    body = {"source": lun["source"]}
+    body = {"source": lun["source"], "present": lun["present"], "protocols": ["iscsi", "nfs"]}
     story = []
     if rng.random() < 0.6:
         story.append(kill_amid(rng, "PUT", body))

@@ -26,9 +26,10 @@ aliases = ["store.example.org"]
 user = "{USER}"
 password_file = "/etc/cdmi-attach/server.password"
 ca_file = "/etc/cdmi-attach/server-ca.pem"
-storage_networks = ["127.0.0.0/8"]
+storage_networks = ["127.0.0.0/8", "10.88.0.0/16"]
 """
 
+ATTACH = '\n[attach]\nprotocols = ["iscsi", "nfs"]\n'
 DOMAIN = """\
 <domain type='qemu'>
   <name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
@@ -65,10 +66,14 @@ class Stage:
 
     guest: Guest
 
-    def set(self, *server: str, config: str = "") -> "Stage":
+    def set(self, *server: str, config: str = ATTACH) -> "Stage":
         """Start the server, with these options more, and give the daemon its configuration, with these lines more."""
-        self.guest.write("/etc/cdmi-attach/server.password", PASSWORD)
         self.start_server(*server)
+        self.start_daemon(config)
+        return self
+
+    def start_daemon(self, config: str = ATTACH) -> None:
+        """Give the daemon its configuration, with these lines more, and start it. The server has to run."""
         self.guest.write("/etc/cdmi-attach/config.toml", CONFIG + config)
         self.guest.run(
             f"cp {STATE}/tls/ca.pem /etc/cdmi-attach/server-ca.pem && "
@@ -76,11 +81,10 @@ class Stage:
             "chown cdmi-attach /etc/cdmi-attach/server.password && chmod 0400 /etc/cdmi-attach/server.password && "
             "systemctl start cdmi-attachd.socket cdmi-attach-helperd.socket && systemctl restart cdmi-attachd.service"
         )
-        return self
 
     def configure(self, more: str = "", *, networks: str = NETWORKS) -> None:
         """Give the daemon its configuration anew, with more lines for its server."""
-        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG.replace(NETWORKS, networks) + more)
+        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG.replace(NETWORKS, networks) + more + ATTACH)
         self.guest.run("systemctl reload cdmi-attachd.service")
 
     def start_server(self, *more: str, portals: Sequence[str] = ("127.0.0.1", "127.0.0.2")) -> None:
@@ -100,6 +104,7 @@ class Stage:
             ),
         ]
         unit = ["--unit=cdmi-server", "--service-type=notify", "--property=WorkingDirectory=/opt/cdmi-attach"]
+        self.guest.write("/etc/cdmi-attach/server.password", PASSWORD)
         self.guest.run(f"mkdir -p {STATE}")
         self.guest.run(["systemd-run", "--quiet", *unit, *command])
 

@@ -90,6 +90,7 @@ class World:
             "etc",
         ):
             (self.root / name).mkdir(parents=True)
+        (self.root / "run/cdmi-attach/mnt").mkdir(mode=0o711)
         self.write("etc/machine-id", "0" * 32)
         self.write("etc/iscsi/initiatorname.iscsi", f"## a comment\nInitiatorName={IQN}\n", mode=0o600)
         self.write(RECORD, "node.startup = manual\n")

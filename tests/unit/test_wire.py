@@ -8,10 +8,14 @@ import pytest
 
 from agent import wire
 from attachers import sights, steps
+from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
 
 R, L = "2000020000000011", "2000020000000010"
 T, P, W = "iqn.2024-01.org.example:one", "[fd00::1]:3260", "naa.6001405000000001"
+SHARE = Share("fd00::1", "/srv", "4.2")
+DISK = "naa.6001405" + 25 * "a"
+ABLE = (sights.Ability(True, "files only"), sights.Ability(False, "no"))
 STEPS: list[steps.Step] = [
     steps.CreateRecord(T, P),
     steps.Login(T, P),
@@ -33,7 +37,13 @@ STEPS: list[steps.Step] = [
     steps.ForgetMap(W, listed=False),
     steps.Logout(T, P),
     steps.DeleteRecord(T, P),
-    steps.GiveDisk("vm", "one-7", "sda", "scsi", False),
+    steps.Mount(SHARE, "hard,timeo=100", downgrade=True),
+    steps.Unmount(SHARE),
+    steps.MakeDisk(SHARE, "a/b.img", DISK, 1 << 30),
+    steps.GrowDisk(SHARE, "a/b.img", DISK, 1 << 31),
+    steps.RemoveDisk(SHARE, DISK),
+    steps.PublishFile("vm", SHARE, "a/b.img"),
+    steps.GiveDisk("vm", "one-7", "sda", "scsi", False, "file"),
     steps.TakeDisk("vm", "one-7", "sda"),
     steps.Rescan("3:0:0:1", "naa.6001405000000001"),
     steps.ResizeDisk("vm", "one-7", "sda", 1 << 30),
@@ -42,6 +52,8 @@ QUERIES: list[sights.Query] = [
     sights.IscsiQuery("vm", T, (P, "10.0.0.1:3260"), 1, W, holders=True),
     sights.IscsiQuery("vm", T, (), 0),
     sights.FcQuery("vm", (R, L), 1, W, holders=True),
+    sights.NfsQuery("vm", SHARE, "a/b.img", DISK, holders=True),
+    sights.NfsQuery("vm", SHARE),
     sights.DomainQuery("one-7"),
     sights.HostQuery(),
 ]
@@ -82,7 +94,13 @@ SIGHTS: list[sights.Sight] = [
         owned=(R,),
     ),
     sights.DomainSight(True, False, (sights.DomainDisk("sda", "/x"),)),
-    sights.HostSight("h", T, ("2000000000000001",), sights.Ability(True), sights.Ability(False, "no"), "6.1", "b", 2),
+    sights.HostSight("h", T, ("2000000000000001",), *ABLE, "6.1", "b", 2, *ABLE),
+    sights.NfsSight(
+        (sights.NfsMount(41, "10.0.0.1:/srv", "nfs4", "rw,nodev,vers=4.2", ours=True),),
+        sights.NfsFile(1 << 30, 77, sights.Trouble.STALE, "is stale", ("qemu (pid 7)",)),
+        sights.FileDisk("/run/cdmi-attach/mnt/x/a", 77, 1 << 30, whole=True),
+        sights.ScsiSight(link="/dev/cdmi-attach/x"),
+    ),
 ]
 
 

@@ -120,6 +120,19 @@ async def test_a_stuck_worker_is_left_behind_counted_and_noticed_when_it_ends(po
     assert pool.stragglers == ()
 
 
+async def test_a_stuck_worker_is_killed_where_that_was_asked_for(pool: Pool, tmp_path: Path) -> None:
+    """Case 58: what waits for a dead file server is broken off, and nothing of it comes later."""
+    os.mkfifo(tmp_path / "fifo")
+    fifo = {"path": str(tmp_path / "fifo")}
+    with pytest.raises(Problem) as late:
+        await pool.call("read", fifo, timeout_s=0.3, what="a look", kill=True)
+    assert late.value.code is Code.TARGET_TIMEOUT and "a look" in late.value.detail
+    assert pool.stragglers == ()
+    with pytest.raises(OSError):
+        os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)  # nobody reads there any more
+    assert await pool.call("add", {"a": 1, "b": 1}, timeout_s=SOON_S, kill=True) == 2
+
+
 async def test_a_cancelled_call_is_a_straggler_too(pool: Pool, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -1,0 +1,96 @@
+"""What the real host shows of an NFS share: its mounts, a file in it, and the disk that LIO has made of that file."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from agent.host import file_users, lio, nfs_calls, sysfs
+from agent.host.modules import loadable
+from agent.host.nfs_reach import Reach
+from agent.host.roots import Roots
+from agent.host.tools import Tools
+from agent.workers.pool import Abandoned
+from attachers.nfs_share import KIND
+from attachers.problems import Problem
+from attachers.sights import (
+    LOGGED_IN,
+    Ability,
+    FileDisk,
+    NfsFile,
+    NfsMount,
+    NfsQuery,
+    NfsSight,
+    ScsiSight,
+    Session,
+)
+
+DISK_S = 5.0
+USERS_S = 10.0
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "file_users": file_users.file_users,
+    "lio_dismantle": lio.dismantle,
+    "lio_grow": lio.grow,
+    "lio_look": lio.look,
+    "lio_prepare": lio.prepare,
+    "lio_release": lio.release,
+    "lio_show": lio.show,
+    "nfs_look": nfs_calls.look,
+    "nfs_mount": nfs_calls.mount,
+    "nfs_unmount": nfs_calls.unmount,
+}
+"""What the workers do of it."""
+
+
+class ScsiLook(Protocol):
+    """What the host shows of SCSI disks, each with the nexus that leads to it, and of the links of an attachment."""
+
+    async def __call__(
+        self, found: Sequence[tuple[Session, sysfs.Disk]], *, name: str, wwid: str | None, holders: bool
+    ) -> ScsiSight: ...
+
+
+async def observe(reach: Reach, query: NfsQuery, scsi_look: ScsiLook) -> NfsSight:
+    """See `Host.observe`; what is under way is for the caller to add."""
+    file, (disk, hctl) = await asyncio.gather(_file(reach, query), find_disk(reach.tools, query.wwid))
+    shown = sysfs.disk(reach.tools.roots, hctl) if hctl else None
+    nexus = Session(0, int((hctl or "0").partition(":")[0]), "loopback", query.share.source, LOGGED_IN)
+    found = [(nexus, shown)] if shown else []
+    scsi = await scsi_look(found, name=query.name, wwid=query.wwid, holders=query.holders)
+    mounts = tuple(NfsMount(one.id, one.source, one.kind, one.options) for one in reach.mounted(query.share))
+    return NfsSight(mounts, file, disk, scsi)
+
+
+async def _file(reach: Reach, query: NfsQuery) -> NfsFile | None:
+    """The file that is asked for, where there is one mount of the share to look into."""
+    mounted = reach.mounted(query.share)
+    if not query.path or [(one.source, one.kind) for one in mounted] != [(query.share.source, KIND)]:
+        return None
+    file = await reach.find(query.share, query.path)
+    if not query.holders:
+        return file
+    sought = {"device": mounted[0].device, "inode": file.inode, "place": str(reach.place(query.share, query.path))}
+    try:
+        users = await reach.tools.pool.call("file_users", sought | reach.tools.where(), timeout_s=USERS_S)
+    except (Abandoned, Problem) as unknown:
+        users = [f"unknown: {unknown}"]
+    return replace(file, holders=tuple(users))
+
+
+async def find_disk(tools: Tools, wwid: str | None) -> tuple[FileDisk | None, str | None]:
+    """What LIO has of a disk, and its SCSI address. Raises `Problem` (`unavailable`) where that cannot be told."""
+    found = await tools.look("lio_look", {"sys": str(tools.roots.sys), "wwid": wwid}, DISK_S) if wwid else None
+    if found is None:
+        return None, None
+    hctl = found.pop("hctl")
+    return FileDisk(**found), hctl
+
+
+def ability(roots: Roots) -> Ability:
+    """Whether NFS shares can be mounted here, and if so, why their files may not become disks."""
+    known = (sysfs.text(roots.proc / "filesystems") or "").split()
+    if KIND not in known and not loadable(roots, "nfsv4"):
+        return Ability(available=False, reason="the kernel has no module nfsv4")
+    reason = lio.missing(str(roots.sys))
+    return Ability(available=True, reason=f"present=file only: {reason}" if reason else "")

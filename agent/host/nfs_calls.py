@@ -1,0 +1,163 @@
+"""What waits for an NFS server: mounting, unmounting, finding a file. These functions run in workers, never elsewhere.
+
+Each may be killed anywhere: what the kernel waits for on behalf of an NFS server it waits for killably, and a mount is
+in the mount table or it is not.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from agent.host import mountinfo
+from attachers.nfs_share import KIND
+from attachers.problems import Code, Problem
+from attachers.sights import Trouble
+
+UMOUNT_NOFOLLOW = 8
+_libc = ctypes.CDLL(None, use_errno=True)
+_SILENT = (errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNRESET, errno.EIO)
+_NO_SUCH_VERSION = (errno.EPROTONOSUPPORT, errno.EINVAL)
+
+
+def mount(source: str, point: str, server: str, minors: list[str], flags: int, words: list[str]) -> str:
+    """Mount an export with the first of these versions that the server speaks; returns that version.
+
+    By mount(2), as the helper of mount(8) does in the end: no process has to be found and killed when the server is
+    silent, no other version is tried than those asked for, and nothing is looked up by name.
+    """
+    Path(point).parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    Path(point).mkdir(mode=0, exist_ok=True)  # nobody writes into it while nothing is mounted there
+    nobody = "::" if ":" in server else "0.0.0.0"
+    error = errno.EPROTONOSUPPORT
+    for version in minors:
+        data = ",".join([f"vers={version}", f"addr={server}", f"clientaddr={nobody}", *words])
+        arguments = (source.encode(), point.encode(), KIND.encode(), ctypes.c_ulong(flags), data.encode())
+        if _libc.mount(*arguments) == 0:
+            return version
+        error = ctypes.get_errno()
+        if error not in _NO_SUCH_VERSION:
+            break
+    raise _refusal(error, source, minors)
+
+
+def _refusal(error: int, source: str, minors: list[str]) -> Problem:
+    why = os.strerror(error)
+    if error in _SILENT:
+        return Problem(Code.TARGET_TIMEOUT, f"{source}: {why}", hint="see whether the NFS server is well, and reached")
+    if error == errno.ENODEV:
+        return Problem(Code.UNSUPPORTED_ON_HOST, f"the kernel cannot mount NFS: {why}", hint="modprobe nfsv4")
+    hints = {
+        errno.ENOENT: "the server exports no such path: correct the export's path in CDMI",
+        errno.EACCES: "let the server export it to this host",
+        errno.EPERM: "let the server export it to this host",
+        errno.EPROTONOSUPPORT: f"the server does not speak NFS {' or '.join(minors)}: correct the export's protocol in"
+        " CDMI, or set allow_downgrade in [nfs]",
+        errno.EINVAL: "see options in [nfs], and the kernel's log",
+        errno.EBUSY: "see findmnt",
+    }
+    return Problem(Code.TARGET_REFUSED, f"{source}: {why}", hint=hints.get(error, "see the kernel's log on this host"))
+
+
+def unmount(point: str, mount_id: int, proc: str) -> bool:
+    """Unmount a mount of ours; whether it was there. Never by force, never lazily: both could cost somebody's data.
+
+    Raises `Problem` in-use; conflict where something else is mounted there or over it.
+    """
+    mounts = mountinfo.at(proc, point)
+    if not mounts:
+        return False
+    if [mount.id for mount in mounts] != [mount_id]:
+        detail = f"{mounts[-1].source} is mounted over what was mounted at {point}"
+        raise Problem(Code.CONFLICT, detail, hint=f"unmount what is not of this daemon: see findmnt {point}")
+    if _libc.umount2(point.encode(), UMOUNT_NOFOLLOW) == 0:
+        return True
+    error = ctypes.get_errno()
+    if error == errno.EBUSY:
+        hint = f"see fuser -vm {point}; stop what uses it, then try again"
+        raise Problem(Code.IN_USE, f"something on this host uses the mount of {mounts[0].source} at {point}", hint=hint)
+    raise OSError(error, os.strerror(error), point)
+
+
+def look(point: str, path: str) -> dict[str, int | str]:
+    """A file below a mount, as the JSON of `NfsFile`; it is neither opened nor read."""
+    try:
+        with opened(point, path, os.O_PATH) as (_, status):
+            return {"size": status.st_size, "inode": status.st_ino, "trouble": Trouble.NONE, "words": ""}
+    except OSError as error:
+        trouble, words = trouble_of(error)
+        return {"size": 0, "inode": 0, "trouble": trouble, "words": words}
+
+
+@contextmanager
+def opened(point: str, path: str, flags: int) -> Iterator[tuple[int, os.stat_result]]:
+    """A plain file below a mount: descriptor and status. No link is followed, and no other file system entered.
+
+    One name after the other, each beneath the descriptor of the directory before: whatever is renamed or replaced
+    meanwhile leads nowhere else. (openat2 would do it at once; systemd's RestrictSUIDSGID= has no room for it.)
+    Raises `OSError`; ELOOP, EXDEV or EISDIR (whatever it is) where it is no plain file inside the mount.
+    """
+    *folders, name = path.split("/")
+    with ExitStack() as stack:
+        at = stack.enter_context(_descriptor(point, os.O_PATH | os.O_DIRECTORY))
+        system = os.fstat(at).st_dev
+        for folder in folders:
+            at = stack.enter_context(_descriptor(folder, os.O_PATH | os.O_NOFOLLOW, at=at))
+            _insist_on(stat.S_ISDIR, os.fstat(at), system, errno.ENOTDIR)
+        fd = stack.enter_context(_descriptor(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, at=at))
+        status = os.fstat(fd)
+        _insist_on(stat.S_ISREG, status, system, errno.EISDIR)
+        yield fd, status
+
+
+@contextmanager
+def _descriptor(name: str, flags: int, *, at: int | None = None) -> Iterator[int]:
+    if name == "..":
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    try:
+        fd = os.open(name, flags | os.O_CLOEXEC, dir_fd=at)
+    except NotADirectoryError:  # below what has just been seen to be one: the root of another of the server's systems
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV)) from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _insist_on(kind: Callable[[int], bool], status: os.stat_result, system: int, error: int) -> None:
+    """Raises `OSError`: EXDEV on another file system, ELOOP for a link, `error` for any other thing."""
+    if status.st_dev != system:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if not kind(status.st_mode):
+        raise OSError(error, os.strerror(error))
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2), of which os has only the part without a mode. Raises `OSError`."""
+    if _libc.fallocate64(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def trouble_of(error: OSError) -> tuple[Trouble, str]:
+    """What an error says of a file, for a sentence that begins with its name."""
+    match error.errno:
+        case errno.ESTALE:
+            return Trouble.STALE, "is stale"
+        case errno.ENOENT | errno.ENOTDIR:
+            return Trouble.MISSING, "is not there"
+        case errno.ELOOP:
+            return Trouble.ODD, "is a symbolic link, or leads through one"
+        case errno.EXDEV:
+            return Trouble.ODD, "is on another file system of the server, which has to export it by itself"
+        case errno.EISDIR:
+            return Trouble.ODD, "is no plain file"
+        case errno.EACCES | errno.EPERM:
+            return Trouble.ODD, "may not be looked at by this host (root_squash?)"
+        case _:
+            return Trouble.SILENT, f"no answer from the server ({error.strerror})"

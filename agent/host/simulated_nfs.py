@@ -1,0 +1,193 @@
+"""NFS in a simulated host: what a share, a file and the disk made of it look like, and what the steps do."""
+
+from dataclasses import replace
+
+from agent.host.simulated_kernel import Device, Kernel
+from agent.host.simulated_shares import LOOPBACK, VERSIONS, FileDisk
+from attachers import nfs_options, sights
+from attachers.nfs_share import KIND, Share
+from attachers.problems import Code, Problem
+from attachers.sights import NfsFile, NfsQuery, NfsSight, ScsiSight, Trouble
+from attachers.steps import DEVICES, GrowDisk, MakeDisk, Mount, PublishFile, RemoveDisk, Step, Unmount
+
+# Looking.
+
+
+def see(kernel: Kernel, query: NfsQuery, running: tuple[Step, ...]) -> NfsSight:
+    """Answer a query."""
+    disk = kernel.shares.disks.get(query.wwid or "")
+    devices = list(kernel.nexuses[query.wwid or ""].devices.values()) if disk else []
+    link = kernel.links.get(query.name)
+    linked = kernel.device(kernel.device_links.get(query.wwid or "", ""))
+    scsi = ScsiSight(
+        paths=tuple(_path(query, device) for device in devices),
+        link=link,
+        device_link=linked[1].node if linked else None,
+        owner=linked[1].owner if linked else "",
+        busy=tuple(step.describe() for step in running if _touches(step, query)),
+    )
+    shown = sights.FileDisk(disk.share.file(disk.path), disk.inode, disk.size, bool(devices)) if disk else None
+    return NfsSight(kernel.shares.at(query.share.point), _file_of(kernel, query), shown, scsi)
+
+
+def _path(query: NfsQuery, device: Device) -> sights.ScsiPath:
+    return sights.ScsiPath(
+        hctl=device.hctl,
+        via=query.share.source,
+        node=device.node,
+        state="running",
+        size=device.size if device.node else 0,
+        read_only=device.set_read_only,
+        sysfs_wwid=device.wwid,
+        designators=frozenset({device.wwid}),
+        holders=tuple(device.holders) if query.holders else None,
+    )
+
+
+def _touches(step: Step, query: NfsQuery) -> bool:
+    of_share = isinstance(step, Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk) and step.share == query.share
+    return of_share or getattr(step, "name", None) == query.name or getattr(step, "wwid", "") == query.wwid
+
+
+def _file_of(kernel: Kernel, query: NfsQuery) -> NfsFile | None:
+    mounts = kernel.shares.at(query.share.point)
+    if not query.path or [(one.source, one.kind) for one in mounts] != [(query.share.source, KIND)]:
+        return None
+    users = tuple(kernel.shares.open.get(query.share.file(query.path), ()))
+    return replace(find(kernel, query.share, query.path), holders=users if query.holders else None)
+
+
+def find(kernel: Kernel, share: Share, path: str) -> NfsFile:
+    """What the server shows of a file."""
+    servers = kernel.san.nfs
+    if share.server in servers.dead:
+        return NfsFile(trouble=Trouble.SILENT, words="no answer from the server")
+    if share.source in servers.stale:
+        return NfsFile(trouble=Trouble.STALE, words="is stale")
+    file = servers.exports.get(share.source, {}).get(path)
+    if file is None:
+        return NfsFile(trouble=Trouble.MISSING, words="is not there")
+    return NfsFile(trouble=Trouble.ODD, words=file.odd) if file.odd else NfsFile(file.size, file.inode)
+
+
+# The steps.
+
+
+def delay_of(kernel: Kernel, step: Step) -> float:
+    """How long a step on a dead server takes to be broken off."""
+    waits = isinstance(step, Mount | MakeDisk | GrowDisk) and step.share.server in kernel.san.nfs.dead
+    return kernel.shares.patience_s if waits else 0.0
+
+
+def take(kernel: Kernel, step: Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk | PublishFile) -> None:
+    """Change the host as the step says. Raises `Problem` where it is refused."""
+    match step:
+        case Mount():
+            _mount(kernel, step)
+        case Unmount():
+            _unmount(kernel, step)
+        case MakeDisk():
+            _make(kernel, step)
+        case GrowDisk():
+            _grow(kernel, step)
+        case RemoveDisk():
+            _remove(kernel, step)
+        case PublishFile():
+            _found(kernel, step, step.path)
+            kernel.links[step.name] = step.share.file(step.path)
+
+
+def _mount(kernel: Kernel, step: Mount) -> None:
+    share, servers = step.share, kernel.san.nfs
+    if kernel.shares.at(share.point):
+        return
+    _insist_on_life(kernel, step, share)
+    if share.source not in servers.exports:
+        raise _refused(step, Code.TARGET_REFUSED, f"{share.source}: the server exports no such path")
+    spoken = servers.versions.get(share.server, VERSIONS)
+    version = next((one for one in share.minors(downgrade=step.downgrade) if one in spoken), None)
+    if version is None:
+        raise _refused(step, Code.TARGET_REFUSED, f"{share.source}: the server does not speak NFS {share.version}")
+    servers.stale.discard(share.source)
+    words = ",".join(nfs_options.parse(step.options).words)
+    options = f"rw,{','.join(nfs_options.ALWAYS)},vers={version},{words}"
+    kernel.shares.add(share.point, share.source, options=options)
+
+
+def _unmount(kernel: Kernel, step: Unmount) -> None:
+    share = step.share
+    mounts = kernel.shares.at(share.point)
+    if not mounts:
+        return
+    if len(mounts) > 1:
+        raise _refused(step, Code.CONFLICT, f"{mounts[-1].source} is mounted over {share.source}")
+    used = any(place.startswith(f"{share.point}/") and users for place, users in kernel.shares.open.items())
+    if used or any(disk.share == share for disk in kernel.shares.disks.values()):
+        raise _refused(step, Code.IN_USE, f"something on this host uses the mount of {share.source}")
+    kernel.shares.drop(share.point)
+
+
+def _make(kernel: Kernel, step: MakeDisk) -> None:
+    disk = kernel.shares.disks.get(step.wwid)
+    if disk is None:
+        file = _found(kernel, step, step.path)
+        if file.size < step.size:
+            raise _refused(step, Code.WRONG_DEVICE, f"{step.path} has {file.size} bytes now")
+        kernel.nexuses[step.wwid] = kernel.new_nexus(LOOPBACK, step.share.source)
+        disk = kernel.shares.disks[step.wwid] = FileDisk(step.share, step.path, file.inode, step.size)
+    nexus = kernel.nexuses[step.wwid]
+    if not nexus.devices:
+        hctl = f"{nexus.host}:0:1:0"
+        kernel.claims.add(hctl)
+        kernel.put_device(nexus, hctl, wwid=step.wwid, size=disk.size)
+
+
+def _grow(kernel: Kernel, step: GrowDisk) -> None:
+    disk = kernel.shares.disks.get(step.wwid)
+    if disk is None or not kernel.nexuses[step.wwid].devices:
+        raise _refused(step, Code.UNAVAILABLE, f"LIO has no disk {step.wwid}")
+    if step.size < disk.size:
+        raise _refused(step, Code.CONFLICT, f"the disk {step.wwid} has {disk.size} bytes, and is not made smaller")
+    file = _found(kernel, step, step.path)
+    if file.inode != disk.inode:
+        raise _refused(step, Code.WRONG_DEVICE, f"{step.path} is another file than the disk was made of")
+    if file.size < step.size:
+        raise _refused(step, Code.DEVICE_TIMEOUT, f"{step.path} has {file.size} bytes, not {step.size}")
+    disk.size = step.size
+
+
+def _remove(kernel: Kernel, step: RemoveDisk) -> None:
+    nexus = kernel.nexuses.get(step.wwid)
+    if nexus is None:
+        return
+    for device in list(nexus.devices.values()):
+        if device.holders:
+            text = f"{device.node or device.hctl} is in use by {', '.join(device.holders)}"
+            raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
+        kernel.drop_device(nexus, device.hctl)
+    del kernel.shares.disks[step.wwid], kernel.nexuses[step.wwid]
+
+
+def _found(kernel: Kernel, step: MakeDisk | GrowDisk | PublishFile, path: str) -> NfsFile:
+    if [mount.source for mount in kernel.shares.at(step.share.point)] != [step.share.source]:
+        raise _refused(step, Code.UNAVAILABLE, f"{step.share.source} is not mounted")
+    _insist_on_life(kernel, step, step.share)
+    file = find(kernel, step.share, path)
+    if file.trouble:
+        raise _refused(step, Code.WRONG_DEVICE, f"{path} {file.words}")
+    return file
+
+
+def _insist_on_life(kernel: Kernel, step: Step, share: Share) -> None:
+    if share.server in kernel.san.nfs.dead:
+        raise _refused(step, Code.TARGET_TIMEOUT, f"{step.describe()}: no answer in time")
+
+
+def _refused(step: Step, code: Code, text: str, *, hint: str = "see the NFS server") -> Problem:
+    return Problem(code, text, hint=hint, step=step.describe())
+
+
+def published_file(kernel: Kernel, name: str) -> str | None:
+    """The file that an attachment's link leads to; None where it leads to a disk, or nowhere."""
+    place = kernel.links.get(name, "")
+    return None if place.startswith(DEVICES) else place or None

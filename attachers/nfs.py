@@ -1,0 +1,286 @@
+"""NFS: from an export and the path of a file below it to one disk (or the file itself), and back to nothing."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from attachers import checks, lun, nfs_checks, nfs_options
+from attachers.base import Act, Context, Decision, Device, Fail, Goal, Gone, Look, PathInfo, Ready, Wait, may_free
+from attachers.nfs_share import BLOCK, KIND, Share, wwid_of
+from attachers.problems import Code, Problem
+from attachers.sights import NfsFile, NfsMount, NfsQuery, NfsSight, Query, ScsiPath, Sight, Trouble
+from attachers.steps import GrowDisk, MakeDisk, Mount, Publish, PublishFile, RemoveDisk, Step, Unmount, Unpublish
+
+protocol = "nfs"
+comes_back = False
+BLOCK_DEVICE, FILE = "block", "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the export says, and what was asked for, checked.
+
+    `server` is an address, `path` the file's below `export`, `size` its least size in bytes (0: unknown), `present`
+    what is handed out: block or file. `options` and `downgrade` are the configuration's.
+    """
+
+    server: str
+    export: str
+    path: str
+    version: str
+    object_id: str
+    size: int = 0
+    present: str = BLOCK_DEVICE
+    options: str = ""
+    downgrade: bool = False
+
+    def __post_init__(self) -> None:
+        Share(self.server, self.export, self.version)
+        nfs_checks.file(self.path)
+        nfs_options.parse(self.options)
+        if self.present not in (BLOCK_DEVICE, FILE):
+            raise checks.refuse("present", self.present, "block or file")
+
+    @property
+    def share(self) -> Share:
+        """What has to be mounted."""
+        return Share(self.server, self.export, self.version)
+
+    @property
+    def wwid(self) -> str:
+        """The name of the disk: from the object's ID, or from its place where it has none."""
+        return wwid_of(self.object_id or f"{self.share.source}/{self.path}")
+
+    @property
+    def text(self) -> str:
+        """The file, for a sentence."""
+        return f"{self.path} in {self.share.source}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values, for the ledger."""
+        return asdict(self)
+
+
+def plan_of(values: Mapping[str, Any]) -> Plan:
+    """The plan from its JSON values. Raises `Problem` (`invalid-request`) where one is not what it may be."""
+    names = Plan.__dataclass_fields__
+    return Plan(**{name: value for name, value in values.items() if name in names})
+
+
+def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
+    """Look at mount, file and disk; on the way out not at the file, for which a dead server would have to answer."""
+    return _query(name, plan_of(plan), path=goal is Goal.ATTACHED)
+
+
+def _query(name: str, plan: Plan, *, path: bool, holders: bool = False) -> NfsQuery:
+    wwid = plan.wwid if plan.present == BLOCK_DEVICE else None
+    return NfsQuery(name, plan.share, plan.path if path else "", wwid, holders=holders)
+
+
+def needs(plan: Mapping[str, Any]) -> frozenset[str]:
+    """The mount, the file, and the disk made of it, unless the file itself is handed out."""
+    p = plan_of(plan)
+    return frozenset({_mount_key(p), _file_key(p)} | ({_disk_key(p)} if p.present == BLOCK_DEVICE else set()))
+
+
+def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) -> Decision:
+    """The one next thing on the way to the goal."""
+    assert isinstance(sight, NfsSight)
+    p = plan_of(plan)
+    if wait := lun.wait_if_busy(sight.scsi):
+        return wait
+    return _attach(p, sight, context) if goal is Goal.ATTACHED else _detach(p, sight, context)
+
+
+# On the way in: mount, file, disk, link.
+
+
+def _attach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
+    if not sight.mounts:
+        return lun.step(Mount(plan.share, plan.options, plan.downgrade), context)
+    if problem := _wrong_mount(plan, sight.mounts, context):
+        return Fail(problem)
+    if sight.file is None:
+        return Wait(f"a look at {plan.text}", Problem(Code.DEVICE_TIMEOUT, f"{plan.text} was not looked at"))
+    if next_ := _unusable(plan, sight, sight.file, context):
+        return next_
+    if plan.present == FILE:
+        return _hand_out_file(plan, sight, sight.file, context)
+    return _hand_out_disk(plan, sight, sight.file, context)
+
+
+def _wrong_mount(plan: Plan, mounts: tuple[NfsMount, ...], context: Context) -> Problem | None:
+    """Why what is mounted at our place may not be used: not one mount, not this share, or not mounted this way."""
+    point, (mount, *others) = plan.share.point, mounts
+    hint = f"see findmnt {point}; unmount what is not of this daemon"
+    if others:
+        return Problem(Code.CONFLICT, f"{len(mounts)} mounts are stacked at {point}", hint=hint)
+    if (mount.source, mount.kind) != (plan.share.source, KIND):
+        return Problem(Code.CONFLICT, f"{mount.source} ({mount.kind}) is mounted at {point}", hint=hint)
+    if lacking := nfs_options.missing(mount.options):
+        return Problem(Code.CONFLICT, f"the mount at {point} has not {', '.join(lacking)}", hint=hint)
+    if "ro" in mount.options.split(",") and not context.read_only:
+        return Problem(Code.TARGET_REFUSED, f"{mount.source} is mounted read-only", hint="ask for access ro")
+    version = nfs_options.version_in(mount.options)
+    if version not in plan.share.minors(downgrade=plan.downgrade):
+        detail = f"{mount.source} is mounted with NFS {version}, and the export says {plan.version}"
+        hint = "correct the export's protocol on the server, or set allow_downgrade in [nfs]"
+        return Problem(Code.TARGET_REFUSED, detail, hint=hint)
+    return None
+
+
+def _unusable(plan: Plan, sight: NfsSight, file: NfsFile, context: Context) -> Decision | None:
+    """What is next because the file cannot be used as it is; None when it can."""
+    match file.trouble:
+        case Trouble.SILENT:
+            text = f"{plan.text}: {file.words}"
+            hint = f"see whether the NFS server {plan.server} is well, and reached from this host"
+            return Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint=hint))
+        case Trouble.STALE:
+            return _renew(plan, sight, context)
+        case Trouble.MISSING | Trouble.ODD:
+            hint = "correct the export's path on the server, or let it export the container that has the object"
+            return Fail(Problem(Code.WRONG_DEVICE, f"{plan.text} {file.words}", hint=hint))
+    if file.size < max(plan.size, 1):
+        text = f"{plan.text} has {file.size} bytes, and the object has {plan.size or 'more than none'}"
+        return Wait(text, Problem(Code.WRONG_DEVICE, text, hint="the server exports another file there"))
+    return None
+
+
+def _renew(plan: Plan, sight: NfsSight, context: Context) -> Decision:
+    """The server has forgotten what the mount leads to: mount it anew, once, where nobody has anything of it."""
+    unmount = Unmount(plan.share)
+    (mount,) = sight.mounts
+    alone = mount.ours and sight.disk is None and sight.scsi.link is None and _mount_key(plan) not in context.needed
+    if alone and unmount not in context.done:
+        return Act(unmount)
+    text = f"{plan.text}: the server does not know its handle any more (stale)"
+    hint = "detach whatever uses this export here, then attach it again; see whether it was exported anew"
+    return Fail(Problem(Code.TARGET_REFUSED, text, hint=hint))
+
+
+def _hand_out_file(plan: Plan, sight: NfsSight, file: NfsFile, context: Context) -> Decision:
+    place = plan.share.file(plan.path)
+    if sight.scsi.link != place:
+        return lun.step(PublishFile(context.name, plan.share, plan.path), context)
+    if file.size < (context.grow or 0):
+        text = f"{plan.text} to have {context.grow} bytes (it has {file.size} now)"
+        hint = "see that the NFS server shows the new size, then try again"
+        return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint=hint))
+    version = nfs_options.version_in(sight.mounts[0].options)
+    path = PathInfo(place, "", f"{plan.share.source} (NFS {version})", "mounted")
+    return Ready(Device(FILE, place, place, None, file.size, context.read_only, (path,)), verified=True)
+
+
+def _hand_out_disk(plan: Plan, sight: NfsSight, file: NfsFile, context: Context) -> Decision:
+    size = max(file.size, context.grow or 0)  # what was seen of the file may be a minute old
+    if size % BLOCK:
+        text = f"{plan.text} has {size} bytes, which is no multiple of {BLOCK}"
+        return Fail(Problem(Code.WRONG_DEVICE, text, hint="ask for present=file, or let the object be resized"))
+    if problem := _wrong_disk(plan, sight, file):
+        return Fail(problem)
+    if sight.disk is None or not sight.disk.whole:
+        return lun.step(MakeDisk(plan.share, plan.path, plan.wwid, file.size), context)
+    if not sight.scsi.paths:
+        text = f"the kernel to show the disk {plan.wwid}"
+        return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint="see its log"))
+    unit, path = lun.Unit(plan.text, plan.wwid, plan.size), sight.scsi.paths[0]
+    proved = lun.prove(unit, path, context, needed=True)
+    if not isinstance(proved, str):
+        return proved
+    if context.grow is not None:
+        if sight.disk.size < size:
+            return lun.step(GrowDisk(plan.share, plan.path, plan.wwid, size), context)
+        context = replace(context, grow=size)
+    return lun.hand_out(unit, path, proved, sight.scsi, context)
+
+
+def _wrong_disk(plan: Plan, sight: NfsSight, file: NfsFile) -> Problem | None:
+    """Why the disk that stands there may not be handed out: it is not ours, or of another file."""
+    disk = sight.disk
+    if disk is None:
+        return None
+    if not disk.ours:
+        text = f"LIO has a disk {plan.wwid} already, of {disk.file}, that was not made by this daemon"
+        return Problem(Code.CONFLICT, text, hint="see targetcli ls; whoever made it has to remove it")
+    if disk.whole and (disk.file, disk.inode) != (plan.share.file(plan.path), file.inode):
+        text = f"{plan.text} is another file than the disk {plan.wwid} was made of"
+        return Problem(Code.WRONG_DEVICE, text, hint="the server has replaced it: detach, then attach again")
+    return None
+
+
+# On the way out: link, disk, mount; each only if we made it and nobody else needs it.
+
+
+def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
+    free = may_free(needs(plan.as_json()), _created(plan, sight), context.needed)
+    if sight.scsi.link is not None:
+        wwid = plan.wwid if plan.present == BLOCK_DEVICE and _disk_key(plan) not in context.needed else None
+        return lun.step(Unpublish(context.name, wwid), context)
+    if next_ := _refuse_users(plan, sight, context):
+        return next_
+    if sight.disk and _disk_key(plan) in free:
+        restore = _put_back(plan, sight, context)
+        return lun.step(RemoveDisk(plan.share, plan.wwid), context, restore=restore)
+    if sight.mounts and _mount_key(plan) in free:
+        return _unmount(plan, sight, context)
+    return Gone()
+
+
+def _refuse_users(plan: Plan, sight: NfsSight, context: Context) -> Decision | None:
+    """A file that was handed out itself is not taken from under whoever has it open."""
+    if plan.present != FILE or _file_key(plan) in context.needed:
+        return None
+    if len(sight.mounts) > 1:
+        return Fail(_stacked(plan, sight))
+    if [(mount.source, mount.kind) for mount in sight.mounts] != [(plan.share.source, KIND)]:
+        return None
+    if sight.file is None or sight.file.holders is None:
+        return Look(_query(context.name, plan, path=True, holders=True))
+    if not sight.file.holders:
+        return None
+    problem = Problem(
+        Code.IN_USE,
+        f"{plan.text} is in use by {', '.join(sight.file.holders)}",
+        hint="stop or detach the user of the file, then try again",
+    )
+    taken = any(isinstance(done, Unpublish) for done in context.done)
+    return Fail(problem, restore=PublishFile(context.name, plan.share, plan.path) if taken else None)
+
+
+def _unmount(plan: Plan, sight: NfsSight, context: Context) -> Decision:
+    if len(sight.mounts) > 1:
+        return Fail(_stacked(plan, sight))
+    return lun.step(Unmount(plan.share), context)
+
+
+def _stacked(plan: Plan, sight: NfsSight) -> Problem:
+    point = plan.share.point
+    text = f"{sight.mounts[-1].source} is mounted over {sight.mounts[0].source} at {point}"
+    return Problem(Code.CONFLICT, text, hint=f"unmount what is not of this daemon: see findmnt {point}")
+
+
+def _put_back(plan: Plan, sight: NfsSight, context: Context) -> Step | None:
+    """The step that gives a refused detach its link back, if we had taken it and the disk is there."""
+    path: ScsiPath | None = next(iter(sight.scsi.paths), None)
+    taken = any(isinstance(done, Unpublish) for done in context.done)
+    if not (taken and path and path.node and plan.wwid in path.designators):
+        return None
+    return Publish(context.name, path.hctl, plan.wwid, context.read_only, context.owner)
+
+
+def _created(plan: Plan, sight: NfsSight) -> frozenset[str]:
+    mounted = {_mount_key(plan)} if any(mount.ours for mount in sight.mounts) else set()
+    return frozenset(mounted | ({_disk_key(plan)} if sight.disk and sight.disk.ours else set()))
+
+
+def _mount_key(plan: Plan) -> str:
+    return f"mount:{plan.share.point}"
+
+
+def _file_key(plan: Plan) -> str:
+    return f"file:{plan.share.file(plan.path)}"
+
+
+def _disk_key(plan: Plan) -> str:
+    return f"wwid:{plan.wwid}"

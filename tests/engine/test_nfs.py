@@ -1,0 +1,249 @@
+"""Attaching over NFS: disks made of files, files themselves, one mount for all of them, and servers that die."""
+
+from contextlib import suppress
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from agent.engine.desk import Settings
+from agent.model import Access, DomainRequest, Outcome, Phase, Present
+from attachers.nfs_share import Share
+from attachers.problems import Code, Problem
+from attachers.steps import DEVICES, LINKS
+from tests.engine.cdmi_model import SHARE, SIZE
+from tests.engine.world import Processes, World, running
+
+FILE = {"present": Present.FILE}
+OPTIONS = "rw,nosuid,nodev,noexec,nosymfollow,vers=4.2"
+
+
+@pytest.fixture
+def world(fast_disk: Path) -> World:
+    return World(fast_disk)
+
+
+async def refused(daemon: Processes, source: str, name: str = "vm", **more: object) -> Problem:
+    with pytest.raises(Problem) as caught:
+        await daemon.attach(name, source, **more)
+    return caught.value
+
+
+async def detach_refused(daemon: Processes, name: str = "vm") -> Problem:
+    with pytest.raises(Problem) as caught:
+        await daemon.detach(name)
+    return caught.value
+
+
+def mounts(world: World) -> int:
+    return len(world.kernel.kernel.shares.mounts)
+
+
+async def test_a_file_becomes_a_disk_and_nothing_is_left(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        view = await daemon.attach("vm", source)
+        wwid = world.object().wwid
+        assert (view["phase"], view["protocol"], view["verified"]) == ("attached", "nfs", True)
+        assert view["device"]["path"] == f"{DEVICES}/{wwid}" and view["device"]["size"] == SIZE
+        assert 'type="block"' in view["disk_xml"]
+        assert await daemon.outcome("vm", source) is Outcome.ALREADY
+        await daemon.detach("vm")
+        assert not world.kernel.inventory() and not daemon.helper.guarded.created
+
+
+async def test_a_file_is_handed_out_itself(world: World) -> None:
+    source = world.add_file()
+    world.kernel.add_domain("one-42")
+    async with running(world) as daemon:
+        view = await daemon.attach("vm", source, domain=DomainRequest("one-42", "sda"), **FILE)
+        assert (view["device"]["kind"], view["device"]["path"]) == ("file", SHARE.file("images/1.img"))
+        disk = ElementTree.fromstring(view["disk_xml"])
+        driver, given = disk.find("driver"), disk.find("source")
+        assert disk.get("type") == "file" and given is not None and given.get("file") == f"{LINKS}/vm"
+        assert driver is not None and driver.get("type") == "raw", "whatever its header looks like"
+        await daemon.detach("vm")
+        assert not world.kernel.kernel.domains["one-42"].disks
+        assert not world.kernel.inventory()
+
+
+async def test_all_files_of_a_share_have_one_mount(world: World) -> None:
+    """Case 62: it goes with its last user."""
+    sources = [world.add_file(number) for number in (1, 2)]
+    async with running(world) as daemon:
+        await daemon.attach("a", sources[0])
+        await daemon.attach("b", sources[1], **FILE)
+        assert mounts(world) == 1
+        await daemon.detach("a")
+        assert mounts(world) == 1 and daemon.engine.view("b")["phase"] == "attached"
+        await daemon.detach("b")
+        assert not world.kernel.inventory()
+
+
+async def test_one_object_both_ways(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("a", source, access=Access.RO)
+        await daemon.attach("b", source, access=Access.RO, **FILE)
+        await daemon.detach("a")
+        assert daemon.engine.view("b")["phase"] == "attached" and mounts(world) == 1
+        await daemon.detach("b")
+        assert not world.kernel.inventory()
+
+
+async def test_a_file_in_use_stays_where_it_is(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("vm", source, **FILE)
+        users = world.kernel.kernel.shares.open.setdefault(SHARE.file("images/1.img"), [])
+        users.append("qemu (pid 7)")
+        before = world.kernel.inventory()
+        problem = await detach_refused(daemon)
+        assert problem.code is Code.IN_USE and "qemu (pid 7)" in problem.detail
+        assert world.kernel.inventory() == before, "its link was put back"
+        assert daemon.engine.view("vm")["phase"] == "attached"
+        users.clear()
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()
+
+
+async def test_a_disk_in_use_stays_where_it_is(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        view = await daemon.attach("vm", source)
+        hctl = view["device"]["paths"][0]["hctl"]
+        world.kernel.open_device(hctl)
+        before = world.kernel.inventory()
+        assert (await detach_refused(daemon)).code is Code.IN_USE
+        assert world.kernel.inventory() == before
+        world.kernel.close_device(hctl)
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()
+
+
+async def test_a_dead_server_is_given_up_and_nothing_is_left(world: World) -> None:
+    """Cases 57 and 58; and another server is not held up."""
+    other = Share("127.0.0.6", "/srv", "4")
+    sources = [world.add_file(1), world.add_file(2, share=other)]
+    world.san.nfs.dead.add(SHARE.server)
+    async with running(world) as daemon:
+        problem = await refused(daemon, sources[0])
+        assert problem.code is Code.TARGET_TIMEOUT and problem.hint
+        assert not world.kernel.inventory()
+        assert (await daemon.attach("b", sources[1]))["phase"] == "attached"
+        world.san.nfs.dead.clear()
+        assert (await daemon.attach("vm", sources[0]))["phase"] == "attached"
+        await daemon.detach("vm")
+        await daemon.detach("b")
+        assert not world.kernel.inventory()
+
+
+@pytest.mark.parametrize("present", list(Present))
+async def test_a_server_that_dies_under_an_attachment(world: World, present: Present) -> None:
+    """Case 57: what was handed out stays, is said to be degraded, and is well again with its server."""
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("vm", source, present=present)
+        before = world.kernel.inventory()
+        world.san.nfs.dead.add(SHARE.server)
+        problem = await refused(daemon, source, present=present, timeout_s=10)
+        assert problem.code is Code.TARGET_TIMEOUT
+        assert daemon.engine.view("vm")["phase"] == Phase.DEGRADED
+        assert world.kernel.inventory() == before
+        world.san.nfs.dead.clear()
+        assert (await daemon.attach("vm", source, present=present))["phase"] == "attached"
+        world.san.nfs.dead.add(SHARE.server)
+        await daemon.detach("vm")
+        assert not world.kernel.inventory(), "nobody had it open, and nothing of it was dirty"
+
+
+async def test_a_file_that_was_replaced_on_the_server_is_told(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("vm", source)
+        world.san.nfs.put(SHARE, "images/1.img", size=SIZE)
+        problem = await refused(daemon, source)
+        assert problem.code is Code.WRONG_DEVICE and "another file" in problem.detail
+        assert daemon.engine.view("vm")["phase"] == Phase.DEGRADED
+        await daemon.detach("vm")
+        assert (await daemon.attach("vm", source))["phase"] == "attached"
+        await daemon.detach("vm")
+
+
+async def test_a_stale_mount_of_ours_is_made_anew(world: World) -> None:
+    """Case 60: where nobody has anything of it; what was handed out is left as it is."""
+    sources = [world.add_file(number) for number in (1, 2)]
+    async with running(world) as daemon:
+        await daemon.attach("vm", sources[0], **FILE)
+        world.san.nfs.stale.add(SHARE.source)
+        problem = await refused(daemon, sources[0], **FILE)
+        assert problem.code is Code.TARGET_REFUSED and "stale" in problem.detail
+        problem = await refused(daemon, sources[1], name="b")
+        assert "stale" in problem.detail
+        assert daemon.engine.view("vm")["phase"] == Phase.DEGRADED and mounts(world) == 1
+        await daemon.detach("vm")
+        assert (await daemon.attach("vm", sources[0]))["phase"] == "attached"
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()
+
+
+async def test_a_mount_over_ours_is_refused_and_left_alone(world: World) -> None:
+    """Case 64."""
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("vm", source, **FILE)
+        world.kernel.kernel.shares.add(SHARE.point, "127.0.0.9:/other", options=OPTIONS)
+        assert (await refused(daemon, source, **FILE)).code is Code.CONFLICT
+        problem = await detach_refused(daemon)
+        assert problem.code is Code.CONFLICT and SHARE.point in problem.hint
+        assert mounts(world) == 2 and daemon.engine.view("vm")["phase"] == Phase.QUARANTINED
+        world.kernel.kernel.shares.drop(SHARE.point)
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()
+
+
+async def test_another_share_at_our_place_is_neither_used_nor_touched(world: World) -> None:
+    """Case 61."""
+    source = world.add_file()
+    world.kernel.kernel.shares.add(SHARE.point, "127.0.0.9:/other", options=OPTIONS)
+    before = world.kernel.inventory()
+    async with running(world) as daemon:
+        assert (await refused(daemon, source)).code is Code.CONFLICT
+        assert world.kernel.inventory() == before
+
+
+async def test_a_lower_version_only_where_it_is_allowed(world: World) -> None:
+    """Case 61."""
+    source = world.add_file()
+    world.san.nfs.versions[SHARE.server] = ("4.1",)
+    async with running(world) as daemon:
+        assert (await refused(daemon, source)).code is Code.TARGET_REFUSED
+        assert not world.kernel.inventory()
+    world.settings = Settings(nfs_downgrade=True)
+    async with running(world) as daemon:
+        view = await daemon.attach("vm", source, **FILE)
+        assert view["device"]["paths"][0]["via"] == f"{SHARE.source} (NFS 4.1)"
+        await daemon.detach("vm")
+
+
+async def test_one_file_is_one_objects(world: World) -> None:
+    sources = [world.add_file(number) for number in (1, 2)]
+    world.object(2).target = world.object(1).target
+    async with running(world) as daemon:
+        await daemon.attach("a", sources[0])
+        problem = await refused(daemon, sources[1], name="b")
+        assert problem.code is Code.CONFLICT and "another object" in problem.detail
+        await daemon.detach("a")
+
+
+async def test_the_wish_survives_a_reboot(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("vm", source)
+    world.kernel.reboot()
+    async with running(world) as daemon:
+        with suppress(Problem):
+            await daemon.engine.settled()
+        assert daemon.engine.view("vm")["phase"] == "attached"
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()

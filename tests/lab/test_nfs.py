@@ -1,0 +1,242 @@
+"""NFS on a real kernel: guests that boot from files, one mount for all, servers that die; with other tools' account."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.lab.boot_sector import boot_sector
+from tests.lab.execs import traced
+from tests.lab.guest import Guest
+from tests.lab.stage import Stage
+from tests.lab.test_first_light import SERVICES
+
+ROOT = "/srv/cdmi-nfs"
+ALIVE, MORTAL = "127.0.0.1", "10.88.1.2"
+"""The guest's own NFS server, and one in a network namespace that can be cut off."""
+IMAGE = 2 << 20
+ACCOUNT = (
+    "echo '# findmnt'; findmnt -n -l -t nfs4 -o TARGET,SOURCE; find /run/cdmi-attach/mnt -mindepth 1 2>/dev/null; "
+    "echo '# LIO'; ls -d /sys/kernel/config/target/loopback/naa.* /sys/kernel/config/target/core/fileio_* 2>/dev/null"
+)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The stage, with two exported containers: `alive/` and `mortal/`."""
+
+    stage: Stage
+
+    def set(self) -> "Shares":
+        guest = self.stage.guest
+        guest.run(f"mkdir -p {ROOT}/alive {ROOT}/mortal")
+        guest.run(
+            "systemd-run -q --unit=nfs-mortal --service-type=notify --property=NotifyAccess=all "
+            f"--property=WorkingDirectory=/opt/cdmi-attach /usr/bin/python3 -m tests.host.nfs_server 1 {ROOT}/mortal"
+        )
+        guest.run(
+            f"systemctl start nfs-server && exportfs -o rw,no_root_squash,insecure,no_subtree_check '*:{ROOT}/alive'"
+        )
+        self.stage.start_server("--nfs-root", ROOT)
+        for name, server in (("alive", ALIVE), ("mortal", MORTAL)):
+            metadata = {"x_nfs_path": f"{server}:{ROOT}/{name}", "x_nfs_protocol": "NFSv4"}
+            self.stage.cdmi("PUT", f"/{name}/", {"metadata": metadata})
+        self.stage.start_daemon()
+        return self
+
+    def put(self, path: str, content: bytes = b"", *, size: int = IMAGE) -> str:
+        """A data object with that content; returns its source."""
+        self.stage.write_blocks(f"/{path}", content.ljust(size, b"\0"))
+        made = self.stage.cdmi("GET", f"/{path}?objectID", kind="object")
+        return f"cdmi://127.0.0.1:8443/cdmi_objectid/{made['objectID']}"
+
+    def inventory(self) -> str:
+        return self.stage.inventory() + self.stage.guest.run(ACCOUNT, check=False).stdout
+
+    def mounts(self) -> list[str]:
+        done = self.stage.guest.run("findmnt -n -l -t nfs4 -o TARGET,SOURCE", check=False)
+        return [line for line in done.stdout.splitlines() if "/run/cdmi-attach/mnt/" in line]
+
+    @contextmanager
+    def dead(self) -> Iterator[None]:
+        """The mortal server does not answer."""
+        self.stage.guest.run("ip netns exec nfs-1 iptables -I INPUT -j DROP")
+        try:
+            yield
+        finally:
+            self.stage.guest.run("ip netns exec nfs-1 iptables -F INPUT")
+
+
+@pytest.fixture(scope="module")
+def shares(guest: Guest) -> Shares:
+    """A guest with the server, the NFS servers, and the configured daemon."""
+    return Shares(Stage(guest)).set()
+
+
+def test_a_guest_boots_from_a_disk_made_of_a_file(shares: Shares) -> None:
+    stage, before = shares.stage, shares.inventory()
+    source = shares.put("alive/boot.img", boot_sector("a file as a disk"))
+    with traced(stage.guest, *SERVICES) as executed:
+        link = stage.attach("boot", source)
+    assert executed.programs == [], "no process for an attach over NFS"
+    view = stage.status("boot")
+    assert (view["protocol"], view["verified"], view["device"]["size"]) == ("nfs", True, IMAGE)
+    assert stage.guest.run(f"lsblk -dno WWN,VENDOR $(readlink -f {link})").stdout.split() == [
+        view["device"]["wwid"].replace("naa.", "0x"),
+        "LIO-ORG",
+    ]
+    stage.start_domain("boot", disk=view["disk_xml"], paused=False)
+    assert "a file as a disk" in stage.boot_line("boot", "a file as a disk")
+    status, problem = stage.api("DELETE", "/v1/attachments/boot")
+    assert (status, problem["code"]) == (409, "in-use") and "domain boot" in problem["detail"], problem
+    stage.guest.run("virsh -q destroy boot")
+    with traced(stage.guest, *SERVICES) as executed:
+        stage.detach("boot")
+    assert executed.programs == []
+    assert shares.inventory() == before
+
+
+def test_a_guest_boots_from_the_file_itself(shares: Shares) -> None:
+    stage, before = shares.stage, shares.inventory()
+    source = shares.put("alive/plain.img", boot_sector("the file itself"))
+    link = stage.attach("plain", source, "--protocol", "nfs", "--file")
+    view = stage.status("plain")
+    assert view["device"]["kind"] == "file" and stage.guest.run(["readlink", link]).stdout.strip().startswith(
+        "/run/cdmi-attach/mnt/"
+    )
+    stage.start_domain("plain", disk=view["disk_xml"], paused=False)
+    assert "the file itself" in stage.boot_line("plain", "the file itself")
+    status, problem = stage.api("DELETE", "/v1/attachments/plain")
+    assert (status, problem["code"]) == (409, "in-use") and "domain plain" in problem["detail"], problem
+    assert stage.status("plain")["link"] == link, "its link was put back"
+    stage.guest.run("virsh -q destroy plain")
+    stage.detach("plain")
+    assert shares.inventory() == before
+
+
+def test_a_header_of_another_format_is_only_bytes(shares: Shares) -> None:
+    """A guest may write what it likes into its raw disk: neither the host nor QEMU takes it for another format."""
+    stage = shares.stage
+    stage.start_domain("qcow")
+    before = shares.inventory()
+    backing = b"/etc/passwd"
+    header = b"QFI\xfb" + bytes([0, 0, 0, 2]) + (72).to_bytes(8) + len(backing).to_bytes(4) + bytes(52) + backing
+    source = shares.put("alive/qcow.img", header)
+    stage.attach("qcow", source, "--file", "--protocol", "nfs", "--domain", "qcow", "--target", "sda")
+    shown = stage.guest.run("virsh -q dumpxml qcow").stdout
+    assert "type='raw'" in shown and "<backingStore/>" in shown and "/etc/passwd" not in shown
+    stage.detach("qcow")
+    assert stage.guest.run("virsh -q domblklist qcow").stdout.strip() == ""
+    assert shares.inventory() == before
+    stage.guest.run("virsh -q destroy qcow")
+
+
+def test_one_mount_for_all_and_every_byte_and_hole_in_its_file(shares: Shares) -> None:
+    """Case 62; what is written to the disk is in the file, and what is discarded is a hole in it."""
+    stage, before = shares.stage, shares.inventory()
+    sources = [shares.put(f"alive/pair{n}.img", bytes([n + 1]) * 512) for n in (0, 1)]
+    links = [stage.attach(f"pair{n}", source) for n, source in enumerate(sources)]
+    assert len(shares.mounts()) == 1
+    stage.detach("pair0")
+    assert len(shares.mounts()) == 1
+    file = f"{ROOT}/alive/pair1.img"
+    stage.guest.run(f"dd if=/dev/urandom of={links[1]} bs=1M count=2 oflag=direct status=none && cmp {links[1]} {file}")
+    full = int(stage.guest.run(f"du -k {file}").stdout.split()[0])
+    stage.guest.run(f"blkdiscard -o 0 -l {IMAGE // 2} $(readlink -f {links[1]})")
+    assert int(stage.guest.run(f"du -k {file}").stdout.split()[0]) <= full - IMAGE // 2048
+    stage.detach("pair1")
+    assert shares.mounts() == [] and shares.inventory() == before
+
+
+def test_read_only_to_the_last_layer(shares: Shares) -> None:
+    stage, before = shares.stage, shares.inventory()
+    source = shares.put("alive/ro.img", b"written once")
+    link = stage.attach("ro", source, "--ro")
+    assert stage.guest.run(f"cat /sys/block/$(basename $(readlink -f {link}))/ro").stdout.strip() == "1"
+    assert stage.guest.run(f"dd if=/dev/zero of={link} count=1 oflag=direct", check=False).returncode != 0
+    assert stage.guest.run(f"head -c 12 {link}").stdout == "written once"
+    stage.detach("ro")
+    assert shares.inventory() == before
+
+
+def test_an_administrators_mount_of_the_same_export_is_untouched(shares: Shares) -> None:
+    stage = shares.stage
+    stage.guest.run(f"mkdir -p /mnt/mine && mount -t nfs -o vers=4.1 {ALIVE}:{ROOT}/alive /mnt/mine")
+    before = shares.inventory()
+    source = shares.put("alive/beside.img", b"beside")
+    stage.attach("beside", source)
+    stage.detach("beside")
+    assert shares.inventory() == before
+    stage.guest.run("umount /mnt/mine && rmdir /mnt/mine")
+
+
+def test_a_dead_server_holds_nobody_up(shares: Shares) -> None:
+    """Cases 57, 58, 59: everything is bounded, others are not held up, what is unused can go; and all heals."""
+    stage, before = shares.stage, shares.inventory()
+    sources = [shares.put(f"mortal/{n}.img", b"mortal") for n in ("idle", "busy", "late")]
+    elsewhere = shares.put("alive/elsewhere.img", b"elsewhere")
+    stage.attach("idle", sources[0])
+    link = stage.attach("busy", sources[1])
+    with shares.dead():
+        stage.guest.run(
+            f"systemd-run -q --unit=writer --property=RemainAfterExit=yes dd if=/dev/urandom of={link} bs=64k count=16 "
+            "oflag=direct conv=fsync"
+        )
+        body = {"source": sources[2], "timeout_s": 8}
+        status, problem = stage.api("PUT", "/v1/attachments/late", body)
+        assert (status, problem["code"]) == (504, "target-timeout"), problem
+        took = stage.guest.run(
+            "curl -sS -o /dev/null -w '%{time_total}' --unix-socket /run/cdmi-attach/control.sock "
+            "http://localhost/v1/attachments"
+        ).stdout
+        assert float(took) < 1, "status is as quick as ever"
+        assert stage.attach("elsewhere", elsewhere) and stage.status("elsewhere")["phase"] == "attached"
+        status, problem = stage.api("DELETE", "/v1/attachments/busy")
+        assert (status, problem["code"]) == (409, "in-use") and "dd" in problem["detail"], problem
+        stage.detach("idle")
+        assert len(shares.mounts()) == 2, "one for each server"
+    ended = "systemctl show -P SubState writer | grep -Eq 'exited|failed'"
+    stage.guest.run(f"timeout 60 sh -c {shlex.quote(f'until {ended}; do sleep 0.5; done')}")
+    assert stage.guest.run("systemctl show -P ExecMainStatus writer").stdout.strip() == "0", "no write was lost"
+    stage.guest.run("systemctl stop writer")
+    stage.attach("late", sources[2])
+    for name in ("late", "busy", "elsewhere"):
+        stage.detach(name)
+    assert shares.inventory() == before
+
+
+def test_handles_that_went_stale_are_told_and_made_anew(shares: Shares) -> None:
+    """Case 60: under an attachment it is degraded and left alone; once that is gone, the export works again."""
+    stage, before = shares.stage, shares.inventory()
+    source = shares.put("mortal/stale.img", b"stale")
+    stage.attach("stale", source)
+    anew = "until systemctl show -P StatusText nfs-mortal | grep -q anew; do sleep 0.2; done"
+    stage.guest.run(f"systemctl kill -s HUP nfs-mortal && timeout 20 sh -c {shlex.quote(anew)}")
+    status, problem = stage.api("PUT", "/v1/attachments/stale", {"source": source, "timeout_s": 10})
+    assert status >= 500 and problem["code"] in ("target-refused", "target-timeout", "wrong-device"), problem
+    assert stage.status("stale")["phase"] == "degraded"
+    stage.detach("stale")
+    stage.attach("stale", source)
+    stage.detach("stale")
+    assert shares.inventory() == before
+
+
+def test_what_this_host_can_do(shares: Shares) -> None:
+    status, host = shares.stage.api("GET", "/v1/host")
+    assert status == 200 and host["protocols"]["nfs"] == {"available": True, "reason": ""}
+    status, problem = shares.stage.api(
+        "PUT", "/v1/attachments/x", {"source": "cdmi://127.0.0.1:8443/x", "present": "file", "protocols": ["iscsi"]}
+    )
+    assert (status, problem["code"]) == (422, "invalid-request") and "nfs" in problem["detail"]
+
+
+def test_nothing_of_the_daemon_has_failed(shares: Shares) -> None:
+    guest = shares.stage.guest
+    assert guest.run("systemctl --failed --no-legend").stdout.strip() == ""
+    journal = guest.run(f"journalctl -q -o cat {' '.join(f'-u {service}' for service in SERVICES)}").stdout
+    assert "Traceback" not in journal and "Logging error" not in journal
+    host = json.loads(guest.run("cdmi-attach host --json").stdout)
+    assert host["stragglers"] == 0
