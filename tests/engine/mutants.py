@@ -90,7 +90,7 @@ MUTANTS = (
     Mutant(
         "released before it is gone",
         "attachers/iscsi.py",
-        "        if _session(session.target, session.portal) in free and not session.devices:",
+        "        if session.ours and _session(session.target, session.portal) in free and not session.devices:",
         "        if False:",
     ),
     Mutant(
@@ -126,8 +126,8 @@ MUTANTS = (
     Mutant(
         "what a reboot brought back taken for somebody's",
         "agent/host/created.py",
-        "LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED)",
-        "LASTING = (Kind.RECORD,)",
+        "LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED, Kind.LISTED)",
+        "LASTING = (Kind.RECORD, Kind.LISTED)",
     ),
     Mutant(
         "link not put back",
