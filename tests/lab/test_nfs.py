@@ -53,6 +53,10 @@ class Shares:
         made = self.stage.cdmi("GET", f"/{path}?objectID", kind="object")
         return f"cdmi://127.0.0.1:8443/cdmi_objectid/{made['objectID']}"
 
+    def grow(self, path: str, size: int) -> None:
+        """Write the byte that makes a data object so large."""
+        self.stage.write_part(f"/{path}", size - 1, ".")
+
     def inventory(self) -> str:
         return self.stage.inventory() + self.stage.guest.run(ACCOUNT, check=False).stdout
 
@@ -114,6 +118,27 @@ def test_a_guest_boots_from_the_file_itself(shares: Shares) -> None:
     assert stage.status("plain")["link"] == link, "its link was put back"
     stage.guest.run("virsh -q destroy plain")
     stage.detach("plain")
+    assert shares.inventory() == before
+
+
+def test_what_was_made_of_a_file_grows_with_it(shares: Shares) -> None:
+    """As a disk, and as the file itself; the server is asked, whatever this host remembers of the file."""
+    stage, before = shares.stage, shares.inventory()
+    stage.start_domain("grows")
+    for name, target, how in (("disk", "sda", ()), ("file", "sdb", ("--file", "--protocol", "nfs"))):
+        path = f"alive/grown-{name}.img"
+        stage.attach(name, shares.put(path), *how, "--domain", "grows", "--target", target)
+        shares.grow(path, 2 * IMAGE)
+        assert int(stage.guest.run(f"cdmi-attach resize {name}").stdout) == 2 * IMAGE
+        assert f"{2 * IMAGE}" in stage.guest.run(f"virsh -q domblkinfo grows {target}").stdout
+    node = stage.status("disk")["device"]["node"]
+    assert int(stage.guest.run(f"blockdev --getsize64 {node}").stdout) == 2 * IMAGE
+    stage.guest.run(f"printf %512s end | dd of={node} bs=512 seek={2 * IMAGE // 512 - 1} oflag=direct status=none")
+    assert stage.guest.run(f"tail -c 3 {ROOT}/alive/grown-disk.img").stdout == "end", "written behind the old end"
+    for name in ("disk", "file"):
+        assert int(stage.guest.run(f"stat -c %s {ROOT}/alive/grown-{name}.img").stdout) == 2 * IMAGE
+        stage.detach(name)
+    stage.guest.run("virsh -q destroy grows")
     assert shares.inventory() == before
 
 
