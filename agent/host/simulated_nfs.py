@@ -53,8 +53,9 @@ def _file_of(kernel: Kernel, query: NfsQuery) -> NfsFile | None:
     mounts = kernel.shares.at(query.share.point)
     if not query.path or [(one.source, one.kind) for one in mounts] != [(query.share.source, KIND)]:
         return None
-    users = tuple(kernel.shares.open.get(query.share.file(query.path), ()))
-    return replace(find(kernel, query.share, query.path), holders=users if query.holders else None)
+    made = (wwid for wwid, disk in kernel.shares.disks.items() if (disk.share, disk.path) == (query.share, query.path))
+    users = [*kernel.shares.open.get(query.share.file(query.path), ()), *(f"LIO backstore of {wwid}" for wwid in made)]
+    return replace(find(kernel, query.share, query.path), holders=tuple(users) if query.holders else None)
 
 
 def find(kernel: Kernel, share: Share, path: str) -> NfsFile:
