@@ -15,8 +15,9 @@ from bench import packages, rows, split
 from bench.inside.lun import Lun
 from bench.scores import GROUPS, Group
 from tests.lab import fleet
-from tests.lab.cache import CHECKOUT, open_cache
+from tests.lab.cache import CHECKOUT, Cache, open_cache
 from tests.lab.errors import LabError
+from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
 from tests.lab.stage import Stage
 
@@ -36,16 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     cache = open_cache()
     try:
         packages.os_brick()
-        guest = fleet.up(cache, NAME, RELEASE)
-        _tell(f"beside os-brick {packages.version()}; the guest is up")
-        guest.push(CHECKOUT / "bench", "/opt/cdmi-attach/bench")
-        guest.push(packages.FOLDER, "/opt/os-brick")
-        stage = Stage(guest).set()
-        _tell("the scene is set")
         measured: list[rows.Row] = []
-        for group in options.only or GROUPS:
-            measured += _measure(stage, GROUPS[group], options.runs)
-            rows.save(measured)
+        chosen = [GROUPS[name] for name in options.only or GROUPS]
+        for fibre in (False, True):
+            if groups := [group for group in chosen if group.fibre is fibre]:
+                place = _place(cache, fibre=fibre)
+            for group in groups:
+                measured += _measure(place, group, options.runs)
+                rows.save(measured)
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -56,9 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(stage: Stage, group: Group, runs: int) -> list[rows.Row]:
-    luns = [_lun(stage, name, target) for name, target in group.luns.items()]
-    samples = _play(stage.guest, group.score(luns, runs))
+def _place(cache: Cache, *, fibre: bool) -> Stage | Fibre:
+    """A new guest with the contenders, the server and the daemon in it, and the cables where they are wanted."""
+    fleet.down(cache, NAME)
+    guest = fleet.up(cache, NAME, RELEASE)
+    guest.push(CHECKOUT / "bench", "/opt/cdmi-attach/bench")
+    guest.push(packages.FOLDER, "/opt/os-brick")
+    _tell(f"beside os-brick {packages.version()}; the guest is up")
+    return Fibre(Stage(guest)).set(config='protocols = ["fc"]\nmultipath = "never"') if fibre else Stage(guest).set()
+
+
+def _measure(place: Stage | Fibre, group: Group, runs: int) -> list[rows.Row]:
+    luns = [_lun_at(place, name, target) for name, target in group.luns.items()]
+    samples = _play(place.guest, group.score(luns, runs))
     _keep(samples)
     kept = [sample for sample in samples if sample.get("case") and sample["run"] >= group.discard]
     cases = {act.case: [sample for sample in kept if sample["case"] == act.case] for act in group.acts}
@@ -68,6 +77,10 @@ def _measure(stage: Stage, group: Group, runs: int) -> list[rows.Row]:
     return measured + [_row(f"{case}.host", split.on_the_host(of_case)) for case, of_case in cases.items()]
 
 
+def _lun_at(place: Stage | Fibre, name: str, target: str) -> Lun:
+    return _fibre_lun(place, name) if isinstance(place, Fibre) else _lun(place, name, target)
+
+
 def _lun(stage: Stage, name: str, target: str) -> Lun:
     """Make a LUN, stamp it, and read where it is."""
     stamp = f"stamp of {name}"
@@ -75,6 +88,14 @@ def _lun(stage: Stage, name: str, target: str) -> Lun:
     export = stage.export(name)
     number, portals = int(export["logical_unit_number"]), tuple(_portal(text) for text in export["portals"])
     return Lun(name, made.source, made.target, portals, number, made.wwid, stamp)
+
+
+def _fibre_lun(fibre: Fibre, name: str) -> Lun:
+    """The same behind Fibre Channel: its portals are the target ports."""
+    stamp = f"stamp of {name}"
+    made = fibre.make_lun(name, content=stamp.encode().ljust(512, b"\0"))
+    ports = tuple(pair.target for pair in PAIRS)
+    return Lun(name, made.source, "", ports, int(made.target), made.wwid, stamp, "Network/FC")
 
 
 def _portal(text: str) -> str:

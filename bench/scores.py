@@ -9,7 +9,7 @@ from bench.inside.lun import Lun
 OURS: dict[str, Any] = {"module": "ours"}
 PEER: dict[str, Any] = {"module": "peer"}
 FLOOR: dict[str, Any] = {"module": "floor"}
-AT_ONCE = 8
+AT_ONCE, MANY = 8, 16
 DEAD_PEER_RUNS = 1
 """The peer waits two minutes for a dead portal: it does so once, and is not asked for more."""
 
@@ -30,6 +30,7 @@ class Group:
     luns: Mapping[str, str]
     contenders: Mapping[str, Mapping[str, Any]]
     acts: tuple[Act, ...]
+    fibre: bool = False
     dead: bool = False
     discard: int = 1
 
@@ -51,22 +52,54 @@ class Group:
 
 _ALL = {"peer": PEER, "ours": OURS, "floor": FLOOR}
 _EIGHT = tuple(f"bench-e{number}" for number in range(AT_ONCE))
+_MANY = tuple(f"bench-m{number}" for number in range(MANY))
+
+
+def _pair(case: str, first: str, second: str) -> tuple[Act, ...]:
+    """Two LUNs of one target, one after the other, and back."""
+    return (
+        Act(f"{case}.attach.new", "attach", (first,)),
+        Act(f"{case}.attach.existing", "attach", (second,)),
+        Act(f"{case}.detach.shared", "detach", (second,)),
+        Act(f"{case}.detach.last", "detach", (first,)),
+    )
+
 
 GROUPS: dict[str, Group] = {
     "single": Group(
         luns={"bench-a": "bench-pair", "bench-b": "bench-pair"},
         contenders=_ALL,
+        acts=_pair("iscsi", "bench-a", "bench-b"),
+    ),
+    "paths": Group(
+        luns={"bench-p": "bench-paths", "bench-q": "bench-paths"},
+        contenders={
+            "peer": PEER | {"portals": "all", "multipath": True},
+            "ours": OURS | {"multipath": True, "min_paths": 2},
+            "floor": FLOOR | {"portals": "all", "paths": 2},
+        },
+        acts=_pair("iscsi.paths2", "bench-p", "bench-q"),
+    ),
+    "fc": Group(
+        luns={"bench-f": "", "bench-g": ""},
+        contenders={"ours": OURS, "floor": {"module": "fc_floor"}},
         acts=(
-            Act("iscsi.attach.new", "attach", ("bench-a",)),
-            Act("iscsi.attach.existing", "attach", ("bench-b",)),
-            Act("iscsi.detach.shared", "detach", ("bench-b",)),
-            Act("iscsi.detach.last", "detach", ("bench-a",)),
+            Act("fc.attach", "attach", ("bench-f",)),
+            Act("fc.attach.second", "attach", ("bench-g",)),
+            Act("fc.detach.second", "detach", ("bench-g",)),
+            Act("fc.detach", "detach", ("bench-f",)),
         ),
+        fibre=True,
     ),
     "eight": Group(
         luns={name: name for name in _EIGHT},
         contenders=_ALL,
         acts=(Act("iscsi.attach.8", "attach", _EIGHT), Act("iscsi.detach.8", "detach", _EIGHT)),
+    ),
+    "sixteen": Group(
+        luns={name: name for name in _MANY},
+        contenders=_ALL,
+        acts=(Act("iscsi.attach.16", "attach", _MANY), Act("iscsi.detach.16", "detach", _MANY)),
     ),
     "dead": Group(
         luns={"bench-d": "bench-d"},

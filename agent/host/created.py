@@ -91,12 +91,19 @@ class Created:
         self._store = store
         self._owed: set[Thing] = set()
         self._noted = False
-        self._rows = {row.thing: row for row in store.run_now(_read)}
+        self._rows: dict[Thing, Row] = {}
+        self._by_name: dict[str, dict[Thing, None]] = {}
+        self._change(store.run_now(_read), ())
 
     @property
     def rows(self) -> Mapping[Thing, Row]:
         """What is in the record now."""
         return self._rows
+
+    def named(self, *names: str | None) -> list[Row]:
+        """The rows of things one of whose names (target, name, or wwid) is one of these."""
+        things = {thing: None for name in names for thing in self._by_name.get(name or "", ())}
+        return [self._rows[thing] for thing in things]
 
     async def put(self, *rows: Row) -> None:
         """Write rows; on disk when this returns. Raises `Problem` when they are not: then nothing may be created."""
@@ -106,7 +113,7 @@ class Created:
         except BaseException:
             for row in new:
                 if self._rows.get(row.thing) is row:
-                    del self._rows[row.thing]
+                    self._drop(row.thing)
             raise
 
     async def change(self, *, put: Iterable[Row] = (), drop: Iterable[Thing] = ()) -> None:
@@ -149,7 +156,18 @@ class Created:
         """Change memory. Returns what is different now."""
         rows = {row.thing: row for row in put}
         self._rows.update(rows)
-        return {*rows, *(thing for thing in drop if self._rows.pop(thing, None))}
+        for thing in rows:
+            for name in _known_by(thing):
+                self._by_name.setdefault(name, {})[thing] = None
+        return {*rows, *(thing for thing in drop if self._drop(thing))}
+
+    def _drop(self, thing: Thing) -> bool:
+        """Forget a thing in memory. Returns whether it was there."""
+        for name in _known_by(thing) if thing in self._rows else ():
+            self._by_name[name].pop(thing, None)
+            if not self._by_name[name]:
+                del self._by_name[name]
+        return self._rows.pop(thing, None) is not None
 
     def _to_write(self, things: set[Thing]) -> tuple[list[Row], list[Thing]]:
         """These and what is owed, as memory has them now; `things` grows by the latter."""
@@ -186,6 +204,10 @@ def _write(db: Connection, rows: list[Row], gone: list[Thing]) -> None:
     values = [(*_names(row.thing), row.boot_id, row.since, row.sid, int(row.confirmed)) for row in rows]
     db.executemany("INSERT OR REPLACE INTO created VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     db.executemany(f"DELETE FROM created WHERE {_WHERE}", [_names(thing) for thing in gone])
+
+
+def _known_by(thing: Thing) -> set[str]:
+    return {thing.target, thing.name, thing.wwid} - {""}
 
 
 def _names(thing: Thing) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from agent.host.guarded_judge import (
     lock_of,
     look_for,
     mark,
+    names_in,
     sessions_of,
     stands,
     thing_of,
@@ -362,7 +363,8 @@ class GuardedHost:
         with self._held.looking(mine=mine) as touched:
             sight = await self._raw.observe(query)
         assert isinstance(sight, ScsiSight)
-        judged = [r for r in self._created.rows.values() if covers(query, r.thing) and lock_of(r.thing) not in touched]
+        rows = self._created.named(*names_in(query))
+        judged = [row for row in rows if covers(query, row.thing) and lock_of(row.thing) not in touched]
         self._settle(judged, sight, keep=keep)
         return sight
 
@@ -376,7 +378,7 @@ class GuardedHost:
         rows = self._created.rows
         busy = sight.busy + unresolved(query, self._limbo, rows, self.now())
         shown = replace(mark(sight, rows, query.wwid), busy=busy, owned=owned_at(query, rows))
-        if not any(covers(query, thing) for thing in rows):
+        if not any(covers(query, row.thing) for row in self._created.named(*names_in(query))):
             await self._created.settled()
         return shown
 

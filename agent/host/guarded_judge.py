@@ -85,6 +85,12 @@ def covers(query: ScsiQuery, thing: Thing) -> bool:
     return thing.target == query.target and thing.portal in query.portals
 
 
+def names_in(query: ScsiQuery) -> tuple[str | None, ...]:
+    """The names by which a query covers what it covers (see `Created.named`)."""
+    targets = query.targets if isinstance(query, FcQuery) else (query.target,)
+    return query.name, query.wwid, *targets
+
+
 def stands(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> bool:
     """Whether the thing is there; with a `sid`, whether it is the one of (or on) that very session."""
     match thing.kind:

@@ -75,7 +75,7 @@ def main() -> None:
 def _turn(player: Player, score: Mapping[str, Any], luns: Mapping[str, Lun], number: int) -> None:
     """One contender's turn: the scene, its acts, and nothing of it afterwards."""
     used = list(luns.values())
-    scene.permit(used, () if player.options["module"] == "ours" else (scene.initiator(),))
+    scene.permit(used, this_host=player.options["module"] != "ours")
     if player.options.get("multipath"):
         scene.multipathd(on=True)
     if score["dead"]:
@@ -109,7 +109,7 @@ def _act(player: Player, act: Mapping[str, Any], luns: Sequence[Lun], number: in
 def _plain(lun: Lun, options: Mapping[str, Any]) -> dict[str, Any]:
     """The LUN in JSON; with all its portals only for who is to know them."""
     portals = lun.portals if options.get("portals") == "all" else lun.portals[:1]
-    names = ("name", "source", "target", "number", "wwid", "stamp")
+    names = ("name", "source", "target", "number", "wwid", "stamp", "export")
     return {name: getattr(lun, name) for name in names} | {"portals": portals}
 
 

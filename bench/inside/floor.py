@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,43 +26,50 @@ INQUIRY_83 = struct.pack(">BBBHB", 0x12, 1, 0x83, 252, 0)
 SG_IO_HDR = "iiBBHIPPPIIiPBBBBHHiII"
 TIMEOUT_MS = 5000
 WAIT_S = 60.0
-SESSIONS = Path("/sys/class/iscsi_session")
+SESSIONS, CONNECTIONS = Path("/sys/class/iscsi_session"), Path("/sys/class/iscsi_connection")
 
 
 class Floor:
-    """The operations in a row, with nothing between them."""
+    """The operations in a row, with nothing between them. `paths`: how many of the portals it logs in to."""
 
-    def __init__(self) -> None:
-        self._nodes: dict[str, tuple[str, str]] = {}
+    def __init__(self, *, paths: int) -> None:
+        self._paths = paths
+        self._disks: dict[str, list[tuple[str, str]]] = {}
         self._records = threading.Lock()
 
     def attach(self, lun: Lun) -> str:
-        portal = lun.portals[-1]  # of two, the one that lives: it is told, others have to find out
-        _, host = session_of(lun.target)
+        portals = lun.portals[-self._paths :]  # where one is dead it is told which: others have to find out
+        with ThreadPoolExecutor(len(portals)) as pool:
+            found = list(pool.map(lambda portal: self._path(lun, portal), portals))
+        self._disks[lun.name] = [(portal, hctl) for portal, (_, hctl) in zip(portals, found, strict=True)]
+        return found[0][0]
+
+    def _path(self, lun: Lun, portal: str) -> tuple[str, str]:
+        """One way to the LUN: its node and its address."""
+        _, host = session_of(lun.target, portal)
         if not host:
             record = ("-m", "node", "-T", lun.target, "-p", portal)
             self._write(*record, "-o", "new")
             pairs = [word for name, value in SETTINGS.items() for word in ("-n", name, "-v", value)]
             self._write(*record, "-o", "update", *pairs)
             iscsiadm(*record, "--login")
-            _, host = session_of(lun.target)
+            _, host = session_of(lun.target, portal)
             assert host, lun.target
         hctl = f"{host}:0:0:{lun.number}"
-        with closing(uevents()) as events:
-            Path(f"/sys/class/scsi_host/host{host}/scan").write_text(f"0 0 {lun.number}")
-            node = block_device(events, hctl)
-        assert lun.wwid.removeprefix("naa.") in inquiry(node).hex(), f"{node} is not {lun.wwid}"
-        self._nodes[lun.name] = (node, hctl)
-        return node
+        node = scan(hctl, lun.wwid)
+        return node, hctl
 
     def detach(self, lun: Lun) -> None:
-        _, hctl = self._nodes.pop(lun.name)
-        with closing(uevents()) as events:
-            Path(f"/sys/bus/scsi/devices/{hctl}/delete").write_text("1")
-            until(events, lambda: not Path(f"/sys/bus/scsi/devices/{hctl}").exists())
-        if not any(other.split(":")[0] == hctl.split(":")[0] for _, other in self._nodes.values()):
-            iscsiadm("-m", "session", "-r", session_of(lun.target)[0], "--logout")
-            self._write("-m", "node", "-T", lun.target, "-p", lun.portals[-1], "-o", "delete")
+        gone = self._disks.pop(lun.name)
+        used = {hctl.split(":")[0] for disks in self._disks.values() for _, hctl in disks}
+        with ThreadPoolExecutor(len(gone)) as pool:
+            list(pool.map(lambda disk: self._remove(lun, *disk, last=disk[1].split(":")[0] not in used), gone))
+
+    def _remove(self, lun: Lun, portal: str, hctl: str, *, last: bool) -> None:
+        remove(hctl)
+        if last:
+            iscsiadm("-m", "session", "-r", session_of(lun.target, portal)[0], "--logout")
+            self._write("-m", "node", "-T", lun.target, "-p", portal, "-o", "delete")
 
     def _write(self, *words: str) -> None:
         """One writer of records at a time: iscsiadm walks them all, and stumbles over one that goes meanwhile."""
@@ -74,16 +82,37 @@ def iscsiadm(*words: str) -> None:
     subprocess.run(["/usr/sbin/iscsiadm", *words], check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 
 
-def session_of(target: str) -> tuple[str, str]:
-    """The numbers of the session to a target and of its SCSI host, by sysfs; empty where there is none."""
+def session_of(target: str, portal: str) -> tuple[str, str]:
+    """The numbers of the session to a target at a portal and of its SCSI host, by sysfs; empty where there is none."""
     for session in SESSIONS.iterdir() if SESSIONS.is_dir() else ():
         try:
-            if (session / "targetname").read_text().strip() == target:
-                found = re.search(r"/host(\d+)/session(\d+)/", str(session.resolve()))
-                return (found[2], found[1]) if found else ("", "")
+            if (session / "targetname").read_text().strip() != target:
+                continue
+            connection = CONNECTIONS / f"{session.name.replace('session', 'connection')}:0"
+            if (connection / "persistent_address").read_text().strip() != portal.rpartition(":")[0]:
+                continue
+            found = re.search(r"/host(\d+)/session(\d+)/", str(session.resolve()))
+            return (found[2], found[1]) if found else ("", "")
         except OSError:
             continue  # it went while we looked
     return "", ""
+
+
+def scan(hctl: str, wwid: str) -> str:
+    """Look at one address, wait for the kernel's own event, ask the disk who it is. Returns the node."""
+    host, channel, target, lun = hctl.split(":")
+    with closing(uevents()) as events:
+        Path(f"/sys/class/scsi_host/host{host}/scan").write_text(f"{channel} {target} {lun}")
+        node = block_device(events, hctl)
+    assert wwid.removeprefix("naa.") in inquiry(node).hex(), f"{node} is not {wwid}"
+    return node
+
+
+def remove(hctl: str) -> None:
+    """Have the kernel forget a disk, and wait until it has."""
+    with closing(uevents()) as events:
+        Path(f"/sys/bus/scsi/devices/{hctl}/delete").write_text("1")
+        until(events, lambda: not Path(f"/sys/bus/scsi/devices/{hctl}").exists())
 
 
 def uevents() -> socket.socket:
@@ -128,8 +157,8 @@ def inquiry(node: str) -> bytes:
     return page.raw
 
 
-def make(_options: Mapping[str, Any]) -> Floor:
-    return Floor()
+def make(options: Mapping[str, Any]) -> Floor:
+    return Floor(paths=options.get("paths", 1))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Lun:
     number: int
     wwid: str
     stamp: str
+    export: str = "Network/iSCSI"
 
 
 def lun_of(values: Mapping[str, Any]) -> Lun:

@@ -23,10 +23,13 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Ours:
-    """A caller of cdmi-attachd."""
+    """A caller of cdmi-attachd. `min_paths`: how many have to be there before it is answered."""
+
+    def __init__(self, *, min_paths: int) -> None:
+        self._min_paths = min_paths
 
     def attach(self, lun: Lun) -> str:
-        link: str = call("PUT", lun.name, {"source": lun.source})["link"]
+        link: str = call("PUT", lun.name, {"source": lun.source, "min_paths": self._min_paths})["link"]
         return link
 
     def detach(self, lun: Lun) -> None:
@@ -50,8 +53,8 @@ def call(method: str, name: str, body: Any = None) -> dict[str, Any]:
     return answer
 
 
-def make(_options: Mapping[str, Any]) -> Ours:
-    return Ours()
+def make(options: Mapping[str, Any]) -> Ours:
+    return Ours(min_paths=options.get("min_paths", 1))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import http.client
 import json
 import ssl
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,15 +14,17 @@ from bench.inside.lun import Lun
 STATE = Path("/var/lib/cdmi-server")
 PASSWORD = Path("/etc/cdmi-attach/server.password")
 ADDRESS, USER = ("127.0.0.1", 8443), "one"
-INITIATOR = Path("/etc/iscsi/initiatorname.iscsi")
+INITIATOR, FC_HOSTS = Path("/etc/iscsi/initiatorname.iscsi"), Path("/sys/class/fc_host")
 
 
-def initiator() -> str:
-    """This guest's iSCSI name."""
-    return INITIATOR.read_text().partition("InitiatorName=")[2].split()[0]
+def initiators(export: str) -> list[str]:
+    """This guest's names in exports of that kind: the one of iSCSI, or those of its Fibre Channel ports."""
+    if export == "Network/FC":
+        return [(port / "port_name").read_text().strip()[2:] for port in FC_HOSTS.glob("*")]
+    return [INITIATOR.read_text().partition("InitiatorName=")[2].split()[0]]
 
 
-def permit(luns: Iterable[Lun], names: Sequence[str]) -> None:
+def permit(luns: Iterable[Lun], *, this_host: bool) -> None:
     """Say who may use these LUNs: the contenders that do not grant by themselves get it before their turn."""
     token = base64.b64encode(f"{USER}:{PASSWORD.read_text().strip()}".encode()).decode()
     headers = {
@@ -30,10 +32,10 @@ def permit(luns: Iterable[Lun], names: Sequence[str]) -> None:
         "X-CDMI-Specification-Version": "1.1.1",
         "Content-Type": "application/cdmi-container",
     }
-    body = json.dumps({"exports": {"Network/iSCSI": {"permissions": list(names)}}})
     context = ssl.create_default_context(cafile=str(STATE / "tls/ca.pem"))
     connection = http.client.HTTPSConnection(*ADDRESS, context=context, timeout=60)
     for lun in luns:
+        body = json.dumps({"exports": {lun.export: {"permissions": initiators(lun.export) if this_host else []}}})
         connection.request("PUT", f"/cdmi/{lun.name}/?exports", body, headers)
         answer = connection.getresponse()
         text = answer.read()

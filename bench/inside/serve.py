@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from bench.inside.lun import Lun, check_stamp, lun_of
 
-AT_ONCE = 8
+AT_ONCE = 16
 
 
 class Contender(Protocol):
