@@ -243,7 +243,7 @@ class Stage:
             "echo '# links'; find /dev/cdmi-attach /run/cdmi-attach/disk /run/cdmi-attach/claim /run/cdmi-attach/map "
             "-mindepth 1 ! -type d 2>/dev/null; "
             "echo '# multipath'; cat /sys/block/dm-*/dm/uuid 2>/dev/null; grep -hs '^/' /etc/multipath/wwids; "
-            "systemctl -q is-active multipathd && multipathd show paths; "
+            "systemctl -q is-active multipathd && multipathd show paths raw format '%i %d %t'; "
             "echo '# virsh'; for d in $(virsh -q list --name); do virsh -q domblklist $d; done; "
             "echo '# targetcli'; targetcli sessions list 2>&1 | grep -v preferences"
         ).stdout
