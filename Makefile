@@ -25,7 +25,7 @@ build/.packages: tests/lab/host-packages.txt Makefile
 	sh tests/lab/install-packages.sh $(DEBIAN_SET) $$(grep -v '^#' tests/lab/host-packages.txt)
 	@touch $@
 
-demo: setup ## from nothing to a guest that boots from a CDMI object, and back to nothing
+demo: setup ## guests that boot from CDMI objects by every way there is, from nothing and back to nothing
 	$(BIN)/python -m demo
 
 run: $(VENV)/.stamp ## the daemon in the foreground, on a simulated host and a small CDMI server

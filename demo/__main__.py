@@ -1,4 +1,4 @@
-"""First light: a CDMI object becomes the disk that a guest boots from, on a real kernel, and leaves without a trace."""
+"""CDMI objects become the disks that guests boot from, by every way there is, on a real kernel, and leave no trace."""
 
 import secrets
 import sys
@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.lab import fleet
 from tests.lab.boot_sector import boot_sector
 from tests.lab.cache import open_cache
 from tests.lab.errors import LabError
 from tests.lab.guest import Guest
-from tests.lab.stage import Lun, Stage
+from tests.lab.stage import Stage
+from tests.lab.whole_scene import WAYS, Way, Whole
 
 LOGS = Path("build/demo")
-NAME, DOMAIN = "demo-disk", "demo"
 START = time.monotonic()
 
 
@@ -26,7 +27,7 @@ def main() -> int:
     try:
         with chapter("a lab guest with a Debian kernel, the daemon and its helper under systemd"):
             guest = fleet.up(cache, "demo", "bookworm")
-        show(Stage(guest))
+        show(Whole(Stage(guest)))
     except (LabError, AssertionError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         if guest:
@@ -34,59 +35,81 @@ def main() -> int:
         return 1
     finally:
         fleet.down(cache, "demo")
-    say(f"Done: from nothing to a booted guest and back to nothing, in {time.monotonic() - START:.0f} s.")
+    say(f"Done: from nothing to four booted guests and back to nothing, in {time.monotonic() - START:.0f} s.")
     return 0
 
 
-def show(stage: Stage) -> None:
+def show(whole: Whole) -> None:
     """The story itself, once the guest is there."""
+    stage = whole.stage
     nonce = f"cdmi-attach-{secrets.token_hex(8)}"
     say(f"The nonce of this run is {nonce}.")
-    with chapter("a CDMI server with real iSCSI targets, and the daemon configured for it"):
-        stage.set()
-    before = stage.inventory()
-    with chapter("put: a LUN container on the server, with a boot sector that prints the nonce, through CDMI"):
-        lun = stage.make_lun("vol1", content=boot_sector(nonce))
-    say(indented(stage.guest.run(["cdmi-attach", "resolve", lun.source]).stdout))
-    with chapter("a libvirt domain without any disk, started paused"):
-        stage.start_domain(DOMAIN)
-    attach_and_boot(stage, lun, nonce)
-    detach(stage, lun)
-    with chapter("inventory, by iscsiadm, lsblk, targetcli and virsh"):
-        stage.guest.run(f"virsh -q destroy {DOMAIN}")
-        after = stage.inventory()
+    with chapter("a CDMI server with real targets of iSCSI and Fibre Channel, an NFS server, multipathd, the daemon"):
+        whole.set()
+    before = whole.shares.inventory()
+    for way in WAYS:
+        say(f"== {way.title}")
+        by_way(whole, way, f"{nonce}-{way.name}")
+    with chapter("inventory, by iscsiadm, lsblk, multipathd, findmnt, targetcli and virsh"):
+        after = whole.shares.inventory()
     say(indented(after))
     assert after == before, f"something was left:\n{before}\n---\n{after}"
     say("Nothing is left: the inventory equals the one taken before.")
+    assert not stage.api("GET", "/v1/attachments")[1]["attachments"]
 
 
-def attach_and_boot(stage: Stage, lun: Lun, nonce: str) -> None:
-    """Attach with the hand-over to the domain, let it run, and wait for its boot line."""
-    with chapter("attach: resolve, grant, login, identity, hand-over"):
-        link = stage.attach(NAME, lun.source, "--domain", DOMAIN, "--target", "sda")
-    view = stage.status(NAME)
-    assert view["phase"] == "attached" and view["verified"], view
+def by_way(whole: Whole, way: Way, nonce: str) -> None:
+    """One object, from the server to a guest that boots from it, and back."""
+    stage = whole.stage
+    with chapter("put: an object on the server, with a boot sector that prints the nonce, through CDMI"):
+        source = whole.make(way, way.name, boot_sector(nonce))
+    say(indented(stage.guest.run(["cdmi-attach", "resolve", source]).stdout))
+    if way is WAYS[0]:
+        with chapter("a libvirt domain without any disk, started paused"):
+            stage.start_domain(way.name)
+        hand_over = ["--domain", way.name, "--target", "sda"]
+    else:
+        hand_over = []
+    with chapter(f"attach: resolve, grant, find the disk, prove it{', hand it over' if hand_over else ''}"):
+        link = stage.attach(way.name, source, *way.words, *hand_over)
+    view = stage.status(way.name)
+    assert view["phase"] == "attached" and view["verified"] and view["protocol"] == way.protocol, view
+    tell(link, view)
+    with chapter("boot line: the domain boots from it"):
+        if hand_over:
+            stage.guest.run(f"virsh -q resume {way.name}")
+        else:
+            stage.start_domain(way.name, disk=view["disk_xml"], paused=False)
+        line = stage.boot_line(way.name, nonce)
+    say(f"    the guest's serial port says: {line}")
+    assert nonce in line, line
+    detach(stage, way)
+    if way.protocol == "iscsi":
+        permissions = stage.export(way.name)["permissions"]
+        assert permissions == [], f"the server still permits {permissions}"
+
+
+def tell(link: str, view: Any) -> None:
+    """What was done, and what came of it."""
     for step in view["steps"]:
         say(f"    {step['took_ms']:6d} ms  {step['what']}")
     device = view["device"]
-    say(f"    {link} -> {device['path']} -> {device['node']}, {device['wwid']} proved by INQUIRY")
-    assert device["wwid"] == lun.wwid, device
-    with chapter("boot line: the domain resumes and boots from the disk"):
-        stage.guest.run(f"virsh -q resume {DOMAIN}")
-        line = stage.boot_line(DOMAIN, nonce)
-    say(f"    the guest's serial port says: {line}")
-    assert nonce in line, line
+    say(f"    {link} -> {device['path']} ({device['node'] or device['kind']}), {device['wwid']}, proved")
+    for path in device["paths"]:
+        say(f"      by {path['via']}: {path['state']}")
 
 
-def detach(stage: Stage, lun: Lun) -> None:
-    """Detach; the daemon's journal tells the steps, and the server that the permission is gone."""
-    with chapter("detach: from the domain, device, session and record; revoke"):
+def detach(stage: Stage, way: Way) -> None:
+    """From the domain (or once it has ended), then from the host; the daemon's journal tells the steps."""
+    if way is not WAYS[0]:
+        stage.guest.run(f"virsh -q destroy {way.name}")
+    with chapter("detach: from the domain, map, disks, sessions and records; revoke"):
         since = stage.guest.run("date +%s.%N").stdout.strip()
-        stage.detach(NAME)
+        stage.detach(way.name)
     journal = f"journalctl -u cdmi-attachd -o short-precise --no-hostname -q --since @{since}"
     say(indented(stage.guest.run(journal).stdout))
-    permissions = stage.export(lun.name)["permissions"]
-    assert permissions == [], f"the server still permits {permissions}"
+    if way is WAYS[0]:
+        stage.guest.run(f"virsh -q destroy {way.name}")
 
 
 @contextmanager

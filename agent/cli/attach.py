@@ -20,6 +20,7 @@ def attach(args: "Words") -> int:
     body: dict[str, Any] = {"source": args.source, "access": "ro" if args.ro else "rw"}
     body |= {"protocols": args.protocol} if args.protocol else {}
     body |= {"present": "file"} if args.file else {}
+    body |= {"min_paths": args.min_paths} if args.min_paths is not None else {}
     body |= {"domain": {"name": args.domain, "target": args.target}} if args.domain else {}
     body |= {"timeout_s": args.timeout} if args.timeout is not None else {}
     longest_s = (client.LONGEST_S if args.timeout is None else args.timeout) + client.GRACE_S

@@ -68,6 +68,7 @@ VERBS = {
         Word("--ro", action="store_true", help="read-only"),
         Word("--protocol", action="append", metavar="P", help="in order of preference; may be repeated"),
         Word("--file", action="store_true", help="hand out the file itself, not a block device (NFS)"),
+        Word("--min-paths", type=int, metavar="N", help="wait for so many paths (1); the rest joins by itself"),
         Word(
             "--domain", metavar="D", completes="domain", help="hand it to this running libvirt domain; needs --target"
         ),

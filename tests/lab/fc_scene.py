@@ -81,12 +81,12 @@ class Fibre:
         self.stage = stage
         self.guest = stage.guest
 
-    def set(self, *, config: str) -> "Fibre":
-        """Lay the cables, start the server with its targets, make the ports, and wait until they see each other."""
+    def set(self, *server: str, config: str) -> "Fibre":
+        """Lay the cables, start the server (these options more), make the ports; wait until they see each other."""
         self.guest.run(f"set -e; modprobe -a fcoe tcm_fc veth; {'; '.join(pair.wire for pair in PAIRS)}")
         targets = [word for pair in PAIRS for word in ("--fc-target", pair.target)]
         initiators = [word for pair in PAIRS for word in ("--fc-initiator", pair.initiator)]
-        self.stage.set(*targets, *initiators, config=f"\n[attach]\n{config}\n")
+        self.stage.set(*targets, *initiators, *server, config=f"\n[attach]\n{config}\n")
         ports = [name for pair in PAIRS for name in (pair.array, pair.host)]
         self.guest.run("; ".join(f"printf %s {name} > {FCOE}/create_vn2vn" for name in ports))
         self.plug()

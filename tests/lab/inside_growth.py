@@ -57,7 +57,8 @@ def account() -> dict[str, int]:
 
 
 def _pids(unit: str) -> list[int]:
-    shown = subprocess.run(["systemctl", "show", "-P", "ControlGroup", unit], check=True, capture_output=True, text=True)
+    command = ["systemctl", "show", "-P", "ControlGroup", unit]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)
     return [int(pid) for pid in Path(f"/sys/fs/cgroup{shown.stdout.strip()}/cgroup.procs").read_text().split()]
 
 

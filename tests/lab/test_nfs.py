@@ -2,76 +2,15 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 
 from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
+from tests.lab.nfs_scene import ALIVE, IMAGE, ROOT, Shares
 from tests.lab.stage import Stage
 from tests.lab.test_first_light import SERVICES
-
-ROOT = "/srv/cdmi-nfs"
-ALIVE, MORTAL = "127.0.0.1", "10.88.1.2"
-"""The guest's own NFS server, and one in a network namespace that can be cut off."""
-IMAGE = 2 << 20
-ACCOUNT = (
-    "echo '# findmnt'; findmnt -n -l -t nfs4 -o TARGET,SOURCE; find /run/cdmi-attach/mnt -mindepth 1 2>/dev/null; "
-    "echo '# LIO'; ls -d /sys/kernel/config/target/loopback/naa.* /sys/kernel/config/target/core/fileio_* 2>/dev/null"
-)
-
-
-@dataclass(frozen=True)
-class Shares:
-    """The stage, with two exported containers: `alive/` and `mortal/`."""
-
-    stage: Stage
-
-    def set(self) -> "Shares":
-        guest = self.stage.guest
-        guest.run(f"mkdir -p {ROOT}/alive {ROOT}/mortal")
-        guest.run(
-            "systemd-run -q --unit=nfs-mortal --service-type=notify --property=NotifyAccess=all "
-            f"--property=WorkingDirectory=/opt/cdmi-attach /usr/bin/python3 -m tests.host.nfs_server 1 {ROOT}/mortal"
-        )
-        guest.run(
-            f"systemctl start nfs-server && exportfs -o rw,no_root_squash,insecure,no_subtree_check '*:{ROOT}/alive'"
-        )
-        self.stage.start_server("--nfs-root", ROOT)
-        for name, server in (("alive", ALIVE), ("mortal", MORTAL)):
-            metadata = {"x_nfs_path": f"{server}:{ROOT}/{name}", "x_nfs_protocol": "NFSv4"}
-            self.stage.cdmi("PUT", f"/{name}/", {"metadata": metadata})
-        self.stage.start_daemon()
-        return self
-
-    def put(self, path: str, content: bytes = b"", *, size: int = IMAGE) -> str:
-        """A data object with that content; returns its source."""
-        self.stage.write_blocks(f"/{path}", content.ljust(size, b"\0"))
-        made = self.stage.cdmi("GET", f"/{path}?objectID", kind="object")
-        return f"cdmi://127.0.0.1:8443/cdmi_objectid/{made['objectID']}"
-
-    def grow(self, path: str, size: int) -> None:
-        """Write the byte that makes a data object so large."""
-        self.stage.write_part(f"/{path}", size - 1, ".")
-
-    def inventory(self) -> str:
-        return self.stage.inventory() + self.stage.guest.run(ACCOUNT, check=False).stdout
-
-    def mounts(self) -> list[str]:
-        done = self.stage.guest.run("findmnt -n -l -t nfs4 -o TARGET,SOURCE", check=False)
-        return [line for line in done.stdout.splitlines() if "/run/cdmi-attach/mnt/" in line]
-
-    @contextmanager
-    def dead(self) -> Iterator[None]:
-        """The mortal server does not answer."""
-        self.stage.guest.run("ip netns exec nfs-1 iptables -I INPUT -j DROP")
-        try:
-            yield
-        finally:
-            self.stage.guest.run("ip netns exec nfs-1 iptables -F INPUT")
 
 
 @pytest.fixture(scope="module")

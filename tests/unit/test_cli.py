@@ -92,10 +92,13 @@ def test_attach_passes_its_options_on(command: Command) -> None:
         "sda",
         "--timeout",
         "7",
+        "--min-paths",
+        "2",
     )
     assert command("attach", SOURCE, "--name", "a", *words).status == 0
     request = command.engine.requests["a"]
     assert (request.access, request.protocols, request.timeout_s) == ("ro", ("fc", "iscsi"), 7.0)
+    assert request.min_paths == 2
     assert request.domain is not None and (request.domain.name, request.domain.target) == ("one-42", "sda")
     assert command("attach", SOURCE, "--name", "b", "--file").status == 1
 
