@@ -12,16 +12,13 @@ from statistics import median
 from typing import Any
 
 from bench import packages, rows, split
-from bench.inside.lun import Lun
+from bench.places import NAME, Make, place
 from bench.scores import GROUPS, Group
 from tests.lab import fleet
-from tests.lab.cache import CHECKOUT, Cache, open_cache
+from tests.lab.cache import open_cache
 from tests.lab.errors import LabError
-from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
-from tests.lab.stage import Stage
 
-NAME, RELEASE = "bench", "bookworm"
 SAMPLES = Path("build/bench-samples.json")
 LIMIT_S = 3600.0
 Samples = list[dict[str, Any]]
@@ -39,11 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         packages.os_brick()
         measured: list[rows.Row] = []
         chosen = [GROUPS[name] for name in options.only or GROUPS]
-        for fibre in (False, True):
-            if groups := [group for group in chosen if group.fibre is fibre]:
-                place = _place(cache, fibre=fibre)
-            for group in groups:
-                measured += _measure(place, group, options.runs)
+        for kind in dict.fromkeys(group.kind for group in chosen):
+            guest, make = place(cache, kind)
+            _tell(f"beside os-brick {packages.version()}; the guest for {kind} is up, and its scene set")
+            for group in [group for group in chosen if group.kind == kind]:
+                measured += _measure(guest, make, group, options.runs)
                 rows.save(measured)
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -55,19 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _place(cache: Cache, *, fibre: bool) -> Stage | Fibre:
-    """A new guest with the contenders, the server and the daemon in it, and the cables where they are wanted."""
-    fleet.down(cache, NAME)
-    guest = fleet.up(cache, NAME, RELEASE)
-    guest.push(CHECKOUT / "bench", "/opt/cdmi-attach/bench")
-    guest.push(packages.FOLDER, "/opt/os-brick")
-    _tell(f"beside os-brick {packages.version()}; the guest is up")
-    return Fibre(Stage(guest)).set(config='protocols = ["fc"]\nmultipath = "never"') if fibre else Stage(guest).set()
-
-
-def _measure(place: Stage | Fibre, group: Group, runs: int) -> list[rows.Row]:
-    luns = [_lun_at(place, name, target) for name, target in group.luns.items()]
-    samples = _play(place.guest, group.score(luns, runs))
+def _measure(guest: Guest, make: Make, group: Group, runs: int) -> list[rows.Row]:
+    luns = [make(name, target) for name, target in group.luns.items()]
+    samples = _play(guest, group.score(luns, runs))
     _keep(samples)
     kept = [sample for sample in samples if sample.get("case") and sample["run"] >= group.discard]
     cases = {act.case: [sample for sample in kept if sample["case"] == act.case] for act in group.acts}
@@ -75,32 +62,6 @@ def _measure(place: Stage | Fibre, group: Group, runs: int) -> list[rows.Row]:
     if any(len(act.luns) > 1 for act in group.acts):
         return measured  # the steps of one do not tell about all
     return measured + [_row(f"{case}.host", split.on_the_host(of_case)) for case, of_case in cases.items()]
-
-
-def _lun_at(place: Stage | Fibre, name: str, target: str) -> Lun:
-    return _fibre_lun(place, name) if isinstance(place, Fibre) else _lun(place, name, target)
-
-
-def _lun(stage: Stage, name: str, target: str) -> Lun:
-    """Make a LUN, stamp it, and read where it is."""
-    stamp = f"stamp of {name}"
-    made = stage.make_lun(name, target=target, content=stamp.encode().ljust(512, b"\0"))
-    export = stage.export(name)
-    number, portals = int(export["logical_unit_number"]), tuple(_portal(text) for text in export["portals"])
-    return Lun(name, made.source, made.target, portals, number, made.wwid, stamp)
-
-
-def _fibre_lun(fibre: Fibre, name: str) -> Lun:
-    """The same behind Fibre Channel: its portals are the target ports."""
-    stamp = f"stamp of {name}"
-    made = fibre.make_lun(name, content=stamp.encode().ljust(512, b"\0"))
-    ports = tuple(pair.target for pair in PAIRS)
-    return Lun(name, made.source, "", ports, int(made.target), made.wwid, stamp, "Network/FC")
-
-
-def _portal(text: str) -> str:
-    address = text.partition(",")[0]
-    return address if ":" in address else f"{address}:3260"
 
 
 def _play(guest: Guest, score: Mapping[str, Any]) -> Samples:

@@ -30,7 +30,7 @@ class Group:
     luns: Mapping[str, str]
     contenders: Mapping[str, Mapping[str, Any]]
     acts: tuple[Act, ...]
-    fibre: bool = False
+    kind: str = "iscsi"
     dead: bool = False
     discard: int = 1
 
@@ -89,7 +89,19 @@ GROUPS: dict[str, Group] = {
             Act("fc.detach.second", "detach", ("bench-g",)),
             Act("fc.detach", "detach", ("bench-f",)),
         ),
-        fibre=True,
+        kind="fc",
+    ),
+    "nfs": Group(
+        luns={"bench-n": "", "bench-o": ""},
+        contenders={"ours": OURS, "floor": {"module": "nfs_floor"}},
+        acts=_pair("nfs", "bench-n", "bench-o"),
+        kind="nfs",
+    ),
+    "file": Group(
+        luns={"bench-r": "", "bench-s": ""},
+        contenders={"ours": OURS | {"present": "file"}, "floor": {"module": "nfs_floor", "present": "file"}},
+        acts=_pair("nfs.file", "bench-r", "bench-s"),
+        kind="nfs",
     ),
     "eight": Group(
         luns={name: name for name in _EIGHT},

@@ -23,13 +23,13 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Ours:
-    """A caller of cdmi-attachd. `min_paths`: how many have to be there before it is answered."""
+    """A caller of cdmi-attachd, with these settings in each request."""
 
-    def __init__(self, *, min_paths: int) -> None:
-        self._min_paths = min_paths
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
 
     def attach(self, lun: Lun) -> str:
-        link: str = call("PUT", lun.name, {"source": lun.source, "min_paths": self._min_paths})["link"]
+        link: str = call("PUT", lun.name, {"source": lun.source, **self._settings})["link"]
         return link
 
     def detach(self, lun: Lun) -> None:
@@ -54,7 +54,7 @@ def call(method: str, name: str, body: Any = None) -> dict[str, Any]:
 
 
 def make(options: Mapping[str, Any]) -> Ours:
-    return Ours(min_paths=options.get("min_paths", 1))
+    return Ours({name: options[name] for name in ("min_paths", "present") if name in options})
 
 
 if __name__ == "__main__":

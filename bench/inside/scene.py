@@ -34,7 +34,7 @@ def permit(luns: Iterable[Lun], *, this_host: bool) -> None:
     }
     context = ssl.create_default_context(cafile=str(STATE / "tls/ca.pem"))
     connection = http.client.HTTPSConnection(*ADDRESS, context=context, timeout=60)
-    for lun in luns:
+    for lun in [lun for lun in luns if lun.export != "Network/NFSv4"]:  # whom NFS lets in is its server's to say
         body = json.dumps({"exports": {lun.export: {"permissions": initiators(lun.export) if this_host else []}}})
         connection.request("PUT", f"/cdmi/{lun.name}/?exports", body, headers)
         answer = connection.getresponse()
