@@ -1,7 +1,6 @@
 """The floor on NFS: mount(2), the file, and where a disk is wanted what LIO needs to make one of it, and an INQUIRY."""
 
 import ctypes
-import os
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -68,7 +67,7 @@ def _disk_of(lun: Lun, file: Path) -> str:
     address = (target / "tpgt_1/address").read_text().strip()
     unit.mkdir()
     with closing(uevents()) as events:
-        os.symlink(backstore, unit / "bench")
+        (unit / "bench").symlink_to(backstore)
         node = block_device(events, f"{address}:0")
     inquiry(node)
     return node
