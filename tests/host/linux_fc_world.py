@@ -44,6 +44,7 @@ class LinuxFcWorld:
         self._array = FcTargets([TARGET], [LOCAL])
         self._shown: dict[int, Lun] = {}
         self._backstores: list[Any] = []
+        self._lost = False
 
     async def open(self) -> None:
         """Make cable and ports where there are none yet: they stay for the next test."""
@@ -78,17 +79,16 @@ class LinuxFcWorld:
         self._patience("1")
         await _run("ip", "link", "set", "fcc1", "down")
         await _until(lambda: self._state() == "Not Present" and not list(self._disks()))
+        self._lost = True
 
     async def plug(self) -> None:
         for end in ("fcc0", "fcc1"):
             await _run("ip", "link", "set", end, "up")
         await _until(lambda: self._state() == "Online" and "FCP Target" in self._read("roles"))
         self._patience("60")
-        if self._disks_wanted():
+        if self._lost and self._shown:
             await _until(lambda: bool(list(self._disks())))
-
-    def _disks_wanted(self) -> bool:
-        return bool(self._shown)
+        self._lost = False
 
     async def foreign_scan(self, hctl: str) -> None:
         host, channel, target, lun = hctl.split(":")

@@ -6,6 +6,7 @@ login whether it may come in. And the ports are made before the cables carry any
 while it is being made brings the kernel down (Linux 6.1, libfcoe fcoe_ctlr_vn_recv without a local port).
 """
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ REMOTE = "/sys/class/fc_remote_ports"
 LOST_S = 1
 """How long the kernel waits for a lost port here (dev_loss_tmo), instead of a minute."""
 WAIT_S = 60
+CREATED = "/var/lib/cdmi-attach-helper/created.sqlite"
+ROWS = "SELECT kind, target, portal, hctl, name, wwid FROM created ORDER BY 1, 2, 3, 4, 5, 6"
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,29 @@ def _address(port: str) -> str:
 
 
 def _until(pair: Pair, state: str, role: str = "") -> str:
-    """The command that waits until the array's port of a pair is in that state, as the host sees it."""
-    seen = f"for r in {REMOTE}/*; do grep -q 0x{pair.target} $r/port_name && grep -qx '{state}' $r/port_state"
-    seen += f" && grep -q '{role}' $r/roles && exit 0; done; sleep 0.05"
-    return f"timeout {WAIT_S} sh -c {shlex.quote(f'while true; do {seen}; done')} || exit 1"
+    """The command that waits until the array's port of a pair is in that state, as the host sees it.
+
+    The shell reads the files itself: on an emulated machine each process of a loop takes its time from the fabric.
+    """
+    seen = f"for r in {REMOTE}/*; do name= is= role=; read name < $r/port_name; read is < $r/port_state"
+    seen += f"; read role < $r/roles; case $name,$is,$role in 0x{pair.target},'{state}',*'{role}'*) exit 0;; esac; done"
+    loop = f"while true; do {seen}; sleep 0.05; done 2>/dev/null"
+    said = f"{{ grep -H . {REMOTE}/*/port_name {REMOTE}/*/port_state {REMOTE}/*/roles; exit 1; }}"
+    return f"timeout {WAIT_S} sh -c {shlex.quote(loop)} || {said}"
 
 
 def _patience(pair: Pair, seconds: int) -> str:
-    port = f"for r in {REMOTE}/*; do grep -q 0x{pair.target} $r/port_name && echo {seconds} > $r/dev_loss_tmo; done"
-    return f"{port} || true"
+    """The command that says how long the kernel waits for a lost port; first that nobody gives up earlier.
+
+    multipathd has I/O fail after 5 s (fast_io_fail_tmo), and the kernel wants to wait for longer than that.
+    """
+    told = f"echo off > $r/fast_io_fail_tmo; echo {seconds} > $r/dev_loss_tmo"
+    return f"for r in {REMOTE}/*; do read name < $r/port_name; [ $name != 0x{pair.target} ] || {{ {told}; }}; done"
+
+
+def _put(name: str, source: str) -> list[str]:
+    body = json.dumps({"source": source})
+    return ["-X", "PUT", "-H", "Content-Type: application/json", "-d", body, f"http://localhost/v1/attachments/{name}"]
 
 
 PAIRS = (Pair(0), Pair(1))
@@ -80,6 +97,7 @@ class Fibre:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.guest = stage.guest
+        self._out: set[Pair] = set()
 
     def set(self, *server: str, config: str) -> "Fibre":
         """Lay the cables, start the server (these options more), make the ports; wait until they see each other."""
@@ -89,27 +107,47 @@ class Fibre:
         self.stage.set(*targets, *initiators, *server, config=f"\n[attach]\n{config}\n")
         ports = [name for pair in PAIRS for name in (pair.array, pair.host)]
         self.guest.run("; ".join(f"printf %s {name} > {FCOE}/create_vn2vn" for name in ports))
-        self.plug()
+        self.plug(*PAIRS)
         return self
 
     def pull(self, *pairs: Pair, lost: bool = False) -> None:
         """Pull cables; `lost`: for so long that the kernel gives the disks up."""
+        self._out |= {*pairs}
         patience = [_patience(pair, LOST_S) for pair in pairs if lost]
         down = [f"ip link set {pair.array} down" for pair in pairs]
         seen = [_until(pair, "Not Present" if lost else "Blocked") for pair in pairs]
         self.guest.run("; ".join([*patience, *down, *seen]))
 
     def plug(self, *pairs: Pair) -> None:
-        """Put cables back (all, where none is named), and wait until the ports see each other again."""
-        pairs = pairs or PAIRS
+        """Put cables back (those that are out, where none is named), and wait until the ports see each other again."""
+        pairs = pairs or tuple(self._out)
         up = [f"ip link set {name} up" for pair in pairs for name in (pair.host, pair.array)]
         seen = [_until(pair, "Online", "FCP Target") for pair in pairs]
-        self.guest.run("; ".join([*up, *seen, *(_patience(pair, 60) for pair in pairs)]))
+        if pairs:
+            self.guest.run("; ".join([*up, *seen, *(_patience(pair, 60) for pair in pairs)]))
+        self._out -= {*pairs}
 
     def until_disks(self, count: int) -> None:
         """Wait until there are just so many SCSI disks with a block device, and udev is done with them."""
-        wanted = f"[ $(ls -d /sys/class/scsi_disk/*/device/block/* 2>/dev/null | wc -l) = {count} ]"
-        self.guest.run(["timeout", str(WAIT_S), "sh", "-c", f"until {wanted}; do sleep 0.05; done; udevadm settle"])
+        found = 'set -- /sys/class/scsi_disk/*/device/block/*; [ -e "$1" ] || shift'
+        loop = f"while {found}; [ $# != {count} ]; do sleep 0.05; done; udevadm settle"
+        self.guest.run(["timeout", str(WAIT_S), "sh", "-c", loop])
+
+    def inventory(self) -> str:
+        """What this host has of Fibre Channel disks, and what the helper's record says of them."""
+        rows = (
+            f"import sqlite3; print(*sqlite3.connect('file:{CREATED}?mode=ro', uri=True).execute({ROWS!r}), sep='\\n')"
+        )
+        return self.shown() + self.guest.run(f"python3 -SEc {shlex.quote(rows)}").stdout
+
+    def shown(self) -> str:
+        """Its disks, maps, links and claims, by other people's tools, once udev is done with them."""
+        return self.guest.run(
+            "udevadm settle; lsblk -S -n -o HCTL,TRAN; "
+            "find /dev/cdmi-attach /run/cdmi-attach/disk /run/cdmi-attach/claim /run/cdmi-attach/map "
+            "-mindepth 1 ! -type d -printf '%p %l\\n' 2>/dev/null | sort; "
+            "cat /sys/block/dm-*/dm/uuid 2>/dev/null; grep -hs '^/' /etc/multipath/wwids; true"
+        ).stdout
 
     def make_lun(self, name: str, *, content: bytes = b"", permissions: Sequence[str] = (), **metadata: str) -> Lun:
         """A LUN container that is exported over Fibre Channel."""
@@ -118,7 +156,7 @@ class Fibre:
         made = self.stage.cdmi("PUT", f"/{name}/", {"metadata": wanted, "exports": exports})
         if content:
             self.stage.write_blocks(f"/{name}/", content)
-        entry = self.export(name)
+        entry = made["exports"]["Network/FC"]
         wwid = str(entry["logical_unit_name"]).replace("0x", "naa.")
         return Lun(name, made["objectID"], wwid, str(entry["logical_unit_number"]))
 
@@ -131,6 +169,22 @@ class Fibre:
         acl = f"/sys/kernel/config/target/fc/{with_colons(pair.target)}/tpgt_1/acls/{with_colons(pair.initiator)}"
         self.guest.run(f"cd {shlex.quote(acl)}/lun_{lun.target} && rm cdmi && cd .. && rmdir lun_{lun.target}")
 
+    def ask_again(self, name: str, source: str, *, times: int) -> list[str]:
+        """PUT an attachment that stands so many times. Returns the status of each answer."""
+        return self._curl([_put(f"{name}#[1-{times}]", source)], times)
+
+    def come_and_go(self, name: str, source: str, *, times: int) -> list[str]:
+        """Attach and detach so many times. Returns the status of each answer."""
+        return self._curl(
+            [_put(name, source), ["-X", "DELETE", f"http://localhost/v1/attachments/{name}"]] * times, times
+        )
+
+    def _curl(self, requests: Sequence[Sequence[str]], times: int) -> list[str]:
+        fixed = ["-sS", "-o", "/dev/null", "-w", "%{http_code}\\n", "--unix-socket", "/run/cdmi-attach/control.sock"]
+        words = [word for request in requests for word in ("--next", *fixed, *request)][1:]
+        return self.guest.run(["curl", *words], timeout_s=10 * times + 60).stdout.split()
+
     def disks(self) -> list[str]:
-        """The SCSI disks of this host: address and WWN, by lsblk."""
-        return self.guest.run("lsblk -S -n -o HCTL,WWN").stdout.splitlines()
+        """The SCSI disks of this host: address and name, by sysfs."""
+        told = "cd /sys/class/scsi_disk && for d in *; do [ -e $d ] && echo $d $(cat $d/device/wwid); done; true"
+        return self.guest.run(told).stdout.splitlines()

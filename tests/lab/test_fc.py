@@ -9,14 +9,15 @@ from collections.abc import Iterator
 import pytest
 
 from attachers.checks import with_colons
-from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
 from tests.lab.stage import Stage
+from tests.lab.writer import writing
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 ONE, TWO = PAIRS
+REPETITIONS = 10
 OURS = [name for pair in PAIRS for name in (pair.initiator, pair.target)]
 """All ports of the guest: the array's are this kernel's as well."""
 
@@ -42,10 +43,10 @@ def test_the_host_tells_its_ports(fibre: Fibre) -> None:
     assert found["checks"][0]["level"] == "ok", found
 
 
-def test_attach_then_fifty_repetitions_then_nothing(fibre: Fibre) -> None:
-    """Case 14: exactly that LUN of exactly that target; and not one process."""
+def test_attach_then_repetitions_then_nothing(fibre: Fibre) -> None:
+    """Case 14: exactly that LUN of exactly that target; and not one process. 200 repetitions: tests/lab/soak_fc.py."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     lun = fibre.make_lun("repeat", content=b"stamp of repeat".ljust(512, b"\0"))
     fibre.make_lun("beside", permissions=(ONE.initiator, TWO.initiator))
     with traced(fibre.guest, *SERVICES) as executed:
@@ -55,113 +56,85 @@ def test_attach_then_fifty_repetitions_then_nothing(fibre: Fibre) -> None:
     assert (view["phase"], view["protocol"], view["verified"]) == ("attached", "fc", True)
     assert view["device"]["wwid"] == lun.wwid and view["device"]["paths"][0]["via"] == ONE.via
     assert fibre.guest.run(f"head -c 15 {link}").stdout == "stamp of repeat"
-    assert [disk.split()[1] for disk in fibre.disks()] == [f"0x{lun.wwid.removeprefix('naa.')}"], "and no other LUN"
+    assert [disk.split()[1] for disk in fibre.disks()] == [lun.wwid], "and no other LUN"
     assert sorted(fibre.export("repeat")["permissions"]) == OURS
-    standing = stage.inventory()
+    standing = fibre.inventory()
     with traced(fibre.guest, *SERVICES) as executed:
-        curl = (
-            "curl -sS -o /dev/null -w '%{http_code}\\n' --unix-socket /run/cdmi-attach/control.sock -X PUT "
-            f"-H 'Content-Type: application/json' -d '{json.dumps({'source': lun.source})}' "
-            "'http://localhost/v1/attachments/repeat#[1-50]'"
-        )
-        answers = fibre.guest.run(curl, timeout_s=300).stdout.split()
-    assert answers == ["200"] * 50 and executed.programs == []
-    assert stage.inventory() == standing
+        answers = fibre.ask_again("repeat", lun.source, times=REPETITIONS)
+    assert answers == ["200"] * REPETITIONS and executed.programs == []
+    assert fibre.inventory() == standing
     with traced(fibre.guest, *SERVICES) as executed:
         stage.detach("repeat")
     assert executed.programs == []
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
     assert fibre.export("repeat")["permissions"] == []
     stage.cdmi("DELETE", "/beside/")
 
 
-def test_a_guest_boots_from_the_object_and_keeps_it(fibre: Fibre) -> None:
-    stage = fibre.stage
-    before = stage.inventory()
-    lun = fibre.make_lun("boots", content=boot_sector("booted over fibre"))
-    stage.attach("boots", lun.source)
-    stage.start_domain("boots", disk=stage.status("boots")["disk_xml"], paused=False)
-    assert "booted over fibre" in stage.boot_line("boots", "booted over")
-    status, problem = stage.api("DELETE", "/v1/attachments/boots")
-    assert (status, problem["code"]) == (409, "in-use") and "domain boots" in problem["detail"]
-    fibre.guest.run("virsh -q destroy boots")
-    stage.detach("boots")
-    assert stage.inventory() == before
-
-
 def test_a_cable_pulled_for_a_moment(fibre: Fibre) -> None:
-    """Who reads meanwhile waits, and reads on; an attach says what it waits for."""
+    """Who writes meanwhile waits, and writes on; an attach says what it waits for.
+
+    Case 56: a disk behind a blocked port goes at once all the same, where nobody has it open.
+    """
     stage = fibre.stage
-    before = stage.inventory()
-    lun = fibre.make_lun("moment", content=b"before the cable".ljust(512, b"\0"))
+    before = fibre.inventory()
+    lun = fibre.make_lun("moment")
     link = stage.attach("moment", lun.source)
+    with writing(fibre.guest, link) as result:
+        fibre.pull(ONE)
+        status, problem = stage.api("PUT", "/v1/attachments/moment", {"source": lun.source, "timeout_s": 2})
+        fibre.plug(ONE)
+        assert status == 504 and "is Blocked" in problem["detail"], problem
+        assert stage.api("PUT", "/v1/attachments/moment", {"source": lun.source})[0] == 200
+    assert result.well and result.longest_s > 2, "it stood still for as long as the cable was out"
     fibre.pull(ONE)
-    reader = "systemd-run --quiet --unit=reader --service-type=exec --property=StandardOutput=file:/root/read"
-    fibre.guest.run(f"{reader} dd if={link} bs=512 count=1 iflag=direct status=none")
-    status, problem = stage.api("PUT", "/v1/attachments/moment", {"source": lun.source, "timeout_s": 2})
-    assert status == 504 and "is Blocked" in problem["detail"], problem
-    fibre.plug(ONE)
-    fibre.guest.run("timeout 20 sh -c 'while systemctl --quiet is-active reader; do sleep 0.1; done'")
-    assert fibre.guest.run("head -c 16 /root/read").stdout == "before the cable"
-    assert stage.api("PUT", "/v1/attachments/moment", {"source": lun.source})[0] == 200
     stage.detach("moment")
-    assert stage.inventory() == before
-
-
-def test_detached_while_the_port_is_blocked(fibre: Fibre) -> None:
-    """Case 56: the kernel waits for the port; a disk that nobody has open goes at once all the same."""
-    stage = fibre.stage
-    before = stage.inventory()
-    lun = fibre.make_lun("blocked")
-    stage.attach("blocked", lun.source)
-    fibre.pull(ONE)
-    stage.detach("blocked")
     assert fibre.disks() == []
     fibre.plug(ONE)
-    assert stage.inventory() == before
-    assert fibre.export("blocked")["permissions"] == []
+    assert fibre.inventory() == before
+    assert fibre.export("moment")["permissions"] == []
 
 
 def test_a_cable_pulled_for_long_and_put_back(fibre: Fibre) -> None:
     """The kernel takes the disk away and brings one back by itself: it is ours, is nobody's to read, and goes."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     lun = fibre.make_lun("long", content=b"still the same".ljust(512, b"\0"))
     link = stage.attach("long", lun.source)
-    standing = stage.inventory()
+    standing = fibre.shown()
     fibre.pull(ONE, lost=True)
     fibre.until_disks(0)
     assert fibre.guest.run(f"test -e {link}", check=False).returncode != 0, "udev took the disk's link along"
     fibre.plug(ONE)
     fibre.until_disks(1)
-    assert stage.inventory() == standing, "link and claim are as they were"
+    assert fibre.shown() == standing, "link and claim are as they were"
     assert fibre.guest.run("ls /dev/disk/by-id | grep -c wwn- || true").stdout.strip() == "0", "nobody probed it"
     with traced(fibre.guest, *SERVICES) as executed:
         assert stage.api("PUT", "/v1/attachments/long", {"source": lun.source})[0] == 200
     assert executed.programs == []
     assert fibre.guest.run(f"head -c 14 {link}").stdout == "still the same"
     stage.detach("long")
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
 
 
 def test_detached_while_the_cable_was_out(fibre: Fibre) -> None:
     """The kernel gave the disk up; what we permitted is taken back; nothing returns with the port."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     lun = fibre.make_lun("out")
     stage.attach("out", lun.source)
     fibre.pull(ONE, lost=True)
     fibre.until_disks(0)
     stage.detach("out")
     fibre.plug(ONE)
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
     assert fibre.export("out")["permissions"] == []
 
 
 def test_a_lun_that_returns_while_the_server_is_away_is_removed_again(fibre: Fibre) -> None:
     """Cases 11, 12 and 1: our disk is gone, the server does not take the permission back, and the port flaps."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     lun = fibre.make_lun("returns")
     stage.attach("returns", lun.source)
     stage.fault({"kind": "put-exports", "action": "status", "status": 503})
@@ -178,10 +151,10 @@ def test_a_lun_that_returns_while_the_server_is_away_is_removed_again(fibre: Fib
     fibre.until_disks(1)
     stage.clear_faults()
     stage.detach("returns")
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
     fibre.pull(ONE, lost=True)
     fibre.plug(ONE)
-    assert stage.inventory() == before, "nothing is shown to us any more"
+    assert fibre.inventory() == before, "nothing is shown to us any more"
 
 
 def test_what_the_kernel_found_before_us_stays(fibre: Fibre) -> None:
@@ -190,11 +163,11 @@ def test_what_the_kernel_found_before_us_stays(fibre: Fibre) -> None:
     fibre.pull(ONE)
     fibre.plug(ONE)
     fibre.until_disks(1)
-    before = stage.inventory()
+    before = fibre.inventory()
     link = stage.attach("found", lun.source)
     assert fibre.guest.run(f"head -c 18 {link}").stdout == "an administrator's"
     stage.detach("found")
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
     assert fibre.export("found")["permissions"] == [ONE.initiator]
     fibre.guest.run(f"echo 1 > /sys/class/scsi_device/{fibre.disks()[0].split()[0]}/device/delete")
     stage.cdmi("DELETE", "/found/")
@@ -203,7 +176,7 @@ def test_what_the_kernel_found_before_us_stays(fibre: Fibre) -> None:
 def test_a_swapped_lun_is_refused(fibre: Fibre) -> None:
     """Case 2."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     one, other = (fibre.make_lun(name) for name in ("swap-one", "swap-other"))
     stage.attach("swap", one.source)
     stage.swap("swap-one", "swap-other")
@@ -216,13 +189,13 @@ def test_a_swapped_lun_is_refused(fibre: Fibre) -> None:
     stage.swap("swap-one", "swap-other")
     stage.attach("swap", one.source)
     stage.detach("swap")
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
 
 
 def test_a_port_that_is_gone_at_the_attach(fibre: Fibre) -> None:
     """Everything that the ports see is told, and nothing is asked of the server."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     lun = fibre.make_lun("gone")
     fibre.pull(*PAIRS, lost=True)
     status, problem = stage.api("PUT", "/v1/attachments/gone", {"source": lun.source})
@@ -233,13 +206,13 @@ def test_a_port_that_is_gone_at_the_attach(fibre: Fibre) -> None:
         assert f"{with_colons(pair.target)} Not Present" in problem["detail"], problem
     assert "zoning" in problem["hint"]
     assert fibre.export("gone")["permissions"] == []
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
 
 
 def test_a_target_without_the_lun_and_one_with_it(fibre: Fibre) -> None:
     """One port of the array does not show it: the other does. Then neither: an error names both ways."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     lun = fibre.make_lun("hidden", permissions=OURS)
     fibre.hide(lun, ONE)
     stage.attach("hidden", lun.source)
@@ -249,25 +222,26 @@ def test_a_target_without_the_lun_and_one_with_it(fibre: Fibre) -> None:
     status, problem = stage.api("PUT", "/v1/attachments/hidden", {"source": lun.source, "timeout_s": 4})
     assert (status, problem["code"]) == (504, "device-timeout"), problem
     assert ONE.via in problem["detail"] and TWO.via in problem["detail"] and "permissions" in problem["hint"]
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
+    stage.cdmi("DELETE", "/hidden/")
 
 
 def test_a_lun_number_above_255(fibre: Fibre) -> None:
     """Case 73."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     lun = fibre.make_lun("big", x_lun="300", content=b"number 300".ljust(512, b"\0"))
     link = stage.attach("big", lun.source)
     assert fibre.disks()[0].split()[0].endswith(":300")
     assert fibre.guest.run(f"head -c 10 {link}").stdout == "number 300"
     stage.detach("big")
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
 
 
 def test_the_other_way_when_one_is_gone(fibre: Fibre) -> None:
     """Two target ports, one path: handed out over the other one when the first has gone."""
     stage = fibre.stage
-    before = stage.inventory()
+    before = fibre.inventory()
     lun = fibre.make_lun("two", content=b"either way".ljust(512, b"\0"))
     link = stage.attach("two", lun.source)
     fibre.pull(ONE, lost=True)
@@ -278,7 +252,7 @@ def test_the_other_way_when_one_is_gone(fibre: Fibre) -> None:
     fibre.until_disks(2)
     stage.detach("two")
     assert fibre.disks() == [], "both are ours: one was scanned, the other came back with its port"
-    assert stage.inventory() == before
+    assert fibre.inventory() == before
 
 
 def test_nothing_of_the_daemon_has_failed(fibre: Fibre) -> None:
