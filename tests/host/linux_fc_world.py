@@ -48,13 +48,12 @@ class LinuxFcWorld:
 
     async def open(self) -> None:
         """Make cable and ports where there are none yet: they stay for the next test."""
-        self._array.prepare()
-        if not (SYS / "class/net/fcc0").exists():
-            for line in WIRE:
-                await _run(*line.split())
-            self._array.prepare()
-            for port in ("fcc1", "fcc0"):
-                VN2VN.write_text(port)
+        new = not (SYS / "class/net/fcc0").exists()
+        for line in WIRE if new else ():
+            await _run(*line.split())
+        self._array.prepare()  # after its module is there, and before the ports log in
+        for port in ("fcc1", "fcc0") if new else ():
+            VN2VN.write_text(port)
         await self.plug()
 
     async def make_lun(self, lun: int) -> str:

@@ -81,7 +81,7 @@ def test_a_cable_pulled_for_a_moment(fibre: Fibre) -> None:
     lun = fibre.make_lun("moment")
     link = stage.attach("moment", lun.source)
     with writing(fibre.guest, link) as result:
-        fibre.pull(ONE)
+        fibre.pull(ONE, writer=True)
         status, problem = stage.api("PUT", "/v1/attachments/moment", {"source": lun.source, "timeout_s": 2})
         fibre.plug(ONE)
         assert status == 504 and "is Blocked" in problem["detail"], problem

@@ -52,7 +52,7 @@ def test_a_writer_sees_nothing_of_a_fabric_that_goes_and_comes(fibre: Fibre) -> 
     link = stage.attach("writer", lun.source)
     until(stage, "writer", "attached")
     with writing(fibre.guest, link) as result:
-        fibre.pull(TWO, lost=True)
+        fibre.pull(TWO, lost=True, writer=True)
         view = until(stage, "writer", "degraded")
         assert TWO.via in view["problem"]["detail"], view
         fibre.plug(TWO)

@@ -28,6 +28,18 @@ class Written:
         return self.errors == self.wrong == 0 and self.written > FIRST
 
 
+def while_still(line: str) -> str:
+    """The shell line, run at a moment at which no write is under way. The writer goes on after it, as if nothing were.
+
+    A kernel that is host and array at once needs it: where a cable is pulled under a write, the array's half waits for
+    that write's data for ever (Linux 6.1 tcm_fc, ft_prlo, target_wait_for_cmds), on the one queue (libfc, fc_rport_eq)
+    on which the host's half would notice that its port is gone.
+    """
+    stopped = 'while read line < /proc/$pid/stat; do case $line in *") T "*) break;; esac; sleep 0.01; done'
+    hold = f"pid=$(systemctl show -P MainPID writer.service); kill -STOP $pid; {stopped}"
+    return f"{hold}; {line}; kill -CONT $pid"
+
+
 @contextmanager
 def writing(guest: Guest, link: str) -> Iterator[Written]:
     """Write numbered, checksummed blocks to a disk all the while, and read them back at the end."""
