@@ -268,6 +268,9 @@ class Engine:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Problem):
             log.error("internal error", exc_info=error)
+        row = self._desk.ledger.rows.get(name)
+        if row and has_several(row):  # nobody may have watched it while it was worked on
+            self._mending.watch()
 
     async def _bring_up(self, name: str, timeout_s: float) -> None:
         stood = self._desk.ledger.rows[name].handed_out

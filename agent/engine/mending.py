@@ -41,6 +41,10 @@ class Mending:
             task = asyncio.create_task(self._work(name, whole), name=f"mend {name}")
             self._tasks[name] = task
             task.add_done_callback(lambda ended: self._ended(name, ended))
+        self.watch()
+
+    def watch(self) -> None:
+        """Look after what is due, from now on until nothing is."""
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_on(), name="watch paths")
 

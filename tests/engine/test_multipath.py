@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.engine.desk import Settings
-from agent.host.simulated_faults import Moment
+from agent.host.simulated_faults import Faults, Hang, Moment
 from agent.model import Access, DomainRequest
 from attachers.problems import Code, Problem
 from attachers.steps import Login, RemoveDevice, RemoveMap
@@ -359,3 +359,27 @@ async def test_a_dead_portal_is_not_besieged(world: World) -> None:
         told = [event for event in daemon.desk.events.since(0) if event.get("what") == login]
         assert 5 <= len([event for event in told if event["kind"] == "step-began"]) <= 11
         await daemon.detach("vm")
+
+
+@pytest.mark.parametrize("work", ["a resize", "a refused detach"])
+async def test_paths_are_watched_after_other_work(world: World, work: str) -> None:
+    """Case 54: what kept the only map here busy for long must not be the end of looking after it."""
+    async with running(world) as daemon:
+        await daemon.attach("vm", SOURCE)
+        await until(daemon, "attached")
+        await daemon.engine.settled()
+        if work == "a resize":
+            world.object().size *= 2  # which the disk does not have: waited for in vain
+            with pytest.raises(Problem):
+                await daemon.engine.resize("vm")
+        else:
+            world.kernel.open_map(WWID)
+            slow = Faults()
+            slow.on(RemoveMap, Hang(35))
+            world.kernel.hook = slow
+            with pytest.raises(Problem):
+                await daemon.detach("vm")
+        world.san.dead.add(TWO)
+        world.kernel.set_session_state(TARGET, TWO, "FAILED")
+        view = await until(daemon, "degraded")
+        assert path_states(view) == {ONE: "running", TWO: "failed"}
