@@ -63,7 +63,7 @@ class LunSights:
         )
         named = wwid or next((own for path in paths if (own := scsi.identity_of(path, None))), None)
         names = {named} | set().union(*(path.designators for path in paths)) if named else set()
-        seen = await look_at_map(self._tools, names, paths, self._ask, holders=holders)
+        seen = await look_at_map(self._tools, names, paths, self._answer, holders=holders)
         if seen and holders:
             paths = tuple(replace(path, holders=beside(seen, path.holders or ())) for path in paths)
         device_link = links.of_device(self._roots, named) if named else None
@@ -77,10 +77,16 @@ class LunSights:
         )
 
     async def _identity(self, session: Session, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
-        """What the device itself answers now, or why it does not; asked only where it can, and once at a time."""
-        if session.state != LOGGED_IN or disk.state != "running":
+        """What a device on a session answers now, or why it does not."""
+        if session.state != LOGGED_IN:
             return frozenset(), f"the session is {session.state}, the device {disk.state}"
-        way = session.at(0).removesuffix("0")
+        return await self._answer(disk)
+
+    async def _answer(self, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
+        """What the device itself answers now, or why it does not; asked only where it can, and once at a time."""
+        if disk.state != "running":
+            return frozenset(), f"the device is {disk.state}"
+        way = disk.hctl[: disk.hctl.rindex(":") + 1]
         async with self._asking.setdefault(way, asyncio.Semaphore(ASKED_AT_ONCE)):
             unanswered = [hctl for hctl, late in self._unanswered.items() if not late.done()]
             if disk.hctl in unanswered:

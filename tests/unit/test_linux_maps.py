@@ -1,5 +1,6 @@
 """Multipath maps in sysfs, multipath's file of known LUNs, and what udev is told, on a host of files."""
 
+import asyncio
 import errno
 import struct
 from pathlib import Path
@@ -8,7 +9,15 @@ from typing import Any
 import pytest
 
 from agent.host import announced, dm, wwids
+from agent.host.created import Kind
+from agent.host.guarded_judge import look_for, things_of_map
+from agent.host.iscsiadm import Iscsiadm
+from agent.host.lun_sights import LunSights
+from agent.host.multipathd import Multipathd
 from agent.host.roots import Roots
+from agent.host.tools import Tools
+from agent.host.uevents import Changes
+from agent.workers.pool import Abandoned
 from attachers.problems import Code, Problem
 from tests.unit.linux_tree import WWID, add_disk, add_session, link, roots_in, write
 
@@ -169,3 +178,34 @@ def test_the_rule_reads_what_is_written() -> None:
     assert 'ATTR{dm/uuid}=="mpath-*", IMPORT{file}="/run/cdmi-attach/map/$attr{dm/uuid}"' in rule
     assert 'ENV{CDMI_ATTACH_MAP}=="?*", GOTO="cdmi_attach_end"' in rule
     assert 'SYMLINK+="cdmi-attach/$env{CDMI_ATTACH_WWID}"' in rule
+
+
+class SilentPool:
+    """Workers of which every INQUIRY waits for ever in the kernel."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def call(self, name: str, args: dict[str, Any], *, timeout_s: float, what: str = "") -> Any:
+        if name == "map_status":
+            return {"opens": 0, "queueing": True, "paths": {"8:16": False}}
+        self.asked += 1
+        raise Abandoned(what, asyncio.get_running_loop().create_future())
+
+
+@pytest.mark.parametrize(("state", "asked"), [("running", 1), ("blocked", 0), ("transport-offline", 0)])
+async def test_a_silent_path_of_a_map_is_asked_once_however_often_the_map_is_looked_at(
+    roots: Roots, state: str, asked: int
+) -> None:
+    """Case 46: every look that left a worker behind would end with none left on this host."""
+    session = add_session(roots)
+    hctl = add_disk(roots, session, 1)
+    write(session / f"target6:0:0/{hctl}/state", state)
+    (session / f"target6:0:0/{hctl}/block/sda/device").symlink_to(f"../../../{hctl}")
+    add_map(roots, "sda")
+    pool: Any = SilentPool()
+    luns = LunSights(Tools(roots, pool, Changes(), Iscsiadm(roots), Multipathd(roots)))
+    for _ in range(3):
+        sight = await luns.look(look_for(things_of_map(WWID)[Kind.MAP]), lambda _: ())
+        assert sight.map and [(p.hctl, p.designators) for p in sight.map.paths] == [(hctl, frozenset())]
+    assert pool.asked == asked
