@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from attachers import scsi
 from attachers.base import Act, Context, Decision, Fail, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import ScsiMap, ScsiPath, ScsiSight
@@ -17,12 +18,22 @@ def take_apart(wwid: str, sight: ScsiSight, doomed: Iterable[ScsiPath], context:
     if above is None:
         return None
     if above.ours and f"wwid:{wwid}" not in context.needed:
-        return _remove(wwid, above, context)
+        return _purge(wwid, sight, above, context) or _remove(wwid, above, context)
     inside = {path.hctl for path in above.paths}
     leaving = next((path for path in doomed if path.hctl in inside), None)
     if leaving is None:
         return None
     return _once(LeaveMap(leaving.hctl, wwid), f"multipathd to let {leaving.hctl} go", context, restore=None)
+
+
+def _purge(wwid: str, sight: ScsiSight, above: ScsiMap, context: Context) -> Decision | None:
+    """First of all, out with a path on which another logical unit answers: a flush would write to that (case 3)."""
+    paths = {path.hctl: path for path in sight.paths}
+    for member in above.paths:
+        path = paths.get(member.hctl)
+        if scsi.is_wrong(path, wwid) if path else bool(member.designators) and wwid not in member.designators:
+            return _once(LeaveMap(member.hctl, wwid), f"multipathd to let {member.hctl} go", context, restore=None)
+    return None
 
 
 def _remove(wwid: str, above: ScsiMap, context: Context) -> Decision:

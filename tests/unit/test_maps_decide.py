@@ -188,6 +188,12 @@ def test_attach(case: str) -> None:
 
 @pytest.mark.parametrize("case", DETACH)
 def test_detach(case: str) -> None:
+    "another unit answers in the map (case 3)": (replace(SWAPPED, link=None), tried(), LEAVE2),
+    "another unit answers in the map, and stays": (
+        replace(SWAPPED, link=None),
+        tried(failed=(LEAVE2,)),
+        Code.TARGET_REFUSED,
+    ),
     sight, context, next_ = DETACH[case]
     assert short(iscsi.decide(Goal.GONE, PLAN.as_json(), sight, context)) == next_
 
