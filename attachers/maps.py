@@ -44,6 +44,8 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     for busy in sight.busy:
         if not any(way.owns(busy) for way in ways):
             return Wait(busy, Problem(Code.TARGET_TIMEOUT, f"still under way: {busy}"))
+    if refused := _refuse_strange(wwid, sight):
+        return refused
     if purge := _purge(wwid, ways, sight, context):
         return purge
     growing = _grow(unit, wwid, ways, sight.map, context) if sight.map and sight.map.paths else None
@@ -61,13 +63,32 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     return _first(open_, context) or Fail(missing or _lost(wwid))
 
 
+def _refuse_strange(wwid: str, sight: ScsiSight) -> Fail | None:
+    """Nothing is added to a map of somebody else, none of whose paths is one of the export's.
+
+    A target can answer any name to an INQUIRY: its LUN would be written to in place of a disk of this host, and that
+    disk would be handed out. udev is told nothing before this has been looked at.
+    """
+    above, told = sight.map, sight.notes is not None and sight.notes.announced
+    inside = [member for member in above.paths if member.hctl] if above else []
+    if above is None or above.ours or told or not inside:
+        return None
+    named = {hctl for session in sight.sessions for hctl in session.devices}
+    if any(member.hctl in named for member in inside):
+        return None
+    nodes = ", ".join(f"{member.node} ({member.hctl})" for member in inside)
+    text = f"{above.node} is a map of {wwid} already, of {nodes}: none of these is a path that the export names"
+    hint = "if it is the same disk, let the export name a way to it that the map has; if not, its name is taken"
+    return Fail(Problem(Code.WRONG_DEVICE, text, hint=hint))
+
+
 def _grow(unit: lun.Unit, wwid: str, ways: Iterable[Way], above: ScsiMap, context: Context) -> Decision | None:
     """Have the size read again on every path, in the map or not, and only then give it to the map (case 51)."""
     if context.grow is None:
         return None
-    inside = {member.hctl for member in above.paths}
+    inside = {member.hctl: member for member in above.paths if member.hctl}
     beside = [way.path for way in ways if way.path and way.path.node and way.path.hctl not in inside]
-    if next_ := lun.grown(unit, [*above.paths, *beside], wwid, context.grow, context):
+    if next_ := lun.grown(unit, [*inside.values(), *beside], wwid, context.grow, context):
         return next_
     size = max(path.size for path in above.paths)
     if above.size == size:
@@ -93,7 +114,7 @@ def _state(unit: lun.Unit, wwid: str, way: Way, sight: ScsiSight, context: Conte
         return proved
     if not announced:
         return lun.step(AnnounceMap(wwid, context.owner), context)
-    return _join(path, wwid, context) if inside is None else _works(path, inside, sight.map)
+    return _join(path, wwid, context) if inside is None else _works(path, inside, sight.map, context)
 
 
 def _member(path: ScsiPath, sight: ScsiSight) -> MapPath | None:
@@ -112,12 +133,15 @@ def _join(path: ScsiPath, wwid: str, context: Context) -> Decision:
     return Act(join)
 
 
-def _works(path: ScsiPath, inside: MapPath, above: ScsiMap | None) -> Decision | None:
-    """A path in the map has to carry I/O, and to be as large as the map (attach.md, case 3)."""
+def _works(path: ScsiPath, inside: MapPath, above: ScsiMap | None, context: Context) -> Decision | None:
+    """A path in the map has to carry I/O, and to be as large as the map (attach.md, case 3).
+
+    Once the map was handed out its disk may have grown, which is nothing to stop anybody: see `_grow`.
+    """
     text = ""
     if not inside.usable:
         text = f"{path.node} ({path.hctl}) to carry I/O again"
-    elif above and path.size != above.size:
+    elif above and (path.size < above.size or (path.size > above.size and context.wwid is None)):
         text = f"{path.node} ({path.hctl}) to be as large as the map: it has {path.size} bytes, not {above.size}"
     return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"waiting for {text}")) if text else None
 

@@ -8,14 +8,15 @@ import pytest
 
 from agent.engine.desk import Settings
 from agent.host.simulated_faults import Faults, Hang, Moment
+from agent.host.simulated_san import Lun
 from agent.model import Access, DomainRequest
 from attachers.problems import Code, Problem
 from attachers.steps import Login, RemoveDevice, RemoveMap
-from tests.engine.cdmi_model import wwid_of
+from tests.engine.cdmi_model import INITIATOR, wwid_of
 from tests.engine.world import Processes, World, running
 
 ONE, TWO = "127.0.0.1:3260", "127.0.0.2:3260"
-TARGET = "iqn.2026-01.org.example:lun1"
+TARGET, THEIRS = "iqn.2026-01.org.example:lun1", "iqn.2026-01.org.example:theirs"
 WWID = wwid_of(1)
 MAP = f"/dev/cdmi-attach/{WWID}"
 
@@ -247,6 +248,35 @@ async def test_a_map_of_somebody_else_is_borrowed(world: World) -> None:
         assert len(world.kernel.kernel.maps[WWID].paths) == 2
         await daemon.detach("vm")
     assert world.kernel.inventory() == before
+
+
+async def test_no_server_gets_its_lun_into_a_map_of_this_hosts_own_disk(world: World) -> None:
+    """A hostile target answers the name of an administrator's disk: what he writes would go to it, and be lost."""
+    host = world.kernel.foreign_session(THEIRS, ONE)
+    world.san.add(Lun(THEIRS, (ONE,), 5, WWID, world.object().size, (INITIATOR,)))
+    world.kernel.kernel.multipathd.listed.add(WWID)
+    world.kernel.foreign_device(THEIRS, ONE, 5)
+    before = world.kernel.inventory()
+    async with running(world) as daemon:
+        with pytest.raises(Problem, match=f"{host}:0:0:5") as caught:
+            await daemon.attach("vm", SOURCE)
+        assert caught.value.code is Code.WRONG_DEVICE
+        assert world.kernel.inventory() == before
+
+
+async def test_a_disk_that_has_grown_is_no_reason_to_refuse_it(world: World) -> None:
+    """Somebody else had the kernel read the size of its paths again; the map is resized when that is asked for."""
+    async with running(world) as daemon:
+        view = await daemon.attach("vm", SOURCE)
+        await until(daemon, "attached")
+        await daemon.engine.settled()
+        world.change(size=2 * view["device"]["size"])
+        for path in daemon.engine.view("vm")["device"]["paths"]:
+            world.kernel.rescan_device(path["hctl"])
+        assert (await daemon.attach("vm", SOURCE))["phase"] == "attached"
+        await daemon.engine.settled()
+        view = await daemon.engine.resize("vm")
+        assert view["phase"] == "attached" and view["device"]["size"] == world.object().size
 
 
 async def test_multipathd_makes_a_map_of_a_single_path_of_its_own_accord(world: World) -> None:

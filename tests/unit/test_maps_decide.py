@@ -22,6 +22,7 @@ from attachers.steps import (
     Publish,
     RemoveDevice,
     RemoveMap,
+    Rescan,
     Scan,
     Step,
     Unpublish,
@@ -139,6 +140,36 @@ ATTACH: dict[str, tuple[ScsiSight, Context, object]] = {
         tried(),
         LeaveMap("9:0:0:7", RIGHT),
     ),
+    "somebody's map, none of whose paths the export names": (
+        ScsiSight(RECORDS, BARE, map=replace(MAP, ours=False, paths=(replace(IN_A, hctl="9:0:0:7"),))),
+        tried(),
+        Code.WRONG_DEVICE,
+    ),
+    "somebody's map, one of whose paths the export names": (
+        replace(MAPPED, notes=None, map=replace(MAP, ours=False, paths=(IN_A, replace(IN_B, hctl="9:0:0:7")))),
+        tried(),
+        ANNOUNCE,
+    ),
+    "a map to be grown, a path of which the kernel has lost": (
+        replace(OUT, map=replace(MAP, paths=(IN_A, MapPath("", "", usable=False, size=0)))),
+        tried(Rescan(SDA.hctl, RIGHT), Rescan(SDB.hctl, RIGHT), grow=0),
+        Ready,
+    ),
+    "published, and its paths have grown since": (
+        replace(OUT, paths=tuple(replace(path, size=2 * SIZE) for path in (SDA, SDB))),
+        tried(wwid=RIGHT),
+        Ready,
+    ),
+    "published, and a path is smaller": (
+        replace(OUT, paths=(SDA, SDB), map=replace(MAP, size=2 * SIZE)),
+        tried(wwid=RIGHT),
+        Wait,
+    ),
+    "not handed out yet, and its paths have another size than the map (case 3)": (
+        replace(MAPPED, paths=tuple(replace(path, size=2 * SIZE) for path in (SDA, SDB))),
+        tried(),
+        Wait,
+    ),
     "somebody's map, read-only": (
         replace(MAPPED, map=replace(MAP, read_only=True, ours=False)),
         tried(),
@@ -157,6 +188,12 @@ DETACH: dict[str, tuple[ScsiSight, Context, object]] = {
     "a map that perhaps was written out, and fell silent": (DEAD, tried(unsure=(REMOVE_MAP,)), Code.DIRTY),
     "a map without a usable path (case 45)": (DEAD, tried(), REMOVE_MAP),
     "a map that is there again": (MAPPED, tried(REMOVE_MAP), Wait),
+    "another unit answers in the map (case 3)": (replace(SWAPPED, link=None), tried(), LEAVE2),
+    "another unit answers in the map, and stays": (
+        replace(SWAPPED, link=None),
+        tried(failed=(LEAVE2,)),
+        Code.TARGET_REFUSED,
+    ),
     "a map that others need": (MAPPED, tried(needed=frozenset({WWID_KEY, LUN_KEY, LUN_KEY.replace(ONE, TWO)})), Gone),
     "a ghost map (case 47)": (replace(GONE, map=replace(MAP, paths=())), tried(), REMOVE_MAP),
     "somebody's map with our path": (FOREIGN, tried(), LeaveMap(SDA.hctl, RIGHT)),
@@ -188,12 +225,6 @@ def test_attach(case: str) -> None:
 
 @pytest.mark.parametrize("case", DETACH)
 def test_detach(case: str) -> None:
-    "another unit answers in the map (case 3)": (replace(SWAPPED, link=None), tried(), LEAVE2),
-    "another unit answers in the map, and stays": (
-        replace(SWAPPED, link=None),
-        tried(failed=(LEAVE2,)),
-        Code.TARGET_REFUSED,
-    ),
     sight, context, next_ = DETACH[case]
     assert short(iscsi.decide(Goal.GONE, PLAN.as_json(), sight, context)) == next_
 
