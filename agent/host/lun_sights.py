@@ -62,8 +62,10 @@ class LunSights:
             for (session, disk), answer in zip(found, answers, strict=True)
         )
         named = wwid or next((own for path in paths if (own := scsi.identity_of(path, None))), None)
-        names = {named} | set().union(*(path.designators for path in paths)) if named else set()
-        seen = await look_at_map(self._tools, names, paths, self._answer, holders=holders)
+        right = [path for path in paths if named and not scsi.is_wrong(path, named)]  # another unit may have a map, too
+        names = {named} | set().union(*(path.designators for path in right)) if named else set()
+        nodes = {(path.node or "").removeprefix("/dev/") for path in right}
+        seen = await look_at_map(self._tools, names, nodes, paths, self._answer, holders=holders)
         if seen and holders:
             paths = tuple(replace(path, holders=beside(seen, path.holders or ())) for path in paths)
         device_link = links.of_device(self._roots, named) if named else None

@@ -17,14 +17,20 @@ Ask = Callable[[sysfs.Disk], Awaitable[tuple[frozenset[str], str]]]
 
 
 async def look_at_map(
-    tools: Tools, names: Collection[str], paths: Collection[ScsiPath], ask: Ask, *, holders: bool
+    tools: Tools,
+    names: Collection[str],
+    nodes: Collection[str],
+    paths: Collection[ScsiPath],
+    ask: Ask,
+    *,
+    holders: bool,
 ) -> ScsiMap | None:
-    """The map of the logical unit with these names, or on these paths.
+    """The map of the logical unit with these names, or on these disks (sda); `paths` were asked for theirs already.
 
     Raises `Problem` (`unavailable`) where the kernel does not answer.
     A path that is no way to the export that was asked for is sent an INQUIRY as well: it carries the same I/O.
     """
-    found = dm.find(tools.roots, names, {(path.node or "").removeprefix("/dev/") for path in paths})
+    found = dm.find(tools.roots, names, nodes)
     if found is None:
         return None
     status = await _status(tools, found)

@@ -19,7 +19,8 @@ from agent.host.tools import Tools
 from agent.host.uevents import Changes
 from agent.workers.pool import Abandoned
 from attachers.problems import Code, Problem
-from tests.unit.linux_tree import WWID, add_disk, add_session, link, roots_in, write
+from attachers.sights import IscsiQuery
+from tests.unit.linux_tree import PORTAL, TARGET, WWID, add_disk, add_session, link, roots_in, write
 
 NAME = f"3{WWID[4:]}"
 OTHER = "naa.6001405000000000000000000000002a"
@@ -209,3 +210,30 @@ async def test_a_silent_path_of_a_map_is_asked_once_however_often_the_map_is_loo
         sight = await luns.look(look_for(things_of_map(WWID)[Kind.MAP]), lambda _: ())
         assert sight.map and [(p.hctl, p.designators) for p in sight.map.paths] == [(hctl, frozenset())]
     assert pool.asked == asked
+
+
+class AnsweringPool(SilentPool):
+    """Workers whose every INQUIRY is answered with this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    async def call(self, name: str, args: dict[str, Any], *, timeout_s: float, what: str = "") -> Any:
+        return [self.name] if name == "inquiry" else await super().call(name, args, timeout_s=timeout_s, what=what)
+
+
+@pytest.mark.parametrize(("answer", "shown"), [(WWID, True), (OTHER, False)])
+async def test_the_map_of_another_unit_is_not_taken_for_the_one_that_was_asked_for(
+    roots: Roots, answer: str, shown: bool
+) -> None:
+    """Case 3: a server shows another LUN there, of which this host has a map. That one is none of our business."""
+    session = add_session(roots)
+    hctl = add_disk(roots, session, 1, wwid=answer)
+    (session / f"target6:0:0/{hctl}/block/sda/device").symlink_to(f"../../../{hctl}")
+    add_map(roots, "sda", uuid=dm.uuid_of(OTHER) if answer == OTHER else "mpath-20123456789abcdef")
+    pool: Any = AnsweringPool(answer)
+    luns = LunSights(Tools(roots, pool, Changes(), Iscsiadm(roots), Multipathd(roots)))
+    sight = await luns.look(IscsiQuery("vm", TARGET, (PORTAL,), 1, WWID), lambda _: ())
+    assert [path.designators for path in sight.paths] == [{answer}]
+    assert (sight.map is not None) == shown
