@@ -137,6 +137,7 @@ class Operations:
         there = await self._desk.cdmi.look(operation.destination)
         if not operation.begun:
             return await self._ask(_refuse_taken(operation, there))
+        _refuse_another(operation, there)
         match there.state:
             case MakingState.MISSING if not operation.answered and _age(operation) > UNHEARD_S:
                 return await self._ask(operation)
@@ -181,8 +182,9 @@ class Operations:
     async def _clear_away(self, operation: Operation) -> None:
         """Delete what has failed, and what was seen to be ours; nothing else that may be at that place by now."""
         there = await self._desk.cdmi.look(operation.destination)
-        ours = bool(operation.object_id) and there.object_id.casefold() == operation.object_id.casefold()
-        if ours or there.state is MakingState.FAILED:
+        if operation.object_id:
+            _refuse_another(operation, there)
+        if operation.object_id or there.state is MakingState.FAILED:
             await self._desk.cdmi.delete(operation.destination)
 
     async def _keep(self, operation: Operation, **changes: Any) -> Operation:
@@ -195,6 +197,14 @@ def _refuse_taken(operation: Operation, there: Making) -> Operation:
         detail = f"destination: there is already something at {operation.destination}"
         raise Problem(Code.CONFLICT, detail, hint="choose another place, or delete it first")
     return operation
+
+
+def _refuse_another(operation: Operation, there: Making) -> None:
+    """Raises `Problem` (conflict) where something else is by now where ours was seen."""
+    known = operation.object_id
+    if known and there.state is not MakingState.MISSING and there.object_id.casefold() != known.casefold():
+        detail = f"destination: {operation.destination} is another object by now, not {known}"
+        raise Problem(Code.CONFLICT, detail, hint="see who replaced it; nothing of it was changed")
 
 
 def _age(operation: Operation) -> float:

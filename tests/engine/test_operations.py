@@ -243,3 +243,23 @@ async def test_an_operation_that_nobody_knows(tmp_path: Path) -> None:
         with pytest.raises(Problem) as caught:
             lab.engine.operations.view("../x\n")
         assert caught.value.code is Code.NOT_FOUND and caught.value.detail.isprintable()
+
+
+@pytest.mark.parametrize("exportable", [True, False])
+async def test_an_object_that_took_the_place_of_ours_is_neither_exported_nor_deleted(
+    tmp_path: Path, exportable: bool
+) -> None:
+    """Somebody deletes the copy in the making, and puts his own there."""
+    async with scene(tmp_path, x_copy_reads="1000") as server, daemon(tmp_path, server) as lab:
+        _, view = await lab.clone("vol1", "vol2", wait_s=0)
+        while not (seen := lab.engine.operations.view(view["id"]))["object_id"]:
+            await lab.clone("vol1", "vol2", wait_s=0.01)
+        if not exportable:
+            server.faults.set("put-exports", Fault(Action.STATUS, status=403))
+        await lab.client.delete(f"{server.url}vol2/")
+        await put(server.url, "vol2/", {"metadata": {"cdmi_assignedsize": str(SIZE)}}, DIALECTS["1.1"])
+        with pytest.raises(Problem, match="another object") as caught:
+            await lab.clone("vol1", "vol2")
+        assert caught.value.code is Code.CONFLICT
+        theirs = await lab.client.resolve(f"{server.url}vol2/")
+        assert theirs.object_id != seen["object_id"] and not theirs.exports
