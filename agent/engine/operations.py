@@ -82,6 +82,8 @@ class Operations:
     async def _begin(self, wanted: Operation, wait_s: float) -> tuple[bool, dict[str, Any]]:
         async with self._desk.locks.hold([f"destination:{wanted.destination}"]):
             operation = await self._known(wanted) or await self._committed(wanted)
+            if operation.state is OperationState.RUNNING and operation.id not in self._tasks:
+                self._spawn(operation)
             task = self._tasks.get(operation.id)
         if task is not None:
             await asyncio.wait({task}, timeout=wait_s)
@@ -119,14 +121,16 @@ class Operations:
         task.add_done_callback(lambda _: self._tasks.pop(operation.id, None))
 
     async def _run(self, operation: Operation) -> None:
-        """To its end: done, or failed and deleted. What cannot be reached is tried again."""
+        """To its end: done, or failed and deleted. What cannot be reached or written down is tried again."""
         for wait_s in longer(FIRST_PAUSE_S, LONGEST_PAUSE_S):
             try:
                 operation = await self._step(self._desk.ledger.operations[operation.id])
             except Problem as problem:
-                if problem.code is not Code.CDMI_UNREACHABLE or time.time() - operation.since > LONGEST_S:
-                    await self._fail(operation, problem)
-                    return
+                again = problem.code in (Code.CDMI_UNREACHABLE, Code.UNAVAILABLE)
+                if not again or time.time() - operation.since > LONGEST_S:
+                    with suppress(Problem):  # else it is not written down: at its next step it fails once more
+                        await self._fail(operation, problem)
+                        return
                 log.warning("%s: %s; tried again", operation.describe(), problem.detail)
             if operation.state is not OperationState.RUNNING:
                 return

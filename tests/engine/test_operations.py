@@ -15,7 +15,7 @@ from agent.cdmi.server import Server
 from agent.engine import operations
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
-from agent.engine.ledger import MIGRATIONS, Ledger
+from agent.engine.ledger import MIGRATIONS, Ledger, Operation
 from agent.host.simulated import SimulatedHost
 from agent.store import open_store
 from attachers import iscsi
@@ -263,3 +263,24 @@ async def test_an_object_that_took_the_place_of_ours_is_neither_exported_nor_del
         assert caught.value.code is Code.CONFLICT
         theirs = await lab.client.resolve(f"{server.url}vol2/")
         assert theirs.object_id != seen["object_id"] and not theirs.exports
+
+
+async def test_an_operation_that_could_not_be_written_down_goes_on_when_it_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full for a while: its end is not known, and nobody waits for it for ever."""
+    async with scene(tmp_path, x_copy_reads="3") as server, daemon(tmp_path, server) as lab:
+        ledger = lab.engine.operations._desk.ledger
+        keep = ledger.keep
+
+        async def full(operation: Operation) -> Operation:
+            if operation.begun:
+                raise Problem(Code.UNAVAILABLE, "the ledger cannot be written: no space left")
+            return await keep(operation)
+
+        monkeypatch.setattr(ledger, "keep", full)
+        done, view = await lab.clone("vol1", "vol2", wait_s=0.2)
+        assert not done
+        monkeypatch.setattr(ledger, "keep", keep)
+        done, again = await lab.clone("vol1", "vol2")
+        assert done and again["id"] == view["id"]
