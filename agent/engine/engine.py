@@ -111,8 +111,10 @@ class Engine:
         done, _ = await asyncio.wait({task}, timeout=timeouts.DETACH_S + timeouts.SETTLE_S)
         if not done:
             raise self._still_under_way(name)
-        if name in self._desk.ledger.rows:
+        if left := self._desk.ledger.rows.get(name):
             task.result()
+            if left.handed_out or left.goal is Goal.GONE:
+                raise self._still_under_way(name)  # what was awaited was other work on it, after a detach in vain
         else:  # whatever it was that failed before
             self._forget(name)
 
@@ -232,7 +234,9 @@ class Engine:
         async def run() -> None:
             if earlier is not None:
                 await asyncio.wait({earlier})
-            if not self._desk.ledger.rows[name].handed_out:
+            row = self._desk.ledger.rows.get(name)
+            if row is None or not row.handed_out:
+                self.view(name)  # or not-found
                 hint = f"attach it first: cdmi-attach attach SOURCE --name {name}"
                 raise Problem(Code.BUSY, f"name: {name} is not attached", hint=hint)
             await work(self._desk.host.now() + timeouts.HAND_OVER_S)

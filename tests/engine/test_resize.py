@@ -1,12 +1,14 @@
 """Resize: a LUN that has grown on the storage, read again on its path and told to the domains; and what is refused."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from agent.host.simulated_faults import Faults, Hang
 from agent.model import DomainRequest, Present
 from attachers.problems import Code, Problem
-from attachers.steps import GrowDisk, Publish, Rescan, ResizeDisk, ResizeMap
+from attachers.steps import GrowDisk, Publish, RemoveDevice, Rescan, ResizeDisk, ResizeMap
 from tests.engine.cdmi_model import PORTAL, SHARE, SIZE
 from tests.engine.faults import Steps
 from tests.engine.world import World, running
@@ -185,3 +187,29 @@ async def test_a_file_that_the_server_does_not_show_larger_is_waited_for(world: 
         problem = await refused(daemon.engine.resize("one"), Code.DEVICE_TIMEOUT)
         assert str(2 * SIZE) in problem.detail
         assert daemon.engine.view("one")["device"] == before["device"]
+
+
+@pytest.mark.parametrize("refusal", [False, True])
+async def test_a_resize_that_comes_while_the_disk_goes(world: World, refusal: bool) -> None:
+    """It is told that there is none any more; a second DELETE does not take its success for that of the detach."""
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        faults = Faults()
+        faults.on(RemoveDevice, Hang(5))
+        steps = Steps(world, faults)
+        if refusal:
+            world.kernel.open_device("3:0:0:1")
+        first = asyncio.create_task(daemon.detach("one"))
+        await steps.seen(RemoveDevice)
+        resizing = asyncio.create_task(daemon.engine.resize("one"))
+        second = asyncio.create_task(daemon.detach("one"))
+        if refusal:
+            await refused(first, Code.IN_USE)
+            assert (await resizing)["phase"] == "attached"
+            with pytest.raises(Problem):
+                await second
+        else:
+            await first
+            await second
+            await refused(resizing, Code.NOT_FOUND)
