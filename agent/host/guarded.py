@@ -10,6 +10,7 @@ from agent.host.guarded_held import Held
 from agent.host.guarded_judge import (
     MAP_KINDS,
     Rows,
+    covered,
     covers,
     foreign,
     host_session,
@@ -19,7 +20,6 @@ from agent.host.guarded_judge import (
     lock_of,
     look_for,
     mark,
-    names_in,
     sessions_of,
     stands,
     thing_of,
@@ -363,8 +363,7 @@ class GuardedHost:
         with self._held.looking(mine=mine) as touched:
             sight = await self._raw.observe(query)
         assert isinstance(sight, ScsiSight)
-        rows = self._created.named(*names_in(query))
-        judged = [row for row in rows if covers(query, row.thing) and lock_of(row.thing) not in touched]
+        judged = [row for row in covered(query, self._created) if lock_of(row.thing) not in touched]
         self._settle(judged, sight, keep=keep)
         return sight
 
@@ -378,7 +377,7 @@ class GuardedHost:
         rows = self._created.rows
         busy = sight.busy + unresolved(query, self._limbo, rows, self.now())
         shown = replace(mark(sight, rows, query.wwid), busy=busy, owned=owned_at(query, rows))
-        if not any(covers(query, row.thing) for row in self._created.named(*names_in(query))):
+        if not covered(query, self._created):
             await self._created.settled()
         return shown
 

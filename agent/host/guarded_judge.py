@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from agent.host.created import Kind, Row, Thing
+from agent.host.created import Created, Kind, Row, Thing
 from agent.host.guarded_owned import is_owned
 from attachers import checks
 from attachers.problems import Code, Problem
@@ -85,10 +85,10 @@ def covers(query: ScsiQuery, thing: Thing) -> bool:
     return thing.target == query.target and thing.portal in query.portals
 
 
-def names_in(query: ScsiQuery) -> tuple[str | None, ...]:
-    """The names by which a query covers what it covers (see `Created.named`)."""
+def covered(query: ScsiQuery, created: Created) -> list[Row]:
+    """The rows of everything that the answer to a query shows."""
     targets = query.targets if isinstance(query, FcQuery) else (query.target,)
-    return query.name, query.wwid, *targets
+    return [row for row in created.named(query.name, query.wwid, *targets) if covers(query, row.thing)]
 
 
 def stands(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> bool:
