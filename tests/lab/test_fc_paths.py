@@ -23,6 +23,7 @@ def fibre(guest: Guest) -> Fibre:
 
 
 def test_two_ways_one_map_no_process_and_nothing_left(fibre: Fibre) -> None:
+    """Cases 13 and 44: who holds the map is named; both disks go with it."""
     stage = fibre.stage
     before = fibre.inventory()
     lun = fibre.make_lun("pair", content=boot_sector("booted over both"))
