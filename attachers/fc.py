@@ -59,7 +59,7 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
     """The plan from its JSON values. Raises `Problem` (`invalid-request`) where one is not what it may be."""
     return Plan(
         targets=tuple(values["targets"]),
-        lun=values["lun"],
+        lun=checks.plain_lun(values["lun"]),  # earlier versions kept the bits of its addressing method
         wwid=values["wwid"],
         size=values.get("size", 0),
         multipath=values.get("multipath", False),

@@ -238,3 +238,9 @@ def test_a_plan_is_checked(plan: dict[str, Any]) -> None:
 def test_a_plan_needs_its_lun_at_every_target_and_the_unit() -> None:
     assert fc.needs(TWO.as_json()) == {LUN_KEY, LUN_KEY_2, WWID_KEY}
     assert fc.plan_of(TWO.as_json()) == TWO
+
+
+def test_a_plan_of_an_earlier_version_keeps_no_daemon_from_starting() -> None:
+    """It took over the bits of a LUN's addressing method as the server wrote them."""
+    assert fc.plan_of(PLAN.as_json() | {"lun": 0x4001}) == PLAN
+    assert fc.needs(PLAN.as_json() | {"lun": 0x4001}) == fc.needs(PLAN.as_json())
