@@ -1,7 +1,6 @@
 """A stateful model of a Linux host: for tests, and for `cdmi-attachd --simulate`."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.host.simulated_clock import Clock, RealClock
@@ -17,13 +16,14 @@ from attachers.sights import Query, Sight
 from attachers.steps import Step
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Running:
-    """A step that is under way: it takes effect (or not) at `at`. `shown` until the process that began it dies."""
+    """A step that is under way: it takes effect (or not) at `at`, or fails with `error`."""
 
     step: Step
     at: float
     happens: bool
+    error: Problem | MadeByAnotherError | None = None
 
 
 class SimulatedHost:
@@ -65,9 +65,8 @@ class SimulatedHost:
         except Hang as fault:
             hang = fault
         self._finish_due()
-        if hang.for_s > 0:
-            await self._take_slowly(step, hang, timeout_s)
-        if hang.happens:
+        done = hang.for_s > 0 and await self._take_slowly(step, hang, timeout_s)
+        if hang.happens and not done:
             self._take(step)
         await self._tell(Moment.AFTER, step)
         return await self.observe(then) if then else None
@@ -95,8 +94,11 @@ class SimulatedHost:
         if self.hook:
             await self.hook(moment, what)
 
-    async def _take_slowly(self, step: Step, hang: Hang, timeout_s: float) -> None:
-        """Wait until the step would take effect. Raises `Uncertain` when time runs out first; it stays under way."""
+    async def _take_slowly(self, step: Step, hang: Hang, timeout_s: float) -> bool:
+        """Wait until the step would take effect. Raises `Uncertain` when time runs out first; it stays under way.
+
+        Returns whether it has taken effect already: somebody else looked at that very moment.
+        """
         started = self.now()
         running = _Running(step, started + hang.for_s, hang.happens)
         self._running.append(running)
@@ -105,8 +107,12 @@ class SimulatedHost:
             await self.clock.wait(limit, asyncio.Event())
         if limit < running.at:
             raise Uncertain(step.describe())
-        if running in self._running:
-            self._running.remove(running)
+        if running not in self._running:
+            if running.error:
+                raise running.error
+            return True
+        self._running.remove(running)
+        return False
 
     def _finish_due(self) -> None:
         """Let the steps take effect whose time has come though nobody waits for them any more."""
@@ -115,8 +121,10 @@ class SimulatedHost:
             self._hidden.discard(one)
             self.touch()
             if one.happens:
-                with suppress(Problem, MadeByAnotherError):
+                try:
                     self._take(one.step)
+                except (Problem, MadeByAnotherError) as error:
+                    one.error = error
 
     def _take(self, step: Step) -> None:
         try:

@@ -189,3 +189,16 @@ async def test_the_network_is_read_from_a_file_again_and_again(tmp_path: Path) -
     assert isinstance(sight, ScsiSight)
     assert sight.paths[0].designators == {W[:-1] + "2"} and sight.paths[0].sysfs_wwid == W
     await host.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_slow_step_takes_effect_once_though_another_looks_at_that_very_moment(fails: bool) -> None:
+    """Else a login would find the session that it has just made, and take it for somebody else's."""
+    host = a_host()
+    await host.act(CreateRecord(T, P), timeout_s=30)
+    faults_of(host).on(Login, Hang(5))
+    host.san.dead |= {P} if fails else set()
+    waits = [asyncio.create_task(host.changed(host.changes, timeout_s=5)) for _ in range(2)]
+    outcome = (await asyncio.gather(host.act(Login(T, P), timeout_s=30), *waits, return_exceptions=True))[0]
+    assert (isinstance(outcome, Problem)) if fails else (outcome is None)
+    assert len((await look(host)).sessions) == (0 if fails else 1)
