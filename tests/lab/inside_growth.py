@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.lab.inside_soak import LEDGERS, UNITS, Unix
 
-FIRST = 5
+FIRST = 3
 SETTLED_S = 120.0
 
 

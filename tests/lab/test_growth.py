@@ -11,8 +11,8 @@ from tests.lab.stage import Stage
 from tests.lab.whole_scene import WAYS, Way, Whole
 
 CYCLES = 10
-NOISE_KIB = 1024
-"""What the allocators of all the services' processes may keep of ten cycles."""
+NOISE_KIB = 3072
+"""What the allocators of all the services' processes, seven of them, may keep of ten cycles; `make soak` looks closer."""
 
 
 @pytest.fixture(scope="module")
