@@ -12,7 +12,7 @@ from tests.lab.whole_scene import WAYS, Way, Whole
 
 CYCLES = 10
 NOISE_KIB = 3072
-"""What the allocators of all the services' processes, seven of them, may keep of ten cycles; `make soak` looks closer."""
+"""What the allocators of all processes, seven of them, may keep of ten cycles; `make soak` looks closer."""
 
 
 @pytest.fixture(scope="module")
