@@ -13,10 +13,11 @@ from agent.engine.desk import Desk, refuse_stale
 from agent.engine.domains import give_up, hand_over
 from agent.engine.ledger import Row
 from agent.engine.listing import Listing
-from agent.engine.mending import Mending, has_several, is_to_be_tended
+from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
 from agent.engine.resizing import resize
+from agent.engine.tending import Tending
 from agent.engine.view import explanation_of, host_view, view_of
 from agent.events import Events
 from agent.log import bound
@@ -42,7 +43,7 @@ class Engine:
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
         self._listing = Listing()
         self._mending = Mending(desk.host, self._mend, self._to_mend)
-        self._stopping = asyncio.Event()
+        self.tending = Tending(self._free, self._resume, desk.host.now)
         self._tender: Task | None = None
 
     # Life of the engine itself.
@@ -53,7 +54,7 @@ class Engine:
         for row in list(self._desk.ledger.rows.values()):
             self._resume(row)
         self.operations.start()
-        self._tender = asyncio.create_task(self._tend(), name="tend")
+        self._tender = asyncio.create_task(self.tending.run(), name="tend")
 
     async def settled(self) -> None:
         """Wait until no attachment is on its way."""
@@ -62,7 +63,6 @@ class Engine:
 
     async def stop(self) -> None:
         """Stop working. Detaches nothing: what was on its way is taken up again at the next start."""
-        self._stopping.set()
         await self.operations.stop()
         tasks = [*self._running, *([self._tender] if self._tender else [])]
         for task in tasks:
@@ -374,16 +374,10 @@ class Engine:
         wwid = row.device.wwid if row.device else (row.plan or {}).get("wwid")
         return fields(message, server=row.server, wwid=wwid, result=str(problem.code) if problem else "ok")
 
-    async def _tend(self) -> None:
-        """Try again, now and then, what could not be finished."""
-        while not self._stopping.is_set():
-            try:
-                async with asyncio.timeout(timeouts.TEND_S):
-                    await self._stopping.wait()
-            except TimeoutError:
-                for row in list(self._desk.ledger.rows.values()):
-                    if row.name not in self._tasks and not self._mending.has(row.name) and is_to_be_tended(row):
-                        self._resume(row)
+    def _free(self) -> list[Row]:
+        """Those that nobody works on."""
+        rows = self._desk.ledger.rows.values()
+        return [row for row in rows if row.name not in self._tasks and not self._mending.has(row.name)]
 
     def _still_under_way(self, name: str) -> Problem:
         phase = self.view(name)["phase"]

@@ -8,7 +8,6 @@ from typing import Any
 
 from agent import timeouts
 from agent.engine.ledger import Row
-from agent.model import Phase
 from attachers.base import Goal, Host
 
 log = logging.getLogger(__name__)
@@ -82,11 +81,6 @@ class Mending:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def is_to_be_tended(row: Row) -> bool:
-    """Whether it is not finished, and may be by now."""
-    return row.phase is not Phase.ATTACHED or row.goal is Goal.GONE
 
 
 def has_several(row: Row) -> bool:
