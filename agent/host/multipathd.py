@@ -5,6 +5,8 @@ never asked to `reconfigure`, which disturbs every map of the host (attach.md, c
 """
 
 import asyncio
+import os
+import socket
 import struct
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ ABSTRACT = "\0/org/kernel/linux/storage/multipathd"
 REPLY_S = 6.0  # above multipathd's own limit (uxsock_timeout, 4 s), after which it says "timeout"
 REPLY_BYTES = 32 << 20  # as libmpathcmd has it (MAX_REPLY_LEN)
 _LENGTH = struct.Struct("@N")
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _HINT = 'see: systemctl status multipathd; or set multipath = "never" in [attach]'
 
 
@@ -94,6 +97,8 @@ class Multipathd:
     async def _ask(self, command: str) -> str:
         reader, writer = await asyncio.open_unix_connection(self._place())
         try:
+            if (uid := _uid_of(writer)) not in (0, os.geteuid()):  # anybody may listen there while it does not run
+                raise OSError(f"uid {uid} listens in its place")
             text = command.encode() + b"\0"
             writer.write(_LENGTH.pack(len(text)) + text)
             await writer.drain()
@@ -109,6 +114,12 @@ class Multipathd:
         """The socket in the file system where there is one (newer versions), else the abstract one."""
         path = self._roots.run / "multipathd.socket"
         return str(path) if path.exists() else ABSTRACT
+
+
+def _uid_of(writer: asyncio.StreamWriter) -> int:
+    """Who listens at the other end (unix(7), SO_PEERCRED)."""
+    given = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(given)[1])
 
 
 def _sockets(roots: Roots) -> str:

@@ -157,3 +157,21 @@ async def test_whether_it_runs(roots: Roots) -> None:
     assert multipathd.missing() == ""
     with pytest.raises(Problem):
         await multipathd.paths()
+
+
+async def test_nobody_else_is_taken_for_it(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its old socket has an abstract name, at which any user may listen while it does not run."""
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        everything = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        heard.set_result(everything)
+
+    monkeypatch.setattr("agent.host.multipathd._uid_of", lambda _: 4711)
+    async with await asyncio.start_unix_server(listen, roots.run / "multipathd.socket"):
+        with pytest.raises(Problem, match="uid 4711 listens in its place") as caught:
+            await Multipathd(roots).del_path("sda")
+        assert await heard == b""
+    assert caught.value.code is Code.UNAVAILABLE
