@@ -1,6 +1,7 @@
 """The daemon's own values: what a caller asks for, what a CDMI object is, and the contracts between the layers."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -134,6 +135,43 @@ class Stat:
     metadata: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of an object, as Range has them: from `first` to `last`, both with it; without `first` the last so many."""
+
+    first: int | None
+    last: int | None
+
+
+class Pieces(Protocol):
+    """Bytes as they come; closed by whoever reads them, also when nothing was read."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Bytes of an object that are being read: from `first` up to, without, `end`, of `total`.
+
+    `tag` is another one as soon as the object is (empty: the server says nothing that would tell), `hash` algorithm (as
+    hashlib has it) and digest of all of it, where the server says them. `pieces` come as they are read, the last one
+    only when everything has been proved; until then they raise `Problem`.
+    """
+
+    first: int
+    end: int
+    total: int
+    tag: str
+    hash: tuple[str, str] | None
+    pieces: Pieces
+
+
 class MakingState(StrEnum):
     """How far the server is with an object that it makes."""
 
@@ -216,6 +254,15 @@ class Cdmi(Protocol):
         """Give a copy the block exports of its source, open to nobody yet."""
         ...
 
+    async def read(
+        self, source: str, *, part: Part | None, tag: str, pause: Callable[[float], Awaitable[None]]
+    ) -> Reading:
+        """Begin to read a data object: a part of it, but all where `tag` is given and is not its own any more.
+
+        A connection that breaks is taken up again, after pauses (seconds). Whoever asks closes `pieces`.
+        """
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...
@@ -242,6 +289,10 @@ class Objects(Protocol):
 
     async def delete(self, source: str) -> None:
         """Delete it, unless it is attached here (in-use); that there is none is success."""
+        ...
+
+    def read(self, source: str, *, part: Part | None, tag: str) -> AbstractAsyncContextManager[Reading]:
+        """The bytes of a data object, or a part of them; all where `tag` is given and is not its own any more."""
         ...
 
 

@@ -40,7 +40,7 @@ class House:
         self.socket = top / "control.sock"
         self._helper_socket = top / "helper.sock"
         self._stack = ExitStack()
-        self._url = ""
+        self.url = ""
         self.helper: Process
         self.daemon: Process
 
@@ -49,9 +49,9 @@ class House:
         process = subprocess.Popen([sys.executable, *server], stdout=subprocess.PIPE)
         self._stack.callback(end, process)
         assert process.stdout
-        self._url = json.loads(process.stdout.readline())["url"]
+        self.url = json.loads(process.stdout.readline())["url"]
         group = grp.getgrgid(os.getgid()).gr_name
-        (self.top / "config.toml").write_text(CONFIG.format(group=group, url=self._url))
+        (self.top / "config.toml").write_text(CONFIG.format(group=group, url=self.url))
         self.helper, _ = ready_after([sys.executable, "-m", "agent.helper.main", *self._helper_words()], self.top)
         self._stack.callback(end, self.helper)
         self.daemon = self._start()[0]
@@ -87,11 +87,11 @@ class House:
     def _make_lun(self, name: str) -> str:
         body = {"metadata": {"cdmi_assignedsize": str(SIZE)}, "exports": {"Network/iSCSI": {"permissions": []}}}
         headers = {"X-CDMI-Specification-Version": "1.1.1", "Content-Type": "application/cdmi-container"}
-        url = f"{self._url.rstrip('/')}/{name}/"
+        url = f"{self.url.rstrip('/')}/{name}/"
         put = urllib.request.Request(url, json.dumps(body).encode(), headers, method="PUT")
         with urllib.request.urlopen(put, timeout=30) as answer:
             made = json.load(answer)
-        server = self._url.split("/")[2]
+        server = self.url.split("/")[2]
         return f"cdmi://{server}/cdmi_objectid/{made['objectID']}"
 
     def _start(self) -> tuple[Process, float]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.api import parse
+from agent.api import content, parse
 from agent.api.errors import Handler, problems, too_large
 from agent.api.fields import Fields, load_object
 from agent.api.openapi import document
@@ -106,6 +106,7 @@ class Handlers:
             Op.METRICS: self.metrics,
             Op.HEALTH: self.health,
             Op.OPENAPI: self.openapi,
+            Op.OBJECT_READ: self.read,
             Op.OBJECT_STAT: self.stat,
             Op.OBJECT_CHANGE: self.change,
             Op.OBJECT_DELETE: self.delete,
@@ -189,6 +190,13 @@ class Handlers:
         """Metrics in the text format of Prometheus."""
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         return web.Response(body=await self._scrape(), headers=headers)
+
+    async def read(self, request: web.Request) -> web.StreamResponse:
+        """GET of an object's bytes."""
+        uri = parse.object_uri(request.query)
+        part, tag = content.part_of(request.headers), content.tag_of(request.headers)
+        async with self._engine.objects.read(uri, part=part, tag=tag) as reading:
+            return await content.send(request, reading)
 
     async def stat(self, request: web.Request) -> web.Response:
         """What an object is."""

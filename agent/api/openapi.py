@@ -42,6 +42,11 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.OBJECT_STAT: {200: ("what it is", "Object")},
     Op.OBJECT_CHANGE: {200: ("what it is now", "Object")},
     Op.OBJECT_DELETE: {204: ("it is gone, or never was", None)},
+    Op.OBJECT_READ: {
+        200: ("all of its bytes; the connection is cut before their end where they cannot be proved", None),
+        206: ("the part that Range asks for", None),
+        416: ("nothing of that part is there", "Problem"),
+    },
     Op.OBJECT_CLONE: OPERATION_ANSWERS,
     Op.OBJECT_SNAPSHOT: OPERATION_ANSWERS,
     Op.OPERATION: {200: ("how far it is", "Operation")},
@@ -71,10 +76,26 @@ OBJECT_QUERY: tuple[dict[str, Any], ...] = (
     {"name": "uri", "in": "query", "required": True, "description": "as the source of an attachment", "schema": SOURCE},
 )
 
+RANGE_HEADERS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "Range",
+        "in": "header",
+        "description": "one part: bytes=0-99, bytes=100- or bytes=-100",
+        "schema": {"type": "string", "pattern": "^bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})$"},
+    },
+    {
+        "name": "If-Range",
+        "in": "header",
+        "description": "the ETag of an earlier answer: all of it where it is another object by now",
+        "schema": {"type": "string"},
+    },
+)
+
 QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
     Op.OBJECT_STAT: OBJECT_QUERY,
     Op.OBJECT_CHANGE: OBJECT_QUERY,
     Op.OBJECT_DELETE: OBJECT_QUERY,
+    Op.OBJECT_READ: (*OBJECT_QUERY, *RANGE_HEADERS),
     Op.EVENTS: EVENT_QUERIES,
     Op.ATTACHMENT_EVENTS: EVENT_QUERIES,
     Op.ATTACH: (
@@ -141,6 +162,8 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 
 
 def _answer(description: str, schema: str | None) -> dict[str, Any]:
+    if schema == "Problem":
+        return {"$ref": "#/components/responses/Problem"}
     return {"description": description} | ({"content": _json(schema)} if schema else {})
 
 

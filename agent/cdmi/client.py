@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agent.cdmi import copies, networks, objects, sources
+from agent.cdmi import content, copies, networks, objects, sources
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
 from agent.cdmi.wire import Clock, Limits, Told, Wire, nobody
-from agent.model import Making, Resolved, Stat
+from agent.model import Making, Part, Reading, Resolved, Stat
 
 
 class CdmiClient:
@@ -85,6 +85,10 @@ class CdmiClient:
         """See `agent.model.Cdmi`."""
         places = (sources.parse(one, self._servers) for one in (source, destination))
         await copies.export_like(self._wire, *places)
+
+    async def read(self, source: str, *, part: Part | None, tag: str, pause: content.Pause) -> Reading:
+        """See `agent.model.Cdmi`."""
+        return await content.read(self._wire, sources.parse(source, self._servers), part=part, tag=tag, pause=pause)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from agent.cdmi import sources
+from agent.cdmi import digests, sources
 from agent.cdmi.answers import refused
 from agent.cdmi.find import find, spelt
 from agent.cdmi.formats import HEAD_BYTES, format_of
@@ -32,7 +32,6 @@ MADE_BY_SERVERS = frozenset(
     {"cdmi_size", "cdmi_ctime", "cdmi_atime", "cdmi_mtime", "cdmi_acount", "cdmi_mcount", "cdmi_hash"}
 )
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d{1,9})?)(Z|[+-]\d\d:?\d\d)?", re.ASCII)
-_HASH = re.compile(r"[0-9a-f]{8,256}", re.ASCII)
 
 
 async def stat(wire: Wire, location: Location) -> Stat:
@@ -43,7 +42,7 @@ async def stat(wire: Wire, location: Location) -> Stat:
     object_id = object_id_of(location, found.answer, found.members)
     server = location.server
     at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else spelt(location, kind)
-    metadata = _metadata(found.members)
+    metadata = metadata_of(found.members)
     head = await wire.head(server, found.url, HEAD_BYTES) if kind == DATAOBJECT else None
     return Stat(
         server=server.url,
@@ -53,7 +52,7 @@ async def stat(wire: Wire, location: Location) -> Stat:
         kind=kind,
         size=size_of(found.members, kind),
         format=None if head is None else format_of(head),
-        hash=_hash(metadata),
+        hash=digests.told(metadata),
         times={name: _time(metadata.get(key)) for name, key in TIMES.items()},
         metadata={name: shown(value, 1024) for name, value in metadata.items()},
     )
@@ -110,21 +109,12 @@ async def change(wire: Wire, location: Location, changes: Mapping[str, str | Non
         raise refused(location.server, what, hint="the server changes or ignores it: see its log")
 
 
-def _metadata(members: Members) -> dict[str, str]:
+def metadata_of(members: Members) -> dict[str, str]:
     """The items that are texts or numbers, by printable names."""
     given = members.get("metadata")
     items = given.items() if isinstance(given, dict) else ()
     plain = {name: str(value) for name, value in items if name.isprintable() and isinstance(value, str | int | float)}
     return dict(list(plain.items())[:MAX_ITEMS])
-
-
-def _hash(metadata: Mapping[str, str]) -> tuple[str, str] | None:
-    """Algorithm and digest, where the server computes one (CDMI 1.1 clause 16.4: cdmi_value_hash, cdmi_hash)."""
-    digest = metadata.get("cdmi_hash", "").strip().lower()
-    if not _HASH.fullmatch(digest):
-        return None
-    named = metadata.get("cdmi_value_hash_provided") or metadata.get("cdmi_value_hash") or ""
-    return shown(named, 40), digest
 
 
 def _time(text: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """HTTP with CDMI servers: one way to ask, with every bound that an untrusted peer needs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -26,6 +26,8 @@ OURS = {"Accept-Encoding": "identity", "User-Agent": "cdmi-attach"}
 KEEP_ALIVE_S = 30.0
 """Servers may close earlier: a read that meets the end of a kept connection is made once more on a new one."""
 MAX_ERROR_BODY = 4096
+STREAM_BUFFER = 512 << 10
+"""Bytes of a value that are read ahead; twice as many, and the server has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,29 @@ class Wire:
         first: list[bytes] = []
         await self._ask(server, lambda peer: self._head(peer, url, count, first))
         return first[0] if first else None
+
+    async def begin(self, server: Server, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Begin to read a value by plain HTTP: the answer's head, any status. Its body, of any length, is the caller's
+        to read in time, and the answer the caller's to close. Raises as `get`.
+        """
+        begun: list[aiohttp.ClientResponse] = []
+        await self._ask(server, lambda peer: self._begin(peer, url, headers, begun))
+        return begun[0]
+
+    async def _begin(
+        self, peer: Peer, url: str, headers: Mapping[str, str], begun: list[aiohttp.ClientResponse]
+    ) -> Answer:
+        sent = {**OURS, **login(peer.server), **headers}
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._open().get(
+                URL(url, encoded=True), headers=sent, allow_redirects=False, read_bufsize=STREAM_BUFFER, **peer.options
+            )
+            if response.status not in REDIRECTS:
+                begun.append(response)
+                return Answer(peer.server, f"GET {url}", url, response.status, b"")
+            response.close()
+            url = redirected(peer.server, url, response.headers.get("Location"))
+        raise refused(peer.server, f"more than {MAX_REDIRECTS} redirects, at last to {url}", hint="check url")
 
     async def _ask(self, server: Server, talk: Callable[[Peer], Awaitable[Answer]]) -> Answer:
         """One conversation, bounded and told of; not begun with a server that has just proved to be away."""

@@ -11,6 +11,7 @@ class Answer:
     def __init__(self) -> None:
         self.status = 0
         self.done = False
+        self.fields: dict[str, str] = {}
         self._raw = b""
         self._chunked = False
         self._left: int | None = None
@@ -53,6 +54,7 @@ class Answer:
         length = fields.get("content-length")
         if length is not None and not length.isdigit():
             raise Malformed("the answer has no usable length")
+        self.fields = fields
         self._left = 0 if status in (204, 304) else int(length) if length is not None else None
         self.status = status
         return True

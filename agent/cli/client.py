@@ -60,13 +60,13 @@ class Connection:
         """Go away; the daemon goes on with what it was asked for."""
         self._socket.close()
 
-    def send(self, method: str, route: str, body: "Any" = None) -> None:
-        """Connect and ask."""
-        data, kind = b"", ""
+    def send(self, method: str, route: str, body: "Any" = None, *, headers: str = "") -> None:
+        """Connect and ask; more headers are lines, each with its end."""
+        data, kind = b"", headers
         if body is not None:
             import json
 
-            data, kind = json.dumps(body).encode(), "Content-Type: application/json\r\n"
+            data, kind = json.dumps(body).encode(), f"{headers}Content-Type: application/json\r\n"
         head = f"{method} {route} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{kind}Content-Length: {len(data)}"
         try:
             self._socket.connect(self._path)
@@ -74,10 +74,10 @@ class Connection:
         except OSError as error:
             raise _unreachable(error, self._path) from None
 
-    def receive(self) -> bytes:
+    def receive(self, most: int = RECEIVE) -> bytes:
         """What of the body comes with the next bytes: perhaps nothing. Waits for them, once."""
         try:
-            return self._answer.feed(self._socket.recv(RECEIVE))
+            return self._answer.feed(self._socket.recv(most))
         except (OSError, Malformed) as error:
             raise _unreachable(error, self._path) from None
 
@@ -86,6 +86,15 @@ class Connection:
         while not self.done:
             start += self.receive()
         return _result(self._answer.status, start)
+
+    @property
+    def status(self) -> int:
+        """The answer's status, 0 until its head is there."""
+        return self._answer.status
+
+    def header(self, name: str) -> str:
+        """A header of the answer (its name in lower case), empty where it has none."""
+        return self._answer.fields.get(name, "")
 
     @property
     def done(self) -> bool:

@@ -52,19 +52,19 @@ def bash() -> str:
         values += [_value(name, word) for word in verb.words if _takes_value(word)]
     verbs = [_line('""', COMMON, "", " ".join(VERBS))]
     for name, verb in VERBS.items():
-        first = next((word for word in verb.words if not word.name.startswith("--")), HELP)
+        first = next((word for word in verb.words if not word.name.startswith("-")), HELP)
         choices = " ".join(first.keywords.get("choices", ()))
         verbs.append(_line(name, (*verb.words, *COMMON), first.completes, choices))
     return SHELL.rstrip("\n").replace("@verbs@", "\n".join(verbs)).replace("@values@", "\n".join(values))
 
 
 def _line(verb: str, options: tuple[Word, ...], kind: str, words: str) -> str:
-    names = " ".join(word.name for word in (*options, HELP) if word.name.startswith("--"))
+    names = " ".join(word.name for word in (*options, HELP) if word.name.startswith("-"))
     return f'    {verb}) options="{names}" kind="{kind}" words="{words}" ;;'
 
 
 def _takes_value(word: Word) -> bool:
-    return word.name.startswith("--") and word.keywords.get("action") != "store_true"
+    return word.name.startswith("-") and word.keywords.get("action") != "store_true"
 
 
 def _value(verb: str, word: Word) -> str:

@@ -66,6 +66,10 @@ def _run(args: Words) -> int:
 
             verbs = {"stat": objects.stat, "delete": objects.delete, "clone": objects.clone}
             return verbs.get(args.verb, objects.snapshot)(args)
+        case "cat":
+            from agent.cli import content
+
+            return content.cat(args)
         case "status":
             from agent.cli import status
 

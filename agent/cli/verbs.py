@@ -12,7 +12,7 @@ SOCKET = "/run/cdmi-attach/control.sock"
 
 
 class Word:
-    """An option (it begins with --) or an argument: argparse's keywords for it, and what a shell completes it with.
+    """An option (it begins with -) or an argument: argparse's keywords for it, and what a shell completes it with.
 
     `completes` is "attachment", "file", "domain" or empty.
     """
@@ -109,6 +109,11 @@ VERBS = {
     "stat": Verb(
         "show an object: kind, size, format, hash, times", Word("source", metavar="SOURCE", help="as that of attach")
     ),
+    "cat": Verb(
+        "read an object's bytes: to standard output, or whole and proved into a file",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("-o", metavar="FILE", completes="file", help="write to this file, with holes; take up what broke off"),
+    ),
     "clone": Verb(
         "copy an object on its server; prints the copy's address",
         Word("source", metavar="SOURCE", help="as that of attach"),
@@ -154,7 +159,7 @@ def quick(argv: "Sequence[str]") -> Words | None:
     if not (_read(argv[:at], COMMON, values, given) and _read(argv[at + 1 :], (*verb.words, *COMMON), values, given)):
         return None
     for word in verb.words:
-        needed = word.keywords.get("required", not word.name.startswith("--") and "nargs" not in word.keywords)
+        needed = word.keywords.get("required", not word.name.startswith("-") and "nargs" not in word.keywords)
         if needed and word.dest not in given:
             return None
     return Words(verb=argv[at], **values)
@@ -168,8 +173,8 @@ def _default(word: Word) -> "Any":
 
 def _read(argv: "Sequence[str]", words: "Sequence[Word]", values: "dict[str, Any]", given: set[str]) -> bool:
     """Take the words of one half of the line, before or after the verb; False where something is not plain."""
-    rest = [word for word in words if not word.name.startswith("--")]
-    options = {word.name: word for word in words if word.name.startswith("--")}
+    rest = [word for word in words if not word.name.startswith("-")]
+    options = {word.name: word for word in words if word.name.startswith("-")}
     left = iter(argv)
     for text in left:
         word = options.get(text) if text.startswith("-") else rest.pop(0) if rest else None
@@ -179,7 +184,7 @@ def _read(argv: "Sequence[str]", words: "Sequence[Word]", values: "dict[str, Any
         if word.keywords.get("action") == "store_true":
             values[word.dest] = True
             continue
-        value = next(left, "-") if word.name.startswith("--") else text
+        value = next(left, "-") if word.name.startswith("-") else text
         if value.startswith("-") or not _take(word, value, values):
             return False
     return True

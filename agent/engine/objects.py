@@ -1,15 +1,20 @@
 """Objects on the servers, as callers work with them beside attachments: look, change, delete."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from agent.engine.desk import Desk, permissions_of
 from agent.engine.ledger import Row
-from agent.model import Stat
+from agent.engine.pause import pause
+from agent.model import Part, Reading, Stat
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
+STREAMS = 8
+"""How many objects are read or written at a time; more wait for their turn."""
 
 
 class Objects:
@@ -17,6 +22,7 @@ class Objects:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._streams = asyncio.Semaphore(STREAMS)
 
     async def stat(self, source: str) -> dict[str, Any]:
         """See `agent.model.Objects`."""
@@ -42,6 +48,17 @@ class Objects:
                 raise Problem(Code.IN_USE, detail, hint=f"detach first: cdmi-attach detach {rows[0].name}")
             log.info("delete %s", found.uri)
             await self._desk.cdmi.delete(found.uri)
+
+    @asynccontextmanager
+    async def read(self, source: str, *, part: Part | None, tag: str) -> AsyncIterator[Reading]:
+        """See `agent.model.Objects`."""
+        async with self._streams:
+            reading = await self._desk.cdmi.read(source, part=part, tag=tag, pause=self._pause)
+            async with aclosing(reading.pieces):
+                yield reading
+
+    async def _pause(self, seconds: float) -> None:
+        await pause(self._desk.host, self._desk.host.now() + seconds)
 
     def _attached(self, found: Stat) -> list[Row]:
         """The attachments of this object, also those on their way in or out."""

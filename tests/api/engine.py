@@ -1,13 +1,15 @@
 """An engine that behaves: it keeps attachments in memory, joins repeated requests, and finishes when it is told to."""
 
 import asyncio
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent.events import Events
-from agent.model import Access, DomainRequest, Outcome, Phase, Request
+from agent.model import Access, DomainRequest, Outcome, Part, Phase, Reading, Request
 from attachers.problems import Code, Problem
 
 SIZE = 100 * 1024 * 1024
@@ -166,6 +168,35 @@ class FakeObjects:
     metadata: dict[str, str] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     attached: bool = False
+    value: bytes = b"0123456789" * 20_000
+    tag: str = "0" * 31 + "1"
+    digest: str = ""
+    breaks: list[int] = field(default_factory=list)
+    """Where, in bytes, the next readings end in a problem."""
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    reading: int = 0
+
+    @asynccontextmanager
+    async def read(self, source: str, *, part: Part | None, tag: str) -> AsyncIterator[Reading]:
+        """As the contract says."""
+        await self.stat(source)
+        self.asked.append((part, tag))
+        whole = part is None or (tag and tag != self.tag)
+        first, end = _span(None if whole else part, len(self.value))
+        digest = self.digest or hashlib.sha256(self.value).hexdigest()
+        pieces = self._pieces(first, end, self.breaks.pop(0) if self.breaks else end)
+        self.reading += 1
+        try:
+            async with aclosing(pieces):
+                yield Reading(first, end, len(self.value), self.tag, ("sha256", digest), pieces)
+        finally:
+            self.reading -= 1
+
+    async def _pieces(self, first: int, end: int, at: int) -> AsyncGenerator[bytes, None]:
+        for place in range(first, min(end, at), 4096):
+            yield self.value[place : min(place + 4096, end, at)]
+        if at < end:
+            raise Problem(Code.CDMI_UNREACHABLE, "it broke", hint="")
 
     async def stat(self, source: str) -> dict[str, Any]:
         """As the contract says."""
@@ -196,6 +227,16 @@ class FakeObjects:
         if self.attached:
             raise Problem(Code.IN_USE, "source: the object is attached here as one", hint="detach first")
         self.deleted.append(source)
+
+
+def _span(part: Part | None, total: int) -> tuple[int, int]:
+    if part is None:
+        return 0, total
+    first = total - (part.last or 0) if part.first is None else part.first
+    end = total if part.first is None or part.last is None else min(part.last + 1, total)
+    if first >= end:
+        raise Problem(Code.INVALID_REQUEST, "Range: nothing of it is there", hint="ask for less", status=416)
+    return first, end
 
 
 @dataclass

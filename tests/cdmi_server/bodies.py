@@ -1,7 +1,10 @@
 """The JSON bodies of containers and data objects, whole or by field."""
 
 import base64
+import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tests.cdmi_server import capabilities, copies, exports
@@ -10,7 +13,7 @@ from tests.cdmi_server.service import Service
 from tests.cdmi_server.wire import Asked, CdmiError, span
 
 ENCODINGS = ("utf-8", "base64")
-COMPUTED = ("cdmi_size", "cdmi_ctime", "cdmi_mtime")
+COMPUTED = ("cdmi_size", "cdmi_ctime", "cdmi_mtime", "cdmi_hash")
 """Metadata that the server makes; what a client sends of it is ignored."""
 
 
@@ -42,10 +45,21 @@ def _computed(service: Service, record: Record) -> dict[str, str]:
     times = {"cdmi_ctime": record.ctime, "cdmi_mtime": record.mtime}
     file = service.store.value_file(record)
     if record.kind is Kind.OBJECT:
-        return {"cdmi_size": str(file.stat().st_size), **times}
+        return {"cdmi_size": str(file.stat().st_size), **times, **_hash(file, record.metadata)}
     if record.volume:  # a container's cdmi_size is the bytes that it takes, not the LUN's size
         return {"cdmi_size": str(file.stat().st_blocks * 512), **times}
     return times
+
+
+def _hash(file: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return the value's hash where the metadata asks for one; x_hash is told instead of the right one."""
+    wanted = metadata.get("cdmi_value_hash")
+    if not isinstance(wanted, str):
+        return {}
+    if "x_hash" in metadata:
+        return {"cdmi_hash": str(metadata["x_hash"])}
+    with file.open("rb") as value:
+        return {"cdmi_hash": hashlib.file_digest(value, wanted.lower().replace("-", "")).hexdigest()}
 
 
 def _container(service: Service, record: Record, asked: Asked) -> dict[str, Any]:

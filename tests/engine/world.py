@@ -22,7 +22,7 @@ from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import San
-from agent.model import Making, Outcome, Present, Request, Resolved, Stat
+from agent.model import Making, Outcome, Present, Reading, Request, Resolved, Stat
 from agent.store import Store, open_store
 from attachers import fc, iscsi, nfs
 from attachers.base import Attacher, Host, Uncertain
@@ -214,6 +214,9 @@ class TrippedCdmi:
         raise NotImplementedError
 
     async def export_like(self, source: str, destination: str) -> None:
+        raise NotImplementedError
+
+    async def read(self, source: str, *, part: Any, tag: str, pause: Any) -> Reading:
         raise NotImplementedError
 
     async def close(self) -> None:
