@@ -263,6 +263,21 @@ class Cdmi(Protocol):
         """
         ...
 
+    async def write(
+        self,
+        destination: str,
+        pieces: AsyncIterator[bytes],
+        *,
+        length: int | None,
+        replace: bool,
+        pause: Callable[[float], Awaitable[None]],
+    ) -> bool:
+        """Write a data object, whole or not at all; conflict where one is there already that is not to be replaced.
+
+        `length` in bytes, None: not known before. Returns whether it is a new one.
+        """
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...
@@ -293,6 +308,12 @@ class Objects(Protocol):
 
     def read(self, source: str, *, part: Part | None, tag: str) -> AbstractAsyncContextManager[Reading]:
         """The bytes of a data object, or a part of them; all where `tag` is given and is not its own any more."""
+        ...
+
+    async def write(
+        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool
+    ) -> tuple[bool, dict[str, Any]]:
+        """Write a data object from a stream, whole or not at all. Returns whether it is new, and what it is then."""
         ...
 
 

@@ -107,6 +107,7 @@ class Handlers:
             Op.HEALTH: self.health,
             Op.OPENAPI: self.openapi,
             Op.OBJECT_READ: self.read,
+            Op.OBJECT_WRITE: self.write,
             Op.OBJECT_STAT: self.stat,
             Op.OBJECT_CHANGE: self.change,
             Op.OBJECT_DELETE: self.delete,
@@ -197,6 +198,13 @@ class Handlers:
         part, tag = content.part_of(request.headers), content.tag_of(request.headers)
         async with self._engine.objects.read(uri, part=part, tag=tag) as reading:
             return await content.send(request, reading)
+
+    async def write(self, request: web.Request) -> web.StreamResponse:
+        """PUT of an object's bytes."""
+        uri, replace = parse.object_uri(request.query), content.may_replace(request.headers)
+        pieces, length = content.pieces_of(request), request.content_length
+        fresh, view = await self._engine.objects.write(uri, pieces, length=length, replace=replace)
+        return web.json_response(view, status=201 if fresh else 200)
 
     async def stat(self, request: web.Request) -> web.Response:
         """What an object is."""

@@ -1,19 +1,23 @@
-"""The bytes of objects over the socket: which part is wanted, and how it is sent, or cut where it cannot be proved."""
+"""The bytes of objects over the socket: which part is wanted, how it is sent, or cut where it cannot be proved."""
 
 import asyncio
 import base64
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
+import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from agent.model import Part, Reading
 from attachers import checks
-from attachers.problems import Problem
+from attachers.problems import Code, Problem
 
 STALLED_S = 600.0
 """How long a reader may not read."""
+SILENT_S = 60.0
+"""How long a writer may not write."""
 DIGESTS = {"sha224": "sha-224", "sha256": "sha-256", "sha384": "sha-384", "sha512": "sha-512", "sha1": "sha"}
 """The names of RFC 9530, and what it would call the others."""
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
@@ -45,6 +49,36 @@ def tag_of(headers: Mapping[str, str]) -> str:
         return ""
     match = _TAG.fullmatch(text.strip())
     return match[1] if match else "another"
+
+
+def may_replace(headers: Mapping[str, str]) -> bool:
+    """Whether what is there already may be replaced: not with `If-None-Match: *`. Raises `Problem` invalid-request."""
+    text = headers.get("If-None-Match", "")
+    if text not in ("", "*"):
+        raise checks.refuse("If-None-Match", text, "*, or to be left out")
+    return text == ""
+
+
+async def pieces_of(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it comes, to its very end. Raises `Problem` where it does not come, or breaks off."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Problem(Code.BAD_REQUEST, "the body is encoded", hint="send it without Content-Encoding")
+    got, length = 0, request.content_length
+    try:
+        while True:
+            async with asyncio.timeout(SILENT_S):
+                piece = await request.content.readany()
+            if not piece:
+                break
+            got += len(piece)
+            yield piece
+    except TimeoutError:
+        what = f"the body stopped after {got} bytes, for {SILENT_S:g} s"
+        raise Problem(Code.BAD_REQUEST, what, hint="send it without a pause", status=408) from None
+    except (ConnectionError, web.HTTPException, aiohttp.ClientError, HttpProcessingError) as error:
+        raise Problem(Code.BAD_REQUEST, f"the body broke off after {got} bytes", hint="send it again") from error
+    if length is not None and got != length:
+        raise Problem(Code.BAD_REQUEST, f"the body has {got} bytes and not {length}", hint="send it again")
 
 
 async def send(request: web.Request, reading: Reading) -> web.StreamResponse:

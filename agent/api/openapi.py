@@ -47,6 +47,7 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
         206: ("the part that Range asks for", None),
         416: ("nothing of that part is there", "Problem"),
     },
+    Op.OBJECT_WRITE: {200: ("it has these bytes now", "Object"), 201: ("it was made", "Object")},
     Op.OBJECT_CLONE: OPERATION_ANSWERS,
     Op.OBJECT_SNAPSHOT: OPERATION_ANSWERS,
     Op.OPERATION: {200: ("how far it is", "Operation")},
@@ -96,6 +97,15 @@ QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
     Op.OBJECT_CHANGE: OBJECT_QUERY,
     Op.OBJECT_DELETE: OBJECT_QUERY,
     Op.OBJECT_READ: (*OBJECT_QUERY, *RANGE_HEADERS),
+    Op.OBJECT_WRITE: (
+        *OBJECT_QUERY,
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "*: only where there is nothing yet; else what is there is replaced",
+            "schema": {"enum": ["*"]},
+        },
+    ),
     Op.EVENTS: EVENT_QUERIES,
     Op.ATTACHMENT_EVENTS: EVENT_QUERIES,
     Op.ATTACH: (
@@ -151,6 +161,8 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = parameters
     if body := BODIES.get(route.op):
         operation["requestBody"] = {"required": True, "content": _json(body)}
+    if route.op is Op.OBJECT_WRITE:
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": {}}}
     return operation
 
 

@@ -1,9 +1,9 @@
 """The CDMI client: what the engine asks of CDMI servers, see `agent.model.Cdmi`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace as replaced
 
-from agent.cdmi import content, copies, networks, objects, sources
+from agent.cdmi import content, copies, networks, objects, sources, uploads
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
@@ -62,7 +62,7 @@ class CdmiClient:
 
     def place(self, destination: str) -> str:
         """See `agent.model.Cdmi`."""
-        return replace(sources.parse(destination, self._servers), slash=False).url
+        return replaced(sources.parse(destination, self._servers), slash=False).url
 
     def snapshot_place(self, source: str, name: str) -> str:
         """See `agent.model.Cdmi`."""
@@ -89,6 +89,13 @@ class CdmiClient:
     async def read(self, source: str, *, part: Part | None, tag: str, pause: content.Pause) -> Reading:
         """See `agent.model.Cdmi`."""
         return await content.read(self._wire, sources.parse(source, self._servers), part=part, tag=tag, pause=pause)
+
+    async def write(
+        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool, pause: content.Pause
+    ) -> bool:
+        """See `agent.model.Cdmi`."""
+        place = sources.parse(destination, self._servers)
+        return await uploads.write(self._wire, place, pieces, length=length, replace=replace, pause=pause)
 
     async def close(self) -> None:
         """Close the connections."""

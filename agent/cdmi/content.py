@@ -23,7 +23,6 @@ from agent.cdmi.find import FIELDS, find
 from agent.cdmi.members import (
     DATAOBJECT,
     Found,
-    Members,
     check_complete,
     kind_of,
     object_id_of,
@@ -78,7 +77,7 @@ async def read(wire: Wire, location: Location, *, part: Part | None, tag: str, p
     """See `agent.model.Cdmi.read`. Raises `Problem`; with status 416 where the object has no such part."""
     found = await find(wire, location)
     readable(found)
-    seen = _seen(found.location, found.answer, found.members)
+    seen = seen_of(found)
     source = Source(wire, found, seen, pause)
     total = seen.size if seen.size is not None else await source.measure()
     first, end = _span(None if tag and tag != seen.tag else part, total)
@@ -121,11 +120,12 @@ def readable(found: Found) -> None:
         raise Problem(Code.BUSY, f"uri: {pending}", hint="wait until the server has made it")
 
 
-def _seen(location: Location, answer: Answer, members: Members) -> Seen:
-    metadata = metadata_of(members)
+def seen_of(found: Found) -> Seen:
+    """What it looks like now. Raises `Problem` cdmi-refused where it is another one than was asked for."""
+    metadata = metadata_of(found.members)
     return Seen(
-        object_id=object_id_of(location, answer, members),
-        size=size_of(members, DATAOBJECT),
+        object_id=object_id_of(found.location, found.answer, found.members),
+        size=size_of(found.members, DATAOBJECT),
         modified=metadata.get("cdmi_mtime", ""),
         hash=digests.usable(metadata),
     )
@@ -307,7 +307,7 @@ class Source:
     async def _check_same(self) -> None:
         location, url = self.found.location, self.found.url
         answer = await select(self.wire, location.server, url, FIELDS, needed=("metadata",))
-        now = _seen(location, answer, answer.members())
+        now = seen_of(Found(location, answer, answer.members()))
         if not self.seen.is_still(now):
             what = f"uri: {shown(url, 300)} has changed while it was read"
             raise Problem(Code.CONFLICT, what, hint="read it again, when nobody writes to it")

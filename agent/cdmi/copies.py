@@ -28,10 +28,7 @@ async def copy(wire: Wire, source: Location, destination: Location, *, size: int
     if source.server != destination.server:
         what = f"destination: {destination.server.url} cannot copy from {source.server.url}"
         raise Problem(Code.INVALID_REQUEST, what, hint="copy within one server")
-    if destination.names[:1] == (BY_ID,) or not destination.names:
-        raise Problem(
-            Code.INVALID_REQUEST, "destination: a new object needs a path", hint="give a path that ends in its name"
-        )
+    check_new(destination, "destination")
     found = await find(wire, source)
     object_id_of(source, found.answer, found.members)
     if pending := pending_of(found.members):
@@ -46,6 +43,13 @@ async def copy(wire: Wire, source: Location, destination: Location, *, size: int
             break
         answer = await wire.create(destination.server, url, json.dumps({"copy": uri, **more}).encode())
     answer.check()
+
+
+def check_new(place: Location, field: str) -> None:
+    """Raises `Problem` where no new object can be: by an ID, which servers give, or at the root."""
+    if place.names[:1] == (BY_ID,) or not place.names:
+        what = f"{field}: a new object needs a path"
+        raise Problem(Code.INVALID_REQUEST, what, hint="give a path that ends in its name")
 
 
 def _spellings(found: Found) -> tuple[str, ...]:

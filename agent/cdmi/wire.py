@@ -1,7 +1,7 @@
 """HTTP with CDMI servers: one way to ask, with every bound that an untrusted peer needs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -22,6 +22,8 @@ NOT_SPOKEN = (400, 406)
 """What servers answer in a dialect that they do not speak."""
 NO_METHOD = (405, 501)
 UNREACHABLE = "unreachable"
+STALLED_S = 120.0
+"""How long nothing may move while a value is written: servers may need a while to store what they have got."""
 OURS = {"Accept-Encoding": "identity", "User-Agent": "cdmi-attach"}
 KEEP_ALIVE_S = 30.0
 """Servers may close earlier: a read that meets the end of a kept connection is made once more on a new one."""
@@ -112,14 +114,42 @@ class Wire:
             url = redirected(peer.server, url, response.headers.get("Location"))
         raise refused(peer.server, f"more than {MAX_REDIRECTS} redirects, at last to {url}", hint="check url")
 
-    async def _ask(self, server: Server, talk: Callable[[Peer], Awaitable[Answer]]) -> Answer:
-        """One conversation, bounded and told of; not begun with a server that has just proved to be away."""
+    async def send(self, server: Server, url: str, pieces: AsyncIterator[bytes], headers: Mapping[str, str]) -> Answer:
+        """Write a value by plain HTTP with PUT; any status. It may take for ever, as long as something moves.
+
+        Whatever `pieces` raises ends the connection before the value's end. Raises as `get`.
+        """
+        return await self._ask(server, lambda peer: self._send(peer, url, pieces, headers), long=True)
+
+    async def _send(self, peer: Peer, url: str, pieces: AsyncIterator[bytes], headers: Mapping[str, str]) -> Answer:
+        async with asyncio.timeout(STALLED_S) as limit:
+
+            async def watched() -> AsyncIterator[bytes]:
+                async for piece in pieces:
+                    yield piece
+                    limit.reschedule(asyncio.get_running_loop().time() + STALLED_S)
+
+            timeout = aiohttp.ClientTimeout(total=None, connect=self.limits.connect_s)
+            sent = {**OURS, **login(peer.server), **headers}
+            async with self._open().put(
+                URL(url, encoded=True),
+                data=watched(),
+                headers=sent,
+                allow_redirects=False,
+                timeout=timeout,
+                **peer.options,
+            ) as response:
+                raw = await self._read(peer.server, response)
+                return Answer(peer.server, f"PUT {url}", url, response.status, raw)
+
+    async def _ask(self, server: Server, talk: Callable[[Peer], Awaitable[Answer]], *, long: bool = False) -> Answer:
+        """One conversation, told of; not begun with a server that has just proved to be away. Bounded unless `long`."""
         if server not in self._peers:
             self._peers[server] = make_peer(server, concurrency=self.limits.concurrency)
         peer, code = self._peers[server], UNREACHABLE
         peer.breaker.enter(self._clock())
         try:
-            answer = await self._bounded(peer, talk)
+            answer = await self._bounded(peer, talk, long=long)
             code = str(answer.status)
             peer.breaker.answered()
             return answer
@@ -133,13 +163,16 @@ class Wire:
             peer.breaker.leave()
             self._told(server.url, code)
 
-    async def _bounded(self, peer: Peer, talk: Callable[[Peer], Awaitable[Answer]]) -> Answer:
+    async def _bounded(self, peer: Peer, talk: Callable[[Peer], Awaitable[Answer]], *, long: bool) -> Answer:
         server, limits = peer.server, self.limits
         try:
+            if long:
+                return await talk(peer)
             async with asyncio.timeout(limits.total_s), peer.turns:
                 return await talk(peer)
         except TimeoutError as error:
-            reason = str(error) or f"no complete answer within {limits.total_s:g} s"
+            within_s = STALLED_S if long else limits.total_s
+            reason = str(error) or f"no complete answer within {within_s:g} s"
             raise unreachable(server, reason, status=504) from None
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             raise unreachable(server, str(error) or type(error).__name__, status=502) from None

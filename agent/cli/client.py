@@ -74,6 +74,25 @@ class Connection:
         except OSError as error:
             raise _unreachable(error, self._path) from None
 
+    def begin(self, method: str, route: str, headers: str) -> None:
+        """Connect, and ask with a body that is to be given by `give`; headers are lines, each with its end."""
+        head = f"{method} {route} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+        try:
+            self._socket.connect(self._path)
+            self._socket.sendall(head.encode())
+        except OSError as error:
+            raise _unreachable(error, self._path) from None
+
+    def give(self, piece: bytes) -> bool:
+        """A part of the body. False when the daemon takes no more of it: its answer says why."""
+        try:
+            self._socket.sendall(piece)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        except OSError as error:
+            raise _unreachable(error, self._path) from None
+        return True
+
     def receive(self, most: int = RECEIVE) -> bytes:
         """What of the body comes with the next bytes: perhaps nothing. Waits for them, once."""
         try:

@@ -70,6 +70,10 @@ def _run(args: Words) -> int:
             from agent.cli import content
 
             return content.cat(args)
+        case "put":
+            from agent.cli import upload
+
+            return upload.put(args)
         case "status":
             from agent.cli import status
 

@@ -114,6 +114,12 @@ VERBS = {
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("-o", metavar="FILE", completes="file", help="write to this file, with holes; take up what broke off"),
     ),
+    "put": Verb(
+        "write a file, a device or standard input (-) into an object; prints the object's address",
+        Word("file", metavar="FILE", completes="file", help="what is read; - is standard input"),
+        Word("destination", metavar="DESTINATION", help="a path on a server; the object is made where there is none"),
+        Word("--replace", action="store_true", help="replace what is there already"),
+    ),
     "clone": Verb(
         "copy an object on its server; prints the copy's address",
         Word("source", metavar="SOURCE", help="as that of attach"),

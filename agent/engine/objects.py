@@ -22,6 +22,7 @@ class Objects:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._written: set[str] = set()
         self._streams = asyncio.Semaphore(STREAMS)
 
     async def stat(self, source: str) -> dict[str, Any]:
@@ -56,6 +57,35 @@ class Objects:
             reading = await self._desk.cdmi.read(source, part=part, tag=tag, pause=self._pause)
             async with aclosing(reading.pieces):
                 yield reading
+
+    async def write(
+        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool
+    ) -> tuple[bool, dict[str, Any]]:
+        """See `agent.model.Objects`."""
+        cdmi, place = self._desk.cdmi, self._desk.cdmi.place(destination)
+        if place in self._written:
+            raise Problem(Code.BUSY, f"uri: {place} is being written already", hint="wait until that is done")
+        self._written.add(place)
+        try:
+            await self._refuse_attached(destination, "it would be written under its users")
+            async with self._streams:
+                fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=self._pause)
+        finally:
+            self._written.discard(place)
+        log.info("%s is written", place)
+        return fresh, await self.stat(destination)
+
+    async def _refuse_attached(self, source: str, why: str) -> None:
+        """Raises `Problem` in-use where the object is attached here; that there is none is fine."""
+        try:
+            found = await self._desk.cdmi.stat(source)
+        except Problem as problem:
+            if problem.code is Code.NOT_FOUND:
+                return
+            raise
+        if rows := self._attached(found):
+            detail = f"uri: the object is attached here as {', '.join(row.name for row in rows)}: {why}"
+            raise Problem(Code.IN_USE, detail, hint=f"detach first: cdmi-attach detach {rows[0].name}")
 
     async def _pause(self, seconds: float) -> None:
         await pause(self._desk.host, self._desk.host.now() + seconds)

@@ -175,6 +175,7 @@ class FakeObjects:
     """Where, in bytes, the next readings end in a problem."""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     reading: int = 0
+    length: int | None = None
 
     @asynccontextmanager
     async def read(self, source: str, *, part: Part | None, tag: str) -> AsyncIterator[Reading]:
@@ -191,6 +192,18 @@ class FakeObjects:
                 yield Reading(first, end, len(self.value), self.tag, ("sha256", digest), pieces)
         finally:
             self.reading -= 1
+
+    async def write(
+        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool
+    ) -> tuple[bool, dict[str, Any]]:
+        """As the contract says."""
+        if "taken" in destination and not replace:
+            raise Problem(Code.CONFLICT, "uri: there is already something", hint="choose another place")
+        if "refusing" in destination:
+            raise Problem(Code.CDMI_REFUSED, "no more room", hint="make some")
+        value = b"".join([piece async for piece in pieces])
+        self.value, self.length = value, length
+        return "taken" not in destination, await self.stat(destination)
 
     async def _pieces(self, first: int, end: int, at: int) -> AsyncGenerator[bytes, None]:
         for place in range(first, min(end, at), 4096):

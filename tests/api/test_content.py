@@ -3,13 +3,17 @@
 import asyncio
 import base64
 import hashlib
+import io
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
+from agent.api import content
 from tests.api.conftest import Caller
 from tests.api.engine import FakeEngine
+from tests.api.test_openapi import validator
 
 CONTENT = "/v1/objects/content?uri=cdmi%3A%2F%2Fs%2Fcdmi_objectid%2F45234"
 
@@ -72,3 +76,59 @@ async def test_what_is_not_there(caller: Caller) -> None:
     answer = await caller.call("GET", "/v1/objects/content?uri=cdmi://s/missing")
     assert (answer.status, answer.code) == (404, "not-found")
     assert (await caller.call("GET", "/v1/objects/content")).code == "invalid-request"
+
+
+async def put(caller: Caller, body: Any, path: str = CONTENT, **headers: str) -> tuple[int, Any]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with caller.session.put(f"http://localhost{path}", data=body, headers=named) as response:
+        return response.status, await response.json(content_type=None)
+
+
+async def pieces(count: int, *, breaks: bool = False) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"0123456789" * 1000
+    if breaks:
+        raise RuntimeError("the sender goes away")
+
+
+@pytest.mark.parametrize("size", [0, 10, 1 << 20])
+async def test_a_body_is_written(caller: Caller, engine: FakeEngine, size: int) -> None:
+    status, view = await put(caller, io.BytesIO(bytes(size)))
+    assert (status, len(engine.objects.value), engine.objects.length) == (201, size, size)
+    validator("Object").validate(view)
+
+
+async def test_a_body_of_unknown_length(caller: Caller, engine: FakeEngine) -> None:
+    assert (await put(caller, pieces(30)))[0] == 201
+    assert (len(engine.objects.value), engine.objects.length) == (300_000, None)
+
+
+async def test_what_is_there_stays_or_is_replaced(caller: Caller, engine: FakeEngine) -> None:
+    taken = "/v1/objects/content?uri=cdmi://s/taken"
+    status, problem = await put(caller, b"x", taken, If_None_Match="*")
+    assert (status, problem["code"]) == (409, "conflict")
+    assert (await put(caller, b"x", taken))[0] == 200 and engine.objects.value == b"x"
+    assert (await put(caller, b"x", taken, If_None_Match='"tag"'))[1]["detail"].startswith("If-None-Match")
+    assert (await put(caller, b"x", Content_Encoding="gzip"))[1]["code"] == "bad-request"
+    assert (await put(caller, b"x", "/v1/objects/content?uri=cdmi://s/refusing"))[1]["code"] == "cdmi-refused"
+
+
+@pytest.mark.parametrize("length", [None, 600_000])
+async def test_a_body_that_breaks_off_is_not_taken_for_whole(
+    caller: Caller, engine: FakeEngine, length: int | None
+) -> None:
+    before = engine.objects.value
+    headers = {} if length is None else {"Content_Length": str(length)}
+    with pytest.raises((aiohttp.ClientError, RuntimeError)):
+        await put(caller, pieces(30, breaks=True), **headers)
+    assert (await caller.call("GET", "/v1/objects?uri=cdmi://s/x")).status == 200
+    assert engine.objects.value == before
+
+
+async def test_a_body_that_stops(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "SILENT_S", 0.1)
+    reader, writer = await asyncio.open_unix_connection(caller.path)
+    writer.write(f"PUT {CONTENT} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234".encode())
+    assert b"408" in await reader.readline()
+    writer.close()
+    await writer.wait_closed()

@@ -219,6 +219,9 @@ class TrippedCdmi:
     async def read(self, source: str, *, part: Any, tag: str, pause: Any) -> Reading:
         raise NotImplementedError
 
+    async def write(self, destination: str, pieces: Any, *, length: int | None, replace: bool, pause: Any) -> bool:
+        raise NotImplementedError
+
     async def close(self) -> None:
         return None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli import client, upload
 from agent.cli.partial import BLOCK, Partial
 from tests.unit.test_cli import SOURCE, Command, command
 
@@ -143,3 +144,47 @@ def test_pieces_of_any_size_make_the_same_file(tmp_path: Path, step: int) -> Non
     assert partial.digest("sha256").digest() == hashlib.sha256(value).digest()
     partial.finish()
     assert (tmp_path / "a").read_bytes() == value
+
+
+def test_a_file_is_put(command: Command, tmp_path: Path) -> None:
+    file, objects = tmp_path / "disk.img", command.engine.objects
+    file.write_bytes(SPARSE)
+    done = command("put", str(file), SOURCE)
+    assert (done.status, done.out) == (0, f"{SOURCE}\n")
+    assert (objects.value, objects.length) == (SPARSE, len(SPARSE))
+    assert command("put", str(file), SOURCE, "--json").status == 0
+    taken = command("put", str(file), "cdmi://s/taken")
+    assert (taken.status, taken.out) == (5, "") and "already something" in taken.err
+    assert command("put", str(file), "cdmi://s/taken", "--replace").status == 0
+
+
+def test_standard_input_is_put(command: Command) -> None:
+    argv = [sys.executable, "-m", "agent.cli.main", "--socket", str(command.path), "put", "-", SOURCE]
+    done = subprocess.run(argv, input=SPARSE, capture_output=True, cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (command.engine.objects.value, command.engine.objects.length) == (SPARSE, None)
+
+
+def test_what_is_refused_while_it_is_sent(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "disk.img"
+    file.write_bytes(bytes(8 << 20))
+    done = command("put", str(file), "cdmi://s/refusing")
+    assert (done.status, done.out) == (1, "") and "no more room; make some" in done.err
+
+
+def test_what_cannot_be_put(command: Command, tmp_path: Path) -> None:
+    for name in (tmp_path, tmp_path / "missing"):
+        done = command("put", str(name), SOURCE)
+        assert (done.status, done.out) == (1, "") and "give a file or a device" in done.err
+
+
+def test_a_file_that_changes_meanwhile_is_not_put(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(bytes(3 << 20))
+    fd = os.open(file, os.O_RDONLY)
+    pieces = upload._pieces("a", fd, 3 << 20)
+    assert len(next(pieces)) == 1 << 20
+    file.write_bytes(bytes(4 << 20))
+    with pytest.raises(client.Failure, match="has changed"):
+        next(pieces)
+    os.close(fd)

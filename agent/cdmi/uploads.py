@@ -1,0 +1,122 @@
+"""Writing a data object from a stream, by plain HTTP: whole or not at all, and looked at afterwards.
+
+A plain PUT of CDMI replaces the whole value at once (1.1 and 2.0 clause 6.4), so one that breaks off before its length
+changes nothing. What a server makes of it nevertheless is looked at: a part of ours in a place where nothing was is
+deleted, and that what was there has changed is said.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.cdmi import digests
+from agent.cdmi.answers import refused
+from agent.cdmi.content import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause, readable, seen_of
+from agent.cdmi.copies import check_new
+from agent.cdmi.find import find, spelt
+from agent.cdmi.formats import HEAD_BYTES
+from agent.cdmi.members import DATAOBJECT, Found, pending_of, size_of
+from agent.cdmi.objects import metadata_of
+from agent.cdmi.sources import Location
+from agent.cdmi.wire import Wire
+from attachers.problems import Code, Problem
+
+
+@dataclass(slots=True)
+class Sent:
+    """What has been sent so far; `problem` is what ended it early."""
+
+    size: int = 0
+    head: bytes = b""
+    digest: Any = field(default_factory=hashlib.sha256)
+    problem: Problem | None = None
+
+    async def noted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces, counted and hashed."""
+        try:
+            async for piece in pieces:
+                self.size += len(piece)
+                self.head += piece[: HEAD_BYTES - len(self.head)]
+                self.digest.update(piece)
+                yield piece
+        except Problem as problem:
+            self.problem = problem
+            raise
+
+
+async def write(
+    wire: Wire, location: Location, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool, pause: Pause
+) -> bool:
+    """See `agent.model.Cdmi.write`."""
+    before = await _there(wire, location)
+    if before is None:
+        check_new(location, "uri")
+        if location.slash:
+            what = "uri: a name with a slash at its end is a container's"
+            raise Problem(Code.INVALID_REQUEST, what, hint="leave out the slash")
+    elif not replace:
+        what = f"uri: there is already something at {before.url}"
+        raise Problem(Code.CONFLICT, what, hint="choose another place, or have it replaced")
+    else:
+        readable(before)
+    url = before.url if before else spelt(location, DATAOBJECT).url
+    headers = {"Content-Type": "application/octet-stream"} | ({} if length is None else {"Content-Length": str(length)})
+    sent = Sent()
+    try:
+        (await wire.send(location.server, url, sent.noted(pieces), headers)).check()
+        await _prove(wire, location, sent, pause)
+    except Problem as problem:
+        left = await _left_behind(wire, location, before, sent)
+        raise _told(sent.problem or problem, left) from problem
+    return before is None
+
+
+async def _there(wire: Wire, location: Location) -> Found | None:
+    try:
+        return await find(wire, location)
+    except Problem as problem:
+        if problem.code is Code.NOT_FOUND:
+            return None
+        raise
+
+
+async def _prove(wire: Wire, location: Location, sent: Sent, pause: Pause) -> None:
+    """That the server has what was sent, as far as it tells. Raises `Problem` cdmi-refused."""
+    found, pause_s = await find(wire, location), FIRST_PAUSE_S
+    for _ in range(TRIES):
+        if not pending_of(found.members):
+            break
+        await pause(pause_s)
+        found, pause_s = await find(wire, location), min(2 * pause_s, LONGEST_PAUSE_S)
+    readable(found)
+    size, told = size_of(found.members, DATAOBJECT), digests.usable(metadata_of(found.members))
+    if size not in (None, sent.size):
+        what = f"{found.url} has {size} bytes after {sent.size} were written"
+        raise refused(location.server, what, hint="see the CDMI server's log")
+    if told and told[0] == "sha256" and told[1] != sent.digest.hexdigest():
+        what = f"{found.url}: its sha256 is not that of what was written"
+        raise refused(location.server, what, hint="it is damaged there, or on its way: write it again")
+
+
+async def _left_behind(wire: Wire, location: Location, before: Found | None, sent: Sent) -> str:
+    """What a write that failed has left, in words; a part of ours where nothing was is deleted."""
+    try:
+        now = await _there(wire, location)
+        if before is not None:
+            same = now is not None and seen_of(before).is_still(seen_of(now))
+            return "" if same else "; what was there before is not as it was"
+        if now is None:
+            return ""
+        size = size_of(now.members, DATAOBJECT)
+        head = await wire.head(location.server, now.url, HEAD_BYTES) if size else None
+        if size is not None and head and size <= sent.size and sent.head.startswith(head[:size]):
+            (await wire.delete(location.server, now.url)).check()
+            return ""
+        return f"; what is at {now.url} now may be a part of it"
+    except Problem as problem:
+        return f"; what is there now could not be seen ({problem.detail})"
+
+
+def _told(problem: Problem, left: str) -> Problem:
+    return Problem(problem.code, f"{problem.detail}{left}", hint=problem.hint, step=problem.step, status=problem.status)

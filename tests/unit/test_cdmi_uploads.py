@@ -1,0 +1,171 @@
+"""Writing values: on servers of every version, whole or not at all, and what odd servers make of it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from agent.cdmi import wire
+from agent.cdmi.client import CdmiClient
+from attachers.problems import Code, Problem
+from tests.cdmi_server.dialects import DIALECTS
+from tests.cdmi_server.faults import Action, Fault
+from tests.unit.test_cdmi_client import client_of, serving
+from tests.unit.test_cdmi_content import VALUE, at_once, read, scene
+from tests.unit.test_cdmi_matrix import lab
+
+STEP = 100_000
+
+
+async def pieces(value: bytes, *, breaks: int | None = None) -> AsyncIterator[bytes]:
+    for place in range(0, len(value), STEP):
+        if breaks is not None and place >= breaks:
+            raise Problem(Code.BAD_REQUEST, "the body broke off", hint="send it again")
+        yield value[place : place + STEP]
+
+
+async def write(
+    client: CdmiClient, place: str, value: bytes = VALUE, *, replace: bool = False, known: bool = True, **more: Any
+) -> bool:
+    length = len(value) if known else None
+    return await client.write(place, pieces(value, **more), length=length, replace=replace, pause=at_once)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("name", DIALECTS)
+async def test_a_value_is_written_in_every_version(tmp_path: Path, name: str, known: bool) -> None:
+    async with lab(tmp_path, name) as here:
+        assert await write(here.client, f"{here.url}pool/new", known=known)
+        assert await read(here.client, f"{here.url}pool/new") == VALUE
+        assert not await write(here.client, f"{here.url}pool/new", b"", replace=True, known=known)
+        assert (await here.client.stat(f"{here.url}pool/new")).size == 0
+
+
+async def test_what_is_there_is_replaced_only_where_that_is_wanted(tmp_path: Path) -> None:
+    async with scene(tmp_path, b"precious") as (_, client, source):
+        with pytest.raises(Problem, match="there is already something") as caught:
+            await write(client, source)
+        assert caught.value.code is Code.CONFLICT and await read(client, source) == b"precious"
+        assert not await write(client, source, replace=True)
+        assert await read(client, source) == VALUE
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+async def test_what_breaks_off_changes_nothing(tmp_path: Path, there: bool, known: bool) -> None:
+    async with scene(tmp_path, b"precious") as (server, client, source):
+        place = source if there else f"{source}2"
+        with pytest.raises(Problem, match=r"^the body broke off$"):
+            await write(client, place, replace=True, known=known, breaks=500_000)
+        assert server.store.find("/image2") is None
+        assert await read(client, source) == b"precious"
+
+
+@pytest.mark.parametrize("action", [Action.RESET, Action.STATUS])
+@pytest.mark.parametrize("after", [True, False])
+async def test_a_server_that_fails(tmp_path: Path, action: Action, after: bool) -> None:
+    """Also where only its answer is lost: what it may have kept of ours is deleted: it was said to have failed."""
+    async with scene(tmp_path, b"precious") as (server, client, source):
+        server.faults.set("put-value", Fault(action, status=507, after=after, times=1))
+        with pytest.raises(Problem):
+            await write(client, f"{source}2")
+        assert server.store.find("/image2") is None
+        assert await write(client, f"{source}2")
+
+
+async def test_a_hash_that_is_not_that_of_what_was_sent(tmp_path: Path) -> None:
+    async with scene(tmp_path, b"old", x_hash="00" * 32) as (_, client, source):
+        with pytest.raises(Problem, match="sha256 is not that of what was written; what was there before is not as"):
+            await write(client, source, replace=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        ("vol1", Code.UNSUPPORTED_ON_HOST),
+        ("pool", Code.INVALID_REQUEST),
+        ("pool/new/", Code.INVALID_REQUEST),
+        ("cdmi_objectid/00007ED90010D891022876A8DE0BC0FD", Code.INVALID_REQUEST),
+        ("nowhere/new", Code.NOT_FOUND),
+    ],
+)
+async def test_places_where_nothing_can_be_written(tmp_path: Path, place: str, code: Code) -> None:
+    async with lab(tmp_path, "1.1") as here:
+        with pytest.raises(Problem) as caught:
+            await write(here.client, here.url + place, replace=True)
+    assert caught.value.code is code and caught.value.hint
+
+
+class Keeper:
+    """A server that keeps whatever part of a value it gets; `there`: before anything is sent."""
+
+    def __init__(self, *, there: bytes | None = None, most: int = 1 << 40) -> None:
+        self.value = there
+        self.most = most
+        self.deleted = False
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "PUT":
+            kept = b""
+            try:
+                async for piece in request.content.iter_any():
+                    kept = (kept + piece)[: self.most]
+            except ConnectionError:
+                pass
+            finally:
+                self.value = kept
+            return web.Response(status=204)
+        if request.method == "DELETE":
+            self.value, self.deleted = None, True
+            return web.Response(status=204)
+        if self.value is None or request.path.endswith("/"):
+            return web.Response(status=404)
+        if "X-CDMI-Specification-Version" not in request.headers:
+            return web.Response(body=self.value)
+        metadata = {"cdmi_size": str(len(self.value))}
+        return web.json_response({"objectType": "application/cdmi-object", "objectID": "45234", "metadata": metadata})
+
+
+async def test_a_part_that_a_server_keeps_is_deleted() -> None:
+    keeper = Keeper(most=5 * STEP)
+    async with serving(keeper) as url, client_of(url) as client:
+        with pytest.raises(Problem, match=r"has 500000 bytes after 2097152 were written$"):
+            await write(client, f"{url}a")
+    assert keeper.deleted and keeper.value is None
+
+
+async def test_what_somebody_else_has_put_there_stays() -> None:
+    keeper = Keeper()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "PUT":
+            await request.read()
+            keeper.value = b"somebody else's"
+            return web.Response(status=500)
+        return await keeper(request)
+
+    async with serving(answer) as url, client_of(url) as client:
+        with pytest.raises(Problem, match="500"):
+            await write(client, f"{url}a", b"x" * 50)
+    assert keeper.value == b"somebody else's"
+
+
+async def test_a_server_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    monkeypatch.setattr(wire, "STALLED_S", 0.2)
+    over = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method != "PUT":
+            return web.Response(status=404)
+        await over.wait()
+        return web.Response()
+
+    async with serving(answer) as url, client_of(url) as client:
+        with pytest.raises(Problem) as caught:
+            await write(client, f"{url}a", VALUE * 8)
+        over.set()
+    assert (caught.value.code, caught.value.status) == (Code.CDMI_UNREACHABLE, 504)
