@@ -17,6 +17,7 @@ from attachers import checks, nfs_options
 DEFAULT_PATH = Path("/etc/cdmi-attach/config.toml")
 PROTOCOLS = ("fc", "iscsi", "nfs")
 _GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
+_BYTES = re.compile(r"(\d{1,15}) ?(?:([kKMGTPE])(i?)B?|B)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
     networks = table.texts("storage_networks", check=_network)
     allow_http = table.flag("allow_http", default=False)
     nfs_server = table.text("nfs_server") or None
+    quota = bytes_of(table.text("quota", check=_quota))
     chap = read_chap(table.inner("chap"), url)
     table.finish()
     if table.errors > before:
@@ -197,6 +199,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
             storage_networks=tuple(ipaddress.ip_network(network) for network in networks),
             allow_http=allow_http,
             nfs_server=nfs_server,
+            quota=quota,
         )
     except ValueError as error:
         key, _, what = str(error).partition(": ")
@@ -225,6 +228,22 @@ def _protocol(text: str) -> str:
 
 def _options(text: str) -> str:
     nfs_options.parse(text)
+    return text
+
+
+def bytes_of(text: str) -> int | None:
+    """A size such as `10 TiB` or `500GB` in bytes; None of nothing. Raises `ValueError`."""
+    if not text:
+        return None
+    match = _BYTES.fullmatch(text)
+    if not match:
+        raise ValueError('a size such as "500 GiB", "10TB" or "1099511627776"')
+    power = " KMGTPE".index(match[2].upper()) if match[2] else 0
+    return int(match[1]) * int((1024 if match[3] else 1000) ** power)
+
+
+def _quota(text: str) -> str:
+    bytes_of(text)
     return text
 
 

@@ -47,6 +47,7 @@ def _server(server: Server, chaps: tuple[Chap, ...]) -> dict[str, Any]:
         "client_key": server.client_key and SHOWN,
         "storage_networks": tuple(str(network) for network in server.storage_networks),
         "nfs_server": server.nfs_server,
+        "quota": None if server.quota is None else str(server.quota),
     }
     for chap in chaps:
         if chap.server == server.url:

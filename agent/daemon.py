@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from agent import config as configuration
 from agent.config import Config, ConfigError
 from agent.config_render import render
+from agent.contract import Cdmi
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
 from agent.engine.flows import host_sight
 from agent.engine.ledger import MIGRATIONS, Ledger
 from agent.log import setup_logging
 from agent.messages import Message, fields
-from agent.model import Cdmi
 from attachers import fc, iscsi, nfs
 from attachers.base import Attacher, Host
 from attachers.problems import Problem

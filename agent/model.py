@@ -1,6 +1,6 @@
 """The daemon's own values: what a caller asks for, what a CDMI object is, and the contracts between the layers."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -172,6 +172,25 @@ class Reading:
     pieces: Pieces
 
 
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """One export of an object that a host was fenced off: who was withdrawn, and who is left."""
+
+    key: str
+    protocol: str
+    withdrawn: tuple[str, ...]
+    permissions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much is used and there in all, bytes, None where nothing tells it; `by` says in words what told it."""
+
+    used: int | None
+    total: int | None
+    by: str
+
+
 class MakingState(StrEnum):
     """How far the server is with an object that it makes."""
 
@@ -200,89 +219,6 @@ class OperationState(StrEnum):
     FAILED = "failed"
 
 
-class Cdmi(Protocol):
-    """The CDMI side, as the engine needs it. Every call is bounded by its own timeouts and raises `Problem`."""
-
-    async def resolve(self, source: str) -> Resolved:
-        """Find the object and explain its exports; changes nothing.
-
-        Raises `Problem`: invalid-request, forbidden (server not configured), not-found, cdmi-unreachable, cdmi-refused.
-        """
-        ...
-
-    async def grant(self, uri: str, key: str, *initiators: str) -> None:
-        """Add initiators to the permissions of one export entry; others' entries stay. Idempotent, read back."""
-        ...
-
-    async def revoke(self, uri: str, key: str, *initiators: str) -> None:
-        """Take initiators out of it; an object or an entry that is gone is success. Idempotent, read back."""
-        ...
-
-    async def stat(self, source: str) -> Stat:
-        """Look at the object. Raises as `resolve`."""
-        ...
-
-    async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
-        """Set items of its metadata, or (None) take them away; others stay. Read back."""
-        ...
-
-    async def delete(self, uri: str) -> None:
-        """Delete it; that it is gone is success. Raises `Problem` (conflict) for a container with others in it."""
-        ...
-
-    def place(self, destination: str) -> str:
-        """The URL of an object that is to be made. Raises `Problem`: invalid-request, forbidden."""
-        ...
-
-    def snapshot_place(self, source: str, name: str) -> str:
-        """The URL of a container's snapshot. Raises as `place`."""
-        ...
-
-    async def copy(self, source: str, destination: str, *, size: int | None) -> None:
-        """Begin a copy on the server; whether anything is at the destination was looked at before."""
-        ...
-
-    async def snapshot(self, source: str, name: str) -> None:
-        """Begin a snapshot of a container; whether there is one of that name was looked at before."""
-        ...
-
-    async def look(self, uri: str) -> Making:
-        """How far an object is that is being made."""
-        ...
-
-    async def export_like(self, source: str, destination: str) -> None:
-        """Give a copy the block exports of its source, open to nobody yet."""
-        ...
-
-    async def read(
-        self, source: str, *, part: Part | None, tag: str, pause: Callable[[float], Awaitable[None]]
-    ) -> Reading:
-        """Begin to read a data object: a part of it, but all where `tag` is given and is not its own any more.
-
-        A connection that breaks is taken up again, after pauses (seconds). Whoever asks closes `pieces`.
-        """
-        ...
-
-    async def write(
-        self,
-        destination: str,
-        pieces: AsyncIterator[bytes],
-        *,
-        length: int | None,
-        replace: bool,
-        pause: Callable[[float], Awaitable[None]],
-    ) -> bool:
-        """Write a data object, whole or not at all; conflict where one is there already that is not to be replaced.
-
-        `length` in bytes, None: not known before. Returns whether it is a new one.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the connections."""
-        ...
-
-
 class Outcome(StrEnum):
     """What a PUT came to: made now, was so already, or still under way when the caller stopped waiting."""
 
@@ -304,6 +240,18 @@ class Objects(Protocol):
 
     async def delete(self, source: str) -> None:
         """Delete it, unless it is attached here (in-use); that there is none is success."""
+        ...
+
+    async def resize(self, source: str, size: int, *, shrink: bool) -> dict[str, Any]:
+        """Give it another size (bytes) on its server, a smaller one only with `shrink`. Returns what it is then."""
+        ...
+
+    async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
+        """Withdraw another host's permissions, by its names. Returns whose were withdrawn, and who is left."""
+        ...
+
+    async def capacity(self, source: str) -> dict[str, Any]:
+        """Used, free and total bytes behind a container."""
         ...
 
     def read(self, source: str, *, part: Part | None, tag: str) -> AbstractAsyncContextManager[Reading]:
@@ -328,6 +276,20 @@ class Operations(Protocol):
 
     async def snapshot(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
         """Take a snapshot of a container. Idempotent as `clone`."""
+        ...
+
+    async def create(
+        self, destination: str, *, kind: str, size: int | None, metadata: Mapping[str, str], wait_s: float
+    ) -> tuple[bool, dict[str, Any]]:
+        """Make a container (with a size: a LUN) or a data object of zeros. Idempotent as `clone`."""
+        ...
+
+    async def move(self, source: str, destination: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """Move an object on its server, unless it is attached here. Idempotent as `clone`."""
+        ...
+
+    async def restore(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """Bring a container back to a snapshot of it, unless it is attached here, or may be elsewhere."""
         ...
 
     def view(self, operation_id: str) -> dict[str, Any]:

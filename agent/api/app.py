@@ -113,6 +113,12 @@ class Handlers:
             Op.OBJECT_DELETE: self.delete,
             Op.OBJECT_CLONE: self.clone,
             Op.OBJECT_SNAPSHOT: self.snapshot,
+            Op.OBJECT_CREATE: self.create,
+            Op.OBJECT_MOVE: self.move,
+            Op.OBJECT_RESTORE: self.restore,
+            Op.OBJECT_RESIZE: self.resize_object,
+            Op.OBJECT_FENCE: self.fence,
+            Op.CAPACITY: self.capacity,
             Op.OPERATION: self.operation,
         }
 
@@ -233,6 +239,45 @@ class Handlers:
         source, name, wait_s = parse.snapshot_request(await _body(request))
         done, view = await self._engine.operations.snapshot(source, name, wait_s=wait_s)
         return _operation(view, done=done)
+
+    async def create(self, request: web.Request) -> web.Response:
+        """POST of a new object."""
+        parse.known_query(request.query)
+        wanted = parse.create_request(await _body(request))
+        done, view = await self._engine.operations.create(
+            wanted.uri, kind=wanted.kind, size=wanted.size, metadata=wanted.metadata, wait_s=wanted.wait_s
+        )
+        return _operation(view, done=done)
+
+    async def move(self, request: web.Request) -> web.Response:
+        """POST of a move."""
+        parse.known_query(request.query)
+        source, destination, wait_s = parse.move_request(await _body(request))
+        done, view = await self._engine.operations.move(source, destination, wait_s=wait_s)
+        return _operation(view, done=done)
+
+    async def restore(self, request: web.Request) -> web.Response:
+        """POST of the way back to a snapshot."""
+        parse.known_query(request.query)
+        source, name, wait_s = parse.snapshot_request(await _body(request))
+        done, view = await self._engine.operations.restore(source, name, wait_s=wait_s)
+        return _operation(view, done=done)
+
+    async def resize_object(self, request: web.Request) -> web.Response:
+        """POST of another size on the server."""
+        parse.known_query(request.query)
+        uri, size, shrink = parse.resize_request(await _body(request))
+        return web.json_response(await self._engine.objects.resize(uri, size, shrink=shrink))
+
+    async def fence(self, request: web.Request) -> web.Response:
+        """POST of another host's end."""
+        parse.known_query(request.query)
+        uri, names = parse.fence_request(await _body(request))
+        return web.json_response(await self._engine.objects.fence(uri, names))
+
+    async def capacity(self, request: web.Request) -> web.Response:
+        """How much room there is."""
+        return web.json_response(await self._engine.objects.capacity(parse.object_uri(request.query)))
 
     async def operation(self, request: web.Request) -> web.Response:
         """One operation."""

@@ -18,6 +18,11 @@ BODIES = {
     Op.OBJECT_CHANGE: "ObjectChange",
     Op.OBJECT_CLONE: "CloneRequest",
     Op.OBJECT_SNAPSHOT: "SnapshotRequest",
+    Op.OBJECT_CREATE: "CreateRequest",
+    Op.OBJECT_MOVE: "MoveRequest",
+    Op.OBJECT_RESTORE: "SnapshotRequest",
+    Op.OBJECT_RESIZE: "ResizeRequest",
+    Op.OBJECT_FENCE: "FenceRequest",
 }
 
 OPERATION_ANSWERS: dict[int, tuple[str, str | None]] = {
@@ -50,6 +55,12 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.OBJECT_WRITE: {200: ("it has these bytes now", "Object"), 201: ("it was made", "Object")},
     Op.OBJECT_CLONE: OPERATION_ANSWERS,
     Op.OBJECT_SNAPSHOT: OPERATION_ANSWERS,
+    Op.OBJECT_CREATE: OPERATION_ANSWERS,
+    Op.OBJECT_MOVE: OPERATION_ANSWERS,
+    Op.OBJECT_RESTORE: OPERATION_ANSWERS,
+    Op.OBJECT_RESIZE: {200: ("what it is now", "Object")},
+    Op.OBJECT_FENCE: {200: ("no export lets that host in any more", "Fenced")},
+    Op.CAPACITY: {200: ("how much room there is", "Capacity")},
     Op.OPERATION: {200: ("how far it is", "Operation")},
     Op.EVENTS: {200: ("events, one JSON object a line (application/x-ndjson)", None)},
     Op.ATTACHMENT_EVENTS: {200: ("events of this attachment, one JSON object a line", None)},
@@ -96,6 +107,7 @@ QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
     Op.OBJECT_STAT: OBJECT_QUERY,
     Op.OBJECT_CHANGE: OBJECT_QUERY,
     Op.OBJECT_DELETE: OBJECT_QUERY,
+    Op.CAPACITY: OBJECT_QUERY,
     Op.OBJECT_READ: (*OBJECT_QUERY, *RANGE_HEADERS),
     Op.OBJECT_WRITE: (
         *OBJECT_QUERY,

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.api.fields import Fields, number
+from agent.cdmi.initiators import normal
 from agent.config import Attach
 from agent.model import Access, DomainRequest, Present, Request
 from attachers import checks
@@ -21,6 +22,9 @@ MAX_SOURCE = 2048
 MAX_TIMEOUT_S = 3600.0
 MAX_LEASE_S = 7 * 86400.0
 MAX_ITEMS = 64
+MAX_NAMES = 32
+KINDS = ("container", "dataobject")
+HOST_NAME = re.compile(r"(?:iqn|eui|naa)\.[A-Za-z0-9.:_-]{1,219}", re.ASCII)
 WAIT_S = 60.0
 MAX_VALUE = 4096
 ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -124,6 +128,69 @@ def snapshot_request(body: dict[str, Any]) -> tuple[str, str, float]:
     return uri, name, wait_s
 
 
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """The body of POST /v1/objects, checked. `size` is in bytes, None: a container that is no LUN."""
+
+    uri: str
+    kind: str
+    size: int | None
+    metadata: dict[str, str]
+    wait_s: float
+
+
+def create_request(body: dict[str, Any]) -> CreateRequest:
+    """The checked request. Raises `Problem` invalid-request with the field's path."""
+    fields = Fields(body)
+    kind = fields.choice("kind", KINDS, "container")
+    low = 0 if kind == "dataobject" else 512
+    request = CreateRequest(
+        uri=_uri_of(fields, "uri"),
+        kind=kind,
+        size=fields.whole("size", low=low, high=MAX_GENERATION, default=0 if kind == "dataobject" else None),
+        metadata=_items(body, fields, null=False) if body.get("metadata") is not None else {},
+        wait_s=_wait(fields),
+    )
+    fields.known.add("metadata")
+    fields.finish()
+    return request
+
+
+def move_request(body: dict[str, Any]) -> tuple[str, str, float]:
+    """The source, the destination, and how long to wait (seconds)."""
+    fields = Fields(body)
+    found = _uri_of(fields, "source"), _uri_of(fields, "destination"), _wait(fields)
+    fields.finish()
+    return found
+
+
+def resize_request(body: dict[str, Any]) -> tuple[str, int, bool]:
+    """The object, its new size (bytes), and whether it may be smaller than before."""
+    fields = Fields(body)
+    uri, size = _uri_of(fields, "uri"), fields.whole("size", low=1, high=MAX_GENERATION, default=None)
+    shrink = fields.flag("shrink", default=False)
+    fields.finish()
+    if size is None:
+        raise Problem(Code.INVALID_REQUEST, "size: missing", hint="give size, in bytes")
+    return uri, size, shrink
+
+
+def fence_request(body: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The object, and the names of the host: one, or a list of them (the ports of an HBA)."""
+    fields = Fields(body)
+    uri, given = _uri_of(fields, "uri"), body.get("host")
+    fields.known.add("host")
+    fields.finish()
+    names = [given] if isinstance(given, str) else given
+    wanted = "an initiator name (iqn., eui., naa.) or the name of an FC port, or a list of 1 to 32 of them"
+    if not isinstance(names, list) or not 1 <= len(names) <= MAX_NAMES:
+        raise checks.refuse("host", given, wanted)
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or not (HOST_NAME.fullmatch(name) or checks.is_wwpn(normal(name))):
+            raise checks.refuse(f"host[{place}]" if isinstance(given, list) else "host", name, wanted)
+    return uri, tuple(names)
+
+
 def _wait(fields: Fields) -> float:
     wait_s = fields.seconds("wait_s", low=0, high=MAX_TIMEOUT_S, default=WAIT_S)
     return WAIT_S if wait_s is None else wait_s
@@ -137,11 +204,21 @@ def metadata(body: dict[str, Any]) -> dict[str, str | None]:
         raise checks.refuse("metadata", given, f"an object of 1 to {MAX_ITEMS} items")
     fields.known.add("metadata")
     fields.finish()
+    return _items(body, fields, null=True)
+
+
+def _items(body: dict[str, Any], fields: Fields, *, null: bool) -> dict[str, Any]:
+    """The items of `metadata`; with `null` a value may be that."""
+    given = body.get("metadata")
+    fields.known.add("metadata")
+    if not isinstance(given, dict) or len(given) > MAX_ITEMS:
+        raise checks.refuse("metadata", given, f"an object of at most {MAX_ITEMS} items")
     for name, value in given.items():
         if not ITEM.fullmatch(name) or name.lower().startswith("cdmi_"):
             raise checks.refuse("metadata", name, "a name of A-Z a-z 0-9 . _ -, not beginning with cdmi_")
-        if value is not None and (not isinstance(value, str) or len(value) > MAX_VALUE):
-            raise checks.refuse(f"metadata.{name}", value, f"a text of at most {MAX_VALUE} characters, or null")
+        if not (null and value is None) and (not isinstance(value, str) or len(value) > MAX_VALUE):
+            wanted = f"a text of at most {MAX_VALUE} characters{', or null' if null else ''}"
+            raise checks.refuse(f"metadata.{name}", value, wanted)
     return given
 
 

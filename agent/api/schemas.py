@@ -269,11 +269,91 @@ SNAPSHOT_REQUEST = _object(
     closed=True,
 )
 
+ITEMS: Schema = {
+    "type": "object",
+    "maxProperties": parse.MAX_ITEMS,
+    "propertyNames": {"pattern": f"^(?:(?![cC][dD][mM][iI]_){parse.ITEM.pattern})$"},
+    "additionalProperties": {"type": "string", "maxLength": parse.MAX_VALUE},
+}
+
+CREATE_REQUEST = _object(
+    {
+        "uri": SOURCE | {"description": "where it is to be: a path"},
+        "kind": _text(enum=list(parse.KINDS), default="container"),
+        "size": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": parse.MAX_GENERATION,
+            "description": "bytes; of a container (from 512 on): it is a LUN; of a data object: it is full of zeros",
+        },
+        "metadata": {"anyOf": [ITEMS, {"type": "null"}]},
+        "wait_s": WAIT,
+    },
+    required=("uri",),
+    closed=True,
+)
+
+MOVE_REQUEST = _object(
+    {"source": SOURCE, "destination": SOURCE, "wait_s": WAIT}, required=("source", "destination"), closed=True
+)
+
+RESIZE_REQUEST = _object(
+    {
+        "uri": SOURCE,
+        "size": {"type": "integer", "minimum": 1, "maximum": parse.MAX_GENERATION, "description": "bytes"},
+        "shrink": FLAG | {"default": False, "description": "a LUN may lose what is beyond its new size"},
+    },
+    required=("uri", "size"),
+    closed=True,
+)
+
+HOST_TEXT = _text("an iSCSI initiator name, or the name of a Fibre Channel port", maxLength=223)
+
+FENCE_REQUEST = _object(
+    {
+        "uri": SOURCE,
+        "host": {"anyOf": [HOST_TEXT, _list(HOST_TEXT) | {"minItems": 1, "maxItems": parse.MAX_NAMES}]},
+    },
+    required=("uri", "host"),
+    closed=True,
+)
+
+FENCED = _object(
+    {
+        "uri": _text(),
+        "host": _list(_text()),
+        "exports": _list(
+            _object(
+                {
+                    "key": _text(),
+                    "protocol": _text(),
+                    "withdrawn": _list(_text()) | {"description": "whose permission was there"},
+                    "permissions": _list(_text()) | {"description": "who is left"},
+                },
+                required=("key", "withdrawn", "permissions"),
+            )
+        ),
+    },
+    required=("uri", "host", "exports"),
+)
+
+MAYBE_BYTES: Schema = {"type": ["integer", "null"], "description": "bytes; null where nothing tells it"}
+CAPACITY = _object(
+    {
+        "source": _text(),
+        "used": MAYBE_BYTES,
+        "free": MAYBE_BYTES,
+        "total": MAYBE_BYTES,
+        "by": _text("what told it"),
+    },
+    required=("used", "free", "total", "by"),
+)
+
 OPERATION = _object(
     {
         "id": _text(),
-        "kind": _text(enum=["clone", "snapshot"]),
-        "source": _text(),
+        "kind": _text(enum=["clone", "snapshot", "create", "move", "restore"]),
+        "source": MAYBE_TEXT | {"description": "null for create"},
         "destination": _text("the URL of what is made"),
         "state": _text(enum=list(OperationState)),
         "percent": {"type": ["integer", "null"], "description": "as the server tells it"},
@@ -299,6 +379,12 @@ SCHEMAS: dict[str, Schema] = {
     "ObjectChange": OBJECT_CHANGE,
     "CloneRequest": CLONE_REQUEST,
     "SnapshotRequest": SNAPSHOT_REQUEST,
+    "CreateRequest": CREATE_REQUEST,
+    "MoveRequest": MOVE_REQUEST,
+    "ResizeRequest": RESIZE_REQUEST,
+    "FenceRequest": FENCE_REQUEST,
+    "Fenced": FENCED,
+    "Capacity": CAPACITY,
     "Operation": OPERATION,
     "Health": _object({"ok": FLAG, "reasons": _list(_text())}, required=("ok", "reasons")),
 }

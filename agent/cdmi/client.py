@@ -1,14 +1,14 @@
-"""The CDMI client: what the engine asks of CDMI servers, see `agent.model.Cdmi`."""
+"""The CDMI client: what the engine asks of CDMI servers, see `agent.contract.Cdmi`."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace as replaced
 
-from agent.cdmi import content, copies, networks, objects, sources, uploads
+from agent.cdmi import changes, content, copies, fences, networks, objects, rooms, sources, uploads
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
 from agent.cdmi.wire import Clock, Limits, Told, Wire, nobody
-from agent.model import Making, Part, Reading, Resolved, Stat
+from agent.model import Fenced, Making, Part, Reading, Resolved, Room, Stat
 
 
 class CdmiClient:
@@ -35,65 +35,92 @@ class CdmiClient:
         self._wire = Wire(limits or Limits(), told=told, clock=clock)
 
     async def resolve(self, source: str) -> Resolved:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         return await resolve(
             self._wire, source, servers=self._servers, protocols=self._protocols, resolver=self._resolver
         )
 
     async def grant(self, uri: str, key: str, *initiators: str) -> None:
-        """See `agent.model.Cdmi`. An entry without `permissions` is open to anybody: nothing to do."""
+        """See `agent.contract.Cdmi`. An entry without `permissions` is open to anybody: nothing to do."""
         await make(self._wire, Change(sources.parse(uri, self._servers), key, initiators, present=True))
 
     async def revoke(self, uri: str, key: str, *initiators: str) -> None:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         await make(self._wire, Change(sources.parse(uri, self._servers), key, initiators, present=False))
 
     async def stat(self, source: str) -> Stat:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         return await objects.stat(self._wire, sources.parse(source, self._servers))
 
     async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         await objects.change(self._wire, sources.parse(source, self._servers), metadata)
 
     async def delete(self, uri: str) -> None:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         await objects.delete(self._wire, sources.parse(uri, self._servers))
 
     def place(self, destination: str) -> str:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         return replaced(sources.parse(destination, self._servers), slash=False).url
 
     def snapshot_place(self, source: str, name: str) -> str:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         return copies.snapshot_place(sources.parse(source, self._servers), name).url
 
     async def copy(self, source: str, destination: str, *, size: int | None) -> None:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         places = (sources.parse(one, self._servers) for one in (source, destination))
         await copies.copy(self._wire, *places, size=size)
 
     async def snapshot(self, source: str, name: str) -> None:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         await copies.snapshot(self._wire, sources.parse(source, self._servers), name)
 
     async def look(self, uri: str) -> Making:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         return await copies.look(self._wire, sources.parse(uri, self._servers))
 
     async def export_like(self, source: str, destination: str) -> None:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         places = (sources.parse(one, self._servers) for one in (source, destination))
         await copies.export_like(self._wire, *places)
 
+    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> None:
+        """See `agent.contract.Cdmi`."""
+        location = sources.parse(place, self._servers)
+        await changes.create(self._wire, location, kind=kind, size=size, metadata=metadata)
+
+    async def resize(self, uri: str, size: int, *, shrink: bool, pause: content.Pause) -> None:
+        """See `agent.contract.Cdmi`."""
+        await changes.resize(self._wire, sources.parse(uri, self._servers), size, shrink=shrink, pause=pause)
+
+    async def move(self, source: str, destination: str) -> None:
+        """See `agent.contract.Cdmi`."""
+        places = (sources.parse(one, self._servers) for one in (source, destination))
+        await changes.move(self._wire, *places)
+
+    async def restore(self, uri: str, name: str) -> None:
+        """See `agent.contract.Cdmi`."""
+        location = sources.parse(uri, self._servers)
+        await changes.restore(self._wire, location, copies.snapshot_place(location, name))
+
+    async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
+        """See `agent.contract.Cdmi`."""
+        return await fences.fence(self._wire, sources.parse(uri, self._servers), tuple(names))
+
+    async def capacity(self, source: str) -> Room:
+        """See `agent.contract.Cdmi`."""
+        return await rooms.capacity(self._wire, sources.parse(source, self._servers))
+
     async def read(self, source: str, *, part: Part | None, tag: str, pause: content.Pause) -> Reading:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         return await content.read(self._wire, sources.parse(source, self._servers), part=part, tag=tag, pause=pause)
 
     async def write(
         self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool, pause: content.Pause
     ) -> bool:
-        """See `agent.model.Cdmi`."""
+        """See `agent.contract.Cdmi`."""
         place = sources.parse(destination, self._servers)
         return await uploads.write(self._wire, place, pieces, length=length, replace=replace, pause=pause)
 

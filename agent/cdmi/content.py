@@ -74,7 +74,7 @@ class Seen:
 
 
 async def read(wire: Wire, location: Location, *, part: Part | None, tag: str, pause: Pause) -> Reading:
-    """See `agent.model.Cdmi.read`. Raises `Problem`; with status 416 where the object has no such part."""
+    """See `agent.contract.Cdmi.read`. Raises `Problem`; with status 416 where the object has no such part."""
     found = await find(wire, location)
     readable(found)
     seen = seen_of(found)

@@ -36,7 +36,7 @@ async def copy(wire: Wire, source: Location, destination: Location, *, size: int
     kind = kind_of(found.answer, found.members)
     more = {} if size is None else {"metadata": _resized(found, kind, size)}
     url = spelt(destination, kind).url
-    first, *others = _spellings(found)
+    first, *others = spellings(found)
     answer = await wire.create(destination.server, url, json.dumps({"copy": first, **more}).encode())
     for uri in others:
         if answer.status not in (400, 404):
@@ -52,8 +52,8 @@ def check_new(place: Location, field: str) -> None:
         raise Problem(Code.INVALID_REQUEST, what, hint="give a path that ends in its name")
 
 
-def _spellings(found: Found) -> tuple[str, ...]:
-    """The source as servers may want it: relative to the root, with the root's own path, as a whole URL."""
+def spellings(found: Found) -> tuple[str, ...]:
+    """A source as servers may want it: relative to the root, with the root's own path, as a whole URL."""
     server, url = found.location.server, found.url
     inner = url[len(server.url) :]
     relative = inner if found.answer.spoken.startswith(("2.", "3.")) else f"/{inner}"

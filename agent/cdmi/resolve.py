@@ -31,7 +31,7 @@ from agent.model import Resolved, SeenExport
 async def resolve(
     wire: Wire, source: str, *, servers: Sequence[Server], protocols: Collection[str], resolver: networks.Resolver
 ) -> Resolved:
-    """See `agent.model.Cdmi.resolve`."""
+    """See `agent.contract.Cdmi.resolve`."""
     location = sources.parse(source, servers)
     server = location.server
     found = await find(wire, location)

@@ -32,6 +32,7 @@ class Server:
     that sources may use for it; it is always dialled at `url`. `spec_version` is "auto" or the one CDMI version to say.
     `client_cert` and `client_key` are files (PEM) with our own certificate; without the key, it is in the former.
     `storage_networks` is where exports may point: nothing else is dialled, and none listed means nowhere.
+    `quota` is how many bytes we may store there, None: not told.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Server:
     storage_networks: tuple[Network, ...] = ()
     allow_http: bool = False
     nfs_server: str | None = None
+    quota: int | None = None
 
     def __post_init__(self) -> None:
         if not self.url.endswith("/"):

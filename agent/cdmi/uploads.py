@@ -48,7 +48,7 @@ class Sent:
 async def write(
     wire: Wire, location: Location, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool, pause: Pause
 ) -> bool:
-    """See `agent.model.Cdmi.write`."""
+    """See `agent.contract.Cdmi.write`."""
     before = await _there(wire, location)
     if before is None:
         check_new(location, "uri")

@@ -288,6 +288,19 @@ class Wire:
         return self._session
 
 
+class _Once:
+    """A body that cannot be sent twice: aiohttp repeats a PUT by itself, and would then send what is left: nothing."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces: AsyncIterator[bytes] | None = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces, self._pieces = self._pieces, None
+        if pieces is None:
+            raise aiohttp.ClientConnectionError("the connection broke while the value was sent")
+        return pieces
+
+
 async def _first_bytes(response: aiohttp.ClientResponse, count: int) -> bytes:
     raw = bytearray()
     async for chunk in response.content.iter_any():

@@ -61,11 +61,12 @@ def _run(args: Words) -> int:
             from agent.cli import attach
 
             return {"attach": attach.attach, "detach": attach.detach, "resize": attach.resize}[args.verb](args)
-        case "stat" | "delete" | "clone" | "snapshot":
+        case (
+            "stat" | "delete" | "clone" | "snapshot" | "restore" | "create" | "move" | "set-size" | "fence" | "capacity"
+        ):
             from agent.cli import objects
 
-            verbs = {"stat": objects.stat, "delete": objects.delete, "clone": objects.clone}
-            return verbs.get(args.verb, objects.snapshot)(args)
+            return objects.VERBS[args.verb](args)
         case "cat":
             from agent.cli import content
 
@@ -91,8 +92,12 @@ def _run(args: Words) -> int:
 
             print(completion.bash())
             return 0
-        case _:
+        case "host" | "resolve":
             return _ask(args)
+        case _:
+            from agent.cli import objects
+
+            return objects.VERBS[args.verb](args)
 
 
 def _ask(args: Words) -> int:

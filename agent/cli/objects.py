@@ -1,4 +1,4 @@
-"""`stat`, `delete`, `clone`, `snapshot`: objects on a server."""
+"""`stat`, `clone`, `create`, `fence` and their neighbours: objects on a server."""
 
 from urllib.parse import quote
 
@@ -55,6 +55,59 @@ def snapshot(args: "Words") -> int:
     return _made(args, "/v1/objects/snapshot", {"uri": args.source, "name": args.name, "wait_s": _wait(args)})
 
 
+def restore(args: "Words") -> int:
+    """Prints the container's address."""
+    return _made(args, "/v1/objects/restore", {"uri": args.source, "name": args.name, "wait_s": _wait(args)})
+
+
+def create(args: "Words") -> int:
+    """Prints the object's address."""
+    body = {"uri": args.destination, "kind": args.kind, "wait_s": _wait(args)}
+    return _made(args, "/v1/objects", body | ({} if args.size is None else {"size": args.size}))
+
+
+def move(args: "Words") -> int:
+    """Prints the object's address."""
+    body = {"source": args.source, "destination": args.destination, "wait_s": _wait(args)}
+    return _made(args, "/v1/objects/move", body)
+
+
+def set_size(args: "Words") -> int:
+    """Prints the size in bytes."""
+    body = {"uri": args.source, "size": args.size, "shrink": args.shrink}
+    answer = client.call(args.socket, "POST", "/v1/objects/resize", body, timeout_s=client.LONGEST_S)
+    print(show.as_json(answer) if args.json else answer.get("size"))
+    for name in answer.get("attachments") or ():
+        show.say(show.visible(f"{name} shows the new size after: cdmi-attach resize {name}"))
+    return 0
+
+
+def fence(args: "Words") -> int:
+    """Prints nothing on stdout."""
+    body = {"uri": args.source, "host": args.host}
+    answer = client.call(args.socket, "POST", "/v1/objects/fence", body, timeout_s=client.LONGEST_S)
+    if args.json:
+        print(show.as_json(answer))
+    for export in answer.get("exports") or ():
+        gone, left = (", ".join(export.get(name) or ()) or "nobody" for name in ("withdrawn", "permissions"))
+        show.say(show.visible(f"{export.get('key')}: withdrawn {gone}; left: {left}"))
+    return 0
+
+
+def capacity(args: "Words") -> int:
+    """Prints used, free and total, a line each, in bytes; `-` for what nothing tells."""
+    route = f"/v1/capacity?uri={quote(args.source, safe='')}"
+    answer = client.call(args.socket, "GET", route, None, timeout_s=client.LONGEST_S)
+    if args.json:
+        print(show.as_json(answer))
+        return 0
+    for name in ("used", "free", "total"):
+        value = answer.get(name)
+        print(f"{name:{LABEL}}{'-' if value is None else value}")
+    show.say(show.visible(f"by {answer.get('by')}"))
+    return 0
+
+
 def _wait(args: "Words") -> float:
     return LONGEST_S if args.timeout is None else args.timeout
 
@@ -73,3 +126,17 @@ def _made(args: "Words", route: str, body: "dict[str, Any]") -> int:
 
 def _route(source: str) -> str:
     return f"/v1/objects?uri={quote(source, safe='')}"
+
+
+VERBS = {
+    "stat": stat,
+    "delete": delete,
+    "clone": clone,
+    "snapshot": snapshot,
+    "restore": restore,
+    "create": create,
+    "move": move,
+    "set-size": set_size,
+    "fence": fence,
+    "capacity": capacity,
+}

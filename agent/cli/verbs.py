@@ -133,6 +133,40 @@ VERBS = {
         Word("name", metavar="NAME", help="what the snapshot is called"),
         Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
     ),
+    "restore": Verb(
+        "bring a container back to a snapshot of it on its server; nobody may be using it",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("name", metavar="NAME", help="what the snapshot is called"),
+        Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
+    ),
+    "create": Verb(
+        "make a LUN, a container or a data object on a server; prints its address",
+        Word("destination", metavar="DESTINATION", help="a path on a server, where nothing is"),
+        Word("--size", type=int, metavar="BYTES", help="of the LUN, or of the data object, which is full of zeros"),
+        Word("--kind", choices=("container", "dataobject"), default="container", help="container: a LUN, with a size"),
+        Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
+    ),
+    "move": Verb(
+        "move an object on its server, unless it is attached here; prints its address",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("destination", metavar="DESTINATION", help="a path on the same server, where nothing is"),
+        Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
+    ),
+    "set-size": Verb(
+        "give an object another size on its server; prints the size",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("size", type=int, metavar="BYTES", help="its size from now on"),
+        Word("--shrink", action="store_true", help="it may become smaller: what is beyond is lost"),
+    ),
+    "fence": Verb(
+        "withdraw another host's permissions on an object, as after its death",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("host", metavar="HOST", nargs="+", help="its iSCSI initiator name, or the names of its FC ports"),
+    ),
+    "capacity": Verb(
+        "how much is used, free and there in all behind a container",
+        Word("source", metavar="SOURCE", help="a container, as the source of attach"),
+    ),
     "delete": Verb(
         "delete an object on its server, unless it is attached here",
         Word("source", metavar="SOURCE", help="as that of attach"),
@@ -165,7 +199,8 @@ def quick(argv: "Sequence[str]") -> Words | None:
     if not (_read(argv[:at], COMMON, values, given) and _read(argv[at + 1 :], (*verb.words, *COMMON), values, given)):
         return None
     for word in verb.words:
-        needed = word.keywords.get("required", not word.name.startswith("-") and "nargs" not in word.keywords)
+        needed = word.keywords.get("required", not word.name.startswith("-"))
+        needed = needed and word.keywords.get("nargs", "+") == "+"
         if needed and word.dest not in given:
             return None
     return Words(verb=argv[at], **values)
@@ -197,7 +232,7 @@ def _read(argv: "Sequence[str]", words: "Sequence[Word]", values: "dict[str, Any
 
 
 def _take(word: Word, text: str, values: "dict[str, Any]") -> bool:
-    if word.keywords.get("nargs") == "*" or text not in word.keywords.get("choices", (text,)):
+    if word.keywords.get("nargs") in ("*", "+") or text not in word.keywords.get("choices", (text,)):
         return False
     try:
         value = word.keywords.get("type", str)(text)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent.contract import Cdmi
 from agent.engine.begun import Begun
 from agent.engine.ledger import Grant, Ledger, Row
 from agent.engine.locks import Locks
 from agent.engine.meter import Meter, NoMeter
 from agent.events import Events
-from agent.model import Access, Cdmi
+from agent.model import Access
 from attachers.base import Attacher, Goal, Host
 from attachers.problems import Code, Problem
 

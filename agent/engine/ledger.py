@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from agent.model import DomainRequest, OperationState, Phase, Request
@@ -119,10 +119,16 @@ class Operation:
     uri: str = ""
     object_id: str = ""
     problem: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
         """What it is, for logs and problems."""
-        return f"{self.kind} of {self.source} to {self.destination}"
+        return f"{self.kind} of {self.source or self.name} to {self.destination}"
+
+    def is_like(self, other: "Operation") -> bool:
+        """Whether the same was asked for."""
+        mine, its = ((one.kind, one.source, one.size, one.name, one.metadata) for one in (self, other))
+        return mine == its
 
 
 class Ledger:
@@ -147,7 +153,7 @@ class Ledger:
     async def load(self) -> None:
         """Read everything from the store. Raises `Problem` where it cannot be read."""
         bodies, grants, generations, operations = await self._store.run(_read)
-        self.operations = {one.id: one for one in (from_json(Operation, json.loads(body)) for body in operations)}
+        self.operations = {one.id: one for one in map(_operation_of, operations)}
         self.rows = {row.name: row for row in map(_row_of, bodies)}
         for row in self.rows.values():
             self._changed(row.name, row)
@@ -284,6 +290,10 @@ def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]]
     bodies = [body for (body,) in db.execute("SELECT body FROM attachments ORDER BY name")]
     grants = db.execute("SELECT uri, key, initiator FROM grants").fetchall()
     return bodies, grants, db.execute("SELECT object_id, generation FROM generations").fetchall(), operations
+
+
+def _operation_of(body: str) -> Operation:
+    return from_json(Operation, {"metadata": {}} | json.loads(body))
 
 
 def _row_of(body: str) -> Row:

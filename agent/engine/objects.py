@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
+from agent.cdmi.initiators import same
+from agent.engine.attached import attached, refuse_attached
 from agent.engine.desk import Desk, permissions_of
-from agent.engine.ledger import Row
+from agent.engine.flows import host_sight
 from agent.engine.pause import pause
 from agent.model import Part, Reading, Stat
 from attachers.problems import Code, Problem
@@ -43,12 +46,39 @@ class Objects:
                 return
             raise
         async with self._desk.locks.hold([permissions_of(found.uri)]):  # so that no attach begins to count on it
-            if rows := self._attached(found):
-                names = ", ".join(row.name for row in rows)
-                detail = f"source: the object is attached here as {names}"
-                raise Problem(Code.IN_USE, detail, hint=f"detach first: cdmi-attach detach {rows[0].name}")
+            refuse_attached(self._desk, found, field="source")
             log.info("delete %s", found.uri)
             await self._desk.cdmi.delete(found.uri)
+
+    async def resize(self, source: str, size: int, *, shrink: bool) -> dict[str, Any]:
+        """See `agent.model.Objects`."""
+        found = await self._desk.cdmi.stat(source)
+        async with self._desk.locks.hold([permissions_of(found.uri)]):  # so that no attach begins to count on it
+            if found.size is not None and size < found.size:
+                refuse_attached(self._desk, found, field="uri")
+            log.info("resize %s from %s to %d bytes", found.uri, found.size, size)
+            await self._desk.cdmi.resize(found.uri, size, shrink=shrink, pause=self._pause)
+        return await self.stat(source)
+
+    async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
+        """See `agent.model.Objects`."""
+        found = await self._desk.cdmi.stat(source)
+        if attached(self._desk, found) and await self._is_us(names):
+            refuse_attached(self._desk, found, field="host")
+        async with self._desk.locks.hold([permissions_of(found.uri)]):
+            log.warning("fence %s off %s", ", ".join(names), found.uri)
+            fenced = await self._desk.cdmi.fence(found.uri, names)
+        return {"uri": found.uri, "host": list(names), "exports": [asdict(one) for one in fenced]}
+
+    async def _is_us(self, names: Sequence[str]) -> bool:
+        host = await host_sight(self._desk)
+        return any(same(name, ours) for name in names for ours in (host.initiator_name, *host.wwpns))
+
+    async def capacity(self, source: str) -> dict[str, Any]:
+        """See `agent.model.Objects`."""
+        room = await self._desk.cdmi.capacity(source)
+        free = None if room.total is None or room.used is None else max(room.total - room.used, 0)
+        return {"source": source, "used": room.used, "free": free, "total": room.total, "by": room.by}
 
     @asynccontextmanager
     async def read(self, source: str, *, part: Part | None, tag: str) -> AsyncIterator[Reading]:
@@ -67,7 +97,7 @@ class Objects:
             raise Problem(Code.BUSY, f"uri: {place} is being written already", hint="wait until that is done")
         self._written.add(place)
         try:
-            await self._refuse_attached(destination, "it would be written under its users")
+            await self._refuse_attached(destination)
             async with self._streams:
                 fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=self._pause)
         finally:
@@ -75,7 +105,10 @@ class Objects:
         log.info("%s is written", place)
         return fresh, await self.stat(destination)
 
-    async def _refuse_attached(self, source: str, why: str) -> None:
+    async def _pause(self, seconds: float) -> None:
+        await pause(self._desk.host, self._desk.host.now() + seconds)
+
+    async def _refuse_attached(self, source: str) -> None:
         """Raises `Problem` in-use where the object is attached here; that there is none is fine."""
         try:
             found = await self._desk.cdmi.stat(source)
@@ -83,16 +116,7 @@ class Objects:
             if problem.code is Code.NOT_FOUND:
                 return
             raise
-        if rows := self._attached(found):
-            detail = f"uri: the object is attached here as {', '.join(row.name for row in rows)}: {why}"
-            raise Problem(Code.IN_USE, detail, hint=f"detach first: cdmi-attach detach {rows[0].name}")
-
-    async def _pause(self, seconds: float) -> None:
-        await pause(self._desk.host, self._desk.host.now() + seconds)
-
-    def _attached(self, found: Stat) -> list[Row]:
-        """The attachments of this object, also those on their way in or out."""
-        return [row for row in self._desk.ledger.rows.values() if _is(row, found)]
+        refuse_attached(self._desk, found, field="uri")
 
     def _view(self, source: str, found: Stat) -> dict[str, Any]:
         return {
@@ -107,11 +131,5 @@ class Objects:
             "hash": {"algorithm": found.hash[0], "value": found.hash[1]} if found.hash else None,
             "times": dict(found.times),
             "metadata": dict(found.metadata),
-            "attachments": [row.name for row in self._attached(found)],
+            "attachments": [row.name for row in attached(self._desk, found)],
         }
-
-
-def _is(row: Row, found: Stat) -> bool:
-    if row.uri == found.uri:
-        return True
-    return bool(found.object_id) and row.object_id.casefold() == found.object_id.casefold()

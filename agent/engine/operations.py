@@ -8,12 +8,16 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from agent.engine import changing, making
+from agent.engine.changing import CHANGES
 from agent.engine.desk import Desk
 from agent.engine.ledger import Operation
+from agent.engine.making import age_of, refuse_taken
 from agent.engine.pause import longer, pause
 from agent.model import Making, MakingState, OperationState
 from attachers.problems import Code, Problem
@@ -21,10 +25,6 @@ from attachers.problems import Code, Problem
 log = logging.getLogger(__name__)
 LONGEST_S = 6 * 3600.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
-INVISIBLE_S = 60.0
-"""How long an object may not be seen after the server said yes."""
-UNHEARD_S = 10.0
-"""How long after a request without an answer to wait for what came of it, before it is made again."""
 Task = asyncio.Task[None]
 
 
@@ -61,6 +61,23 @@ class Operations:
         place = self._desk.cdmi.snapshot_place(source, name)
         return await self._begin(Operation(_new_id(), "snapshot", source, place, name=name), wait_s)
 
+    async def create(
+        self, destination: str, *, kind: str, size: int | None, metadata: Mapping[str, str], wait_s: float
+    ) -> tuple[bool, dict[str, Any]]:
+        """See `agent.model.Operations`."""
+        place = self._desk.cdmi.place(destination)
+        wanted = Operation(_new_id(), "create", "", place, name=kind, size=size, metadata=dict(metadata))
+        return await self._begin(wanted, wait_s)
+
+    async def move(self, source: str, destination: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """See `agent.model.Operations`."""
+        return await self._begin(Operation(_new_id(), "move", source, self._desk.cdmi.place(destination)), wait_s)
+
+    async def restore(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """See `agent.model.Operations`."""
+        place = self._desk.cdmi.place(source)
+        return await self._begin(Operation(_new_id(), "restore", source, place, name=name), wait_s)
+
     def view(self, operation_id: str) -> dict[str, Any]:
         """See `agent.model.Operations`."""
         operation = self._desk.ledger.operations.get(operation_id)
@@ -70,7 +87,7 @@ class Operations:
         return {
             "id": operation.id,
             "kind": operation.kind,
-            "source": operation.source,
+            "source": operation.source or None,
             "destination": operation.destination,
             "state": str(operation.state),
             "percent": operation.percent,
@@ -97,12 +114,14 @@ class Operations:
         for known in reversed(self._desk.ledger.operations.values()):
             if known.destination != wanted.destination or known.state is OperationState.FAILED:
                 continue
-            same = (known.kind, known.source, known.size) == (wanted.kind, wanted.source, wanted.size)
+            same = known.is_like(wanted)
             if known.state is OperationState.RUNNING and not same:
                 detail = f"destination: {known.destination} is being made by the operation {known.id}"
                 raise Problem(Code.BUSY, detail, hint="wait for that, or choose another place")
             if known.state is OperationState.RUNNING:
                 return known
+            if known.kind == "restore":  # what was written since may be gone again
+                continue
             there = await self._desk.cdmi.look(known.destination)
             ours = bool(known.object_id) and there.object_id.casefold() == known.object_id.casefold()
             return known if same and ours and there.state is MakingState.COMPLETE else None
@@ -110,7 +129,10 @@ class Operations:
 
     async def _committed(self, wanted: Operation) -> Operation:
         """The intent, once it has been seen that nothing is there."""
-        _refuse_taken(wanted, await self._desk.cdmi.look(wanted.destination))
+        if wanted.kind in CHANGES:
+            wanted = await changing.checked(self._desk, wanted)
+        else:
+            refuse_taken(wanted, await self._desk.cdmi.look(wanted.destination))
         operation = await self._desk.ledger.keep(replace(wanted, since=time.time()))
         self._spawn(operation)
         return operation
@@ -138,14 +160,16 @@ class Operations:
 
     async def _step(self, operation: Operation) -> Operation:
         """Look, and do the one next thing: begin it, note how far it is, or give it exports and end it."""
+        if operation.kind in CHANGES:
+            return await changing.step(self._desk, operation)
         there = await self._desk.cdmi.look(operation.destination)
         if not operation.begun:
-            return await self._ask(_refuse_taken(operation, there))
+            return await self._ask(refuse_taken(operation, there))
         _refuse_another(operation, there)
         match there.state:
-            case MakingState.MISSING if not operation.answered and _age(operation) > UNHEARD_S:
+            case MakingState.MISSING if not operation.answered and age_of(operation) > making.UNHEARD_S:
                 return await self._ask(operation)
-            case MakingState.MISSING if operation.answered and _age(operation) > INVISIBLE_S:
+            case MakingState.MISSING if operation.answered and age_of(operation) > making.INVISIBLE_S:
                 detail = f"{operation.describe()}: nothing is to be seen of it"
                 raise Problem(Code.CDMI_REFUSED, detail, hint="see the CDMI server's log")
             case MakingState.FAILED:
@@ -163,6 +187,9 @@ class Operations:
         operation = await self._keep(operation, begun=True, begun_at=time.time())
         if operation.kind == "snapshot":
             await self._desk.cdmi.snapshot(operation.source, operation.name)
+        elif operation.kind == "create":
+            size, metadata = operation.size, dict(operation.metadata)
+            await self._desk.cdmi.create(operation.destination, kind=operation.name, size=size, metadata=metadata)
         else:
             await self._desk.cdmi.copy(operation.source, operation.destination, size=operation.size)
         return await self._keep(operation, answered=True)
@@ -171,14 +198,22 @@ class Operations:
         operation = await self._keep(operation, object_id=there.object_id)
         if operation.kind == "clone":
             await self._desk.cdmi.export_like(operation.source, operation.destination)
+        if operation.kind == "create" and operation.size is not None:
+            await self._fill(operation.destination, operation.size)
         log.info("%s: done", operation.describe())
         return await self._keep(operation, state=OperationState.DONE, percent=100, uri=there.uri)
+
+    async def _fill(self, uri: str, size: int) -> None:
+        """Let what was made have its size, or the little more that a server rounds it up to."""
+        found = await self._desk.cdmi.stat(uri)
+        if found.size is None or found.size < size:
+            await self._desk.cdmi.resize(uri, size, shrink=False, pause=self._pause)
 
     async def _fail(self, operation: Operation, problem: Problem) -> None:
         """Delete what was begun, as far as that can be done, and say what was wrong."""
         log.error("%s failed: %s", operation.describe(), problem.detail)
         operation = self._desk.ledger.operations[operation.id]
-        if operation.begun:
+        if operation.begun and operation.kind not in CHANGES:
             with suppress(Problem):
                 await self._clear_away(operation)
         await self._keep(operation, state=OperationState.FAILED, problem=problem.as_dict())
@@ -191,16 +226,12 @@ class Operations:
         if operation.object_id or there.state is MakingState.FAILED:
             await self._desk.cdmi.delete(operation.destination)
 
+    async def _pause(self, seconds: float) -> None:
+        await pause(self._desk.host, self._desk.host.now() + seconds)
+
     async def _keep(self, operation: Operation, **changes: Any) -> Operation:
         changed = replace(operation, **changes)
         return operation if changed == operation else await self._desk.ledger.keep(changed)
-
-
-def _refuse_taken(operation: Operation, there: Making) -> Operation:
-    if there.state is not MakingState.MISSING:
-        detail = f"destination: there is already something at {operation.destination}"
-        raise Problem(Code.CONFLICT, detail, hint="choose another place, or delete it first")
-    return operation
 
 
 def _refuse_another(operation: Operation, there: Making) -> None:
@@ -209,11 +240,6 @@ def _refuse_another(operation: Operation, there: Making) -> None:
     if known and there.state is not MakingState.MISSING and there.object_id.casefold() != known.casefold():
         detail = f"destination: {operation.destination} is another object by now, not {known}"
         raise Problem(Code.CONFLICT, detail, hint="see who replaced it; nothing of it was changed")
-
-
-def _age(operation: Operation) -> float:
-    """Seconds since the server was asked."""
-    return time.time() - operation.begun_at
 
 
 def _new_id() -> str:

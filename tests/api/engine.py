@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -205,6 +205,21 @@ class FakeObjects:
         self.value, self.length = value, length
         return "taken" not in destination, await self.stat(destination)
 
+    async def resize(self, source: str, size: int, *, shrink: bool) -> dict[str, Any]:
+        """As the contract says."""
+        self.asked.append((source, size, shrink))
+        return await self.stat(source) | {"size": size}
+
+    async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
+        """As the contract says."""
+        self.asked.append((source, tuple(names)))
+        left = {"key": "iSCSI", "protocol": "iscsi", "withdrawn": list(names), "permissions": []}
+        return {"uri": source, "host": list(names), "exports": [left]}
+
+    async def capacity(self, source: str) -> dict[str, Any]:
+        """As the contract says."""
+        return {"source": source, "used": 10 << 30, "free": None, "total": None, "by": "the sum of 3 objects"}
+
     async def _pieces(self, first: int, end: int, at: int) -> AsyncGenerator[bytes, None]:
         for place in range(first, min(end, at), 4096):
             yield self.value[place : min(place + 4096, end, at)]
@@ -273,13 +288,30 @@ class FakeOperations:
         self.asked.append((source, name, wait_s))
         return self._made("snapshot", source, f"{source}/cdmi_snapshots/{name}/", wait_s)
 
+    async def create(
+        self, destination: str, *, kind: str, size: int | None, metadata: Mapping[str, str], wait_s: float
+    ) -> tuple[bool, dict[str, Any]]:
+        """As the contract says."""
+        self.asked.append((destination, kind, size, dict(metadata), wait_s))
+        return self._made("create", None, destination, wait_s)
+
+    async def move(self, source: str, destination: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """As the contract says."""
+        self.asked.append((source, destination, wait_s))
+        return self._made("move", source, destination, wait_s)
+
+    async def restore(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+        """As the contract says."""
+        self.asked.append((source, name, wait_s))
+        return self._made("restore", source, source, wait_s)
+
     def view(self, operation_id: str) -> dict[str, Any]:
         """As the contract says."""
         if operation_id not in self.known:
             raise Problem(Code.NOT_FOUND, f"id: there is no operation {operation_id}", hint="it is long ago")
         return self.known[operation_id]
 
-    def _made(self, kind: str, source: str, destination: str, wait_s: float) -> tuple[bool, dict[str, Any]]:
+    def _made(self, kind: str, source: str | None, destination: str, wait_s: float) -> tuple[bool, dict[str, Any]]:
         done = wait_s > 0
         view: dict[str, Any] = {"id": f"op{len(self.known)}", "kind": kind}
         view |= {"source": source, "destination": destination}

@@ -121,3 +121,88 @@ async def test_their_bodies_are_checked(caller: Caller, route: str, body: Any, w
     answer = await caller.call("POST", f"/v1/objects/{route}", body)
     assert (answer.status, answer.code) == (422, "invalid-request")
     assert word in answer.json["detail"]
+
+
+IQN = "iqn.2026-01.org.example:dead"
+ASKED: list[tuple[str, str, dict[str, Any], tuple[Any, ...]]] = [
+    ("", "CreateRequest", {"uri": "cdmi://s/a"}, ("cdmi://s/a", "container", None, {}, 60.0)),
+    (
+        "",
+        "CreateRequest",
+        {"uri": "cdmi://s/a", "size": 4096, "metadata": {"colour": "red"}, "wait_s": 1},
+        ("cdmi://s/a", "container", 4096, {"colour": "red"}, 1.0),
+    ),
+    ("", "CreateRequest", {"uri": "cdmi://s/a", "kind": "dataobject"}, ("cdmi://s/a", "dataobject", 0, {}, 60.0)),
+    ("/move", "MoveRequest", {"source": "cdmi://s/a", "destination": "cdmi://s/b"}, ("cdmi://s/a", "cdmi://s/b", 60.0)),
+    ("/restore", "SnapshotRequest", {"uri": "cdmi://s/a", "name": "monday"}, ("cdmi://s/a", "monday", 60.0)),
+]
+
+
+@pytest.mark.parametrize(("route", "schema", "body", "asked"), ASKED)
+async def test_what_takes_long_is_asked_for(
+    caller: Caller, engine: FakeEngine, route: str, schema: str, body: dict[str, Any], asked: tuple[Any, ...]
+) -> None:
+    validator(schema).validate(body)
+    answer = await caller.call("POST", f"/v1/objects{route}", body)
+    assert (answer.status, answer.json["state"]) == (201, "done")
+    validator("Operation").validate(answer.json)
+    assert engine.operations.asked == [asked]
+
+
+async def test_another_size(caller: Caller, engine: FakeEngine) -> None:
+    answer = await caller.call("POST", "/v1/objects/resize", {"uri": "cdmi://s/a", "size": 4096})
+    assert (answer.status, answer.json["size"]) == (200, 4096)
+    validator("Object").validate(answer.json)
+    await caller.call("POST", "/v1/objects/resize", {"uri": "cdmi://s/a", "size": 512, "shrink": True})
+    assert engine.objects.asked == [("cdmi://s/a", 4096, False), ("cdmi://s/a", 512, True)]
+
+
+@pytest.mark.parametrize("host", [IQN, [IQN], ["20:00:00:00:00:00:00:10", "2000000000000011"], "eui.0123456789abcdef"])
+async def test_a_host_is_fenced_off(caller: Caller, engine: FakeEngine, host: Any) -> None:
+    body = {"uri": "cdmi://s/a", "host": host}
+    validator("FenceRequest").validate(body)
+    answer = await caller.call("POST", "/v1/objects/fence", body)
+    assert answer.status == 200
+    validator("Fenced").validate(answer.json)
+    assert engine.objects.asked == [("cdmi://s/a", (host,) if isinstance(host, str) else tuple(host))]
+
+
+async def test_how_much_room_there_is(caller: Caller) -> None:
+    answer = await caller.call("GET", "/v1/capacity?uri=cdmi://s/a/")
+    assert (answer.status, answer.json["used"], answer.json["total"]) == (200, 10 << 30, None)
+    validator("Capacity").validate(answer.json)
+    assert (await caller.call("GET", "/v1/capacity")).code == "invalid-request"
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "word"),
+    [
+        ("", {}, "uri"),
+        ("", {"uri": "cdmi://s/a", "kind": "queue"}, "kind"),
+        ("", {"uri": "cdmi://s/a", "size": 511}, "size"),
+        ("", {"uri": "cdmi://s/a", "size": -1, "kind": "dataobject"}, "size"),
+        ("", {"uri": "cdmi://s/a", "metadata": {"cdmi_assignedsize": "1"}}, "metadata"),
+        ("", {"uri": "cdmi://s/a", "metadata": {"a": None}}, "metadata.a"),
+        ("", {"uri": "cdmi://s/a", "metadata": []}, "metadata"),
+        ("", {"uri": "cdmi://s/a", "exports": {}}, "exports"),
+        ("/move", {"source": "cdmi://s/a"}, "destination"),
+        ("/move", {"source": "cdmi://s/a", "destination": "/b"}, "destination"),
+        ("/restore", {"uri": "cdmi://s/a", "name": "a/b"}, "name"),
+        ("/resize", {"uri": "cdmi://s/a"}, "size"),
+        ("/resize", {"uri": "cdmi://s/a", "size": 0}, "size"),
+        ("/resize", {"uri": "cdmi://s/a", "size": 1, "shrink": "yes"}, "shrink"),
+        ("/fence", {"uri": "cdmi://s/a"}, "host"),
+        ("/fence", {"uri": "cdmi://s/a", "host": ""}, "host"),
+        ("/fence", {"uri": "cdmi://s/a", "host": []}, "host"),
+        ("/fence", {"uri": "cdmi://s/a", "host": [IQN, "x y"]}, "host[1]"),
+        ("/fence", {"uri": "cdmi://s/a", "host": "10.0.0.1"}, "host"),
+        ("/fence", {"uri": "cdmi://s/a", "host": [IQN] * 33}, "host"),
+    ],
+)
+async def test_bodies_of_what_changes_objects_are_checked(
+    caller: Caller, engine: FakeEngine, route: str, body: Any, word: str
+) -> None:
+    answer = await caller.call("POST", f"/v1/objects{route}", body)
+    assert (answer.status, answer.code) == (422, "invalid-request")
+    assert answer.json["detail"].startswith(word)
+    assert engine.objects.asked == [] and engine.operations.asked == []

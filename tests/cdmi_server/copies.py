@@ -35,8 +35,7 @@ async def copy(service: Service, source: Record, fresh: Record, metadata: Mappin
         volume = exports.new_volume(given) or Volume(source.volume.size)
         if volume.size < source.volume.size:
             raise CdmiError(400, f"A copy of {source.volume.size} bytes has no room in {volume.size}")
-    told = source.metadata
-    making = Making(int(told.get(READS, 0)), int(told.get(HIDDEN, 0)), str(told.get(ERROR, "")))
+    making = _making(source)
     kept = {name: value for name, value in given.items() if name not in (READS, HIDDEN, ERROR)}
     record = replace(fresh, metadata=kept, volume=volume, making=making)
     record = replace(record, mimetype=source.mimetype, encoding=source.encoding)
@@ -60,6 +59,43 @@ async def snapshot(service: Service, record: Record, name: Any) -> None:
         await service.delete(old)
     fresh = Record(objectid.new(), name, folder.id, Kind.CONTAINER, now(), now())
     await copy(service, record, fresh, None)
+
+
+def is_snapshot_of(service: Service, source: Record, record: Record) -> bool:
+    """Say whether the source is one of the record's snapshots."""
+    folder = service.store.child(record, SNAPSHOTS)
+    return folder is not None and source.parent == folder.id
+
+
+def is_below(service: Service, record: Record | None, top: Record) -> bool:
+    """Say whether a record is another one, or below it."""
+    while record and record.id != top.id:
+        record = service.store.get(record.parent)
+    return record is not None
+
+
+async def restore(service: Service, source: Record, record: Record) -> Record:
+    """Give a container the bytes of its snapshot: its ID, exports, snapshots and metadata stay."""
+    record = replace(record, making=_making(record), mtime=now())
+    await service.commit(record)
+    if record.volume and source.volume:
+        if record.volume.size != source.volume.size:
+            raise CdmiError(409, "The snapshot has another size")
+        await asyncio.to_thread(_copy_bytes, service, source, record)
+    return record
+
+
+def moved(service: Service, record: Record, parent: Record, name: str) -> Record:
+    """Move the record; its metadata says how long that takes."""
+    service.store.save(replace(record, making=_making(record)))
+    current = service.store.get(record.id)
+    assert current
+    return service.store.move(current, parent, name)
+
+
+def _making(record: Record) -> Making:
+    told = record.metadata
+    return Making(int(told.get(READS, 0)), int(told.get(HIDDEN, 0)), str(told.get(ERROR, "")))
 
 
 def snapshots(service: Service, record: Record) -> list[str]:

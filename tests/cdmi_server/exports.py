@@ -15,7 +15,7 @@ from tests.cdmi_server.wire import CdmiError, strings
 KEY = "Network/iSCSI"
 ASSIGNED_SIZE = "cdmi_assignedsize"
 TARGET, NUMBER = "x_target", "x_lun"
-FIXED = (ASSIGNED_SIZE, TARGET, NUMBER)
+FIXED = (TARGET, NUMBER)
 """Metadata that decides how a LUN is made, and cannot change afterwards."""
 
 _BLOCK = 512

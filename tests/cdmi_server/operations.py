@@ -1,5 +1,6 @@
 """What can be done with objects: read, create, update, delete."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.cdmi_server.wire import (
     version_headers,
 )
 
-_LATER = {"move", "reference", "serialize", "deserialize", "deserializevalue"}
+_LATER = {"reference", "serialize", "deserialize", "deserializevalue"}
 _OCTETS = "application/octet-stream"
 
 
@@ -121,7 +122,7 @@ async def _put_cdmi(service: Service, request: web.Request, asked: Asked) -> web
         {"metadata", "exports", "snapshot"},
         {"metadata", "mimetype", "value", "valuetransferencoding"},
     )
-    known = {"copy"} | (of_container if asked.slash else of_object)
+    known = {"copy", "move"} | (of_container if asked.slash else of_object)
     if later := _LATER & set(body):
         raise CdmiError(501, f"Not implemented: {', '.join(sorted(later))}")
     if unknown := (set(body) | {field.name for field in asked.fields}) - known:
@@ -129,13 +130,15 @@ async def _put_cdmi(service: Service, request: web.Request, asked: Asked) -> web
     body = {name: value for name, value in body.items() if asked.wants(name)}
     async with service.lock:
         old = service.find(asked.names)
+        if "move" in body:
+            return await _move(service, request, asked, body)
         if "copy" in body:
             return await _copy(service, request, asked, body)
         if "snapshot" in body:
             await copies.snapshot(service, _existing(service, asked), body["snapshot"])
             return done(asked)
         record = old or _new_record(service, asked, kind)
-        record = _with_metadata(record, body, asked, fresh=old is None)
+        record = _resized(service, _with_metadata(record, body, asked, fresh=old is None))
         if kind is Kind.CONTAINER:
             await service.commit(_with_exports(service, record, body, asked))
         else:
@@ -154,13 +157,39 @@ async def _copy(service: Service, request: web.Request, asked: Asked, body: Mapp
     if wrong := set(body) - {"copy", "metadata"}:
         raise CdmiError(400, f"Not together with copy: {', '.join(sorted(wrong))}")
     source = copies.source_of(service, body["copy"], kind)
-    if old := service.find(asked.names):
+    old = service.find(asked.names)
+    if old and copies.is_snapshot_of(service, source, old):
+        return await _restored(service, request, asked, source, old)
+    if old:
         await service.delete(old)
     record = await copies.copy(service, source, _new_record(service, asked, kind), body.get("metadata"))
     if record.making.reads or record.making.hidden:
-        place = f"{request.scheme}://{request.host}{request.path}"
-        return web.Response(status=202, headers={"Location": place, **version_headers(asked.dialect, asked.version)})
+        return _accepted(request, asked)
     return _created(service, record, asked)
+
+
+async def _restored(service: Service, request: web.Request, asked: Asked, source: Record, old: Record) -> web.Response:
+    record = await copies.restore(service, source, old)
+    return _accepted(request, asked) if record.making.reads else done(asked)
+
+
+async def _move(service: Service, request: web.Request, asked: Asked, body: Mapping[str, Any]) -> web.Response:
+    """Give an object another place: where there is something already, it stays."""
+    source = copies.source_of(service, body["move"], Kind.CONTAINER if asked.slash else Kind.OBJECT)
+    if service.find(asked.names):
+        raise CdmiError(409, "There is something already")
+    fresh = _new_record(service, asked, source.kind)
+    parent = service.store.get(fresh.parent)
+    assert parent
+    if copies.is_below(service, parent, source):
+        raise CdmiError(400, "A container cannot be moved into itself")
+    moved = copies.moved(service, source, parent, fresh.name)
+    return _accepted(request, asked) if moved.making.reads else _created(service, moved, asked)
+
+
+def _accepted(request: web.Request, asked: Asked) -> web.Response:
+    place = f"{request.scheme}://{request.host}{request.path}"
+    return web.Response(status=202, headers={"Location": place, **version_headers(asked.dialect, asked.version)})
 
 
 def _created(service: Service, record: Record, asked: Asked) -> web.Response:
@@ -187,6 +216,17 @@ def _with_metadata(record: Record, body: Mapping[str, Any], asked: Asked, *, fre
     return replace(record, metadata=metadata | _fixed(record, metadata), mtime=now())
 
 
+def _resized(service: Service, record: Record) -> Record:
+    """Return the LUN with the size that its metadata says by now; x_fixed_size: it stays as it is."""
+    wanted = exports.new_volume(record.metadata) if record.volume else None
+    if record.volume is None or wanted is None or wanted.size == record.volume.size or not service.store.get(record.id):
+        return record
+    if "x_fixed_size" in record.metadata:
+        return replace(record, metadata={**record.metadata, exports.ASSIGNED_SIZE: str(record.volume.size)})
+    os.truncate(service.store.value_file(record), wanted.size)
+    return replace(record, volume=replace(record.volume, size=wanted.size))
+
+
 def _fixed(record: Record, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must stay of a LUN's metadata; 400 when it shall become something else."""
     if record.kind is not Kind.CONTAINER:
@@ -194,7 +234,8 @@ def _fixed(record: Record, metadata: Mapping[str, Any]) -> dict[str, Any]:
     for name in exports.FIXED:
         if name in metadata and metadata[name] != record.metadata.get(name):
             raise CdmiError(400, f"{name} is fixed when the container is created")
-    return {name: record.metadata[name] for name in exports.FIXED if name in record.metadata}
+    kept = (*exports.FIXED, *([] if exports.ASSIGNED_SIZE in metadata else [exports.ASSIGNED_SIZE]))
+    return {name: record.metadata[name] for name in kept if name in record.metadata}
 
 
 def _with_exports(service: Service, record: Record, body: Mapping[str, Any], asked: Asked) -> Record:

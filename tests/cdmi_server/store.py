@@ -82,6 +82,13 @@ class Store:
         if current := self.get(record.id):
             self.save(replace(current, mtime=now()))
 
+    def move(self, record: Record, parent: Record, name: str) -> Record:
+        """Give the record another place; its ID and all that is below it stay. Returns it."""
+        self._children[record.parent].pop(record.name)
+        moved = replace(record, parent=parent.id, name=name)
+        self.save(moved)
+        return moved
+
     def remove(self, record: Record) -> None:
         """Forget the object, its value, and everything below it."""
         for child in self.children(record):

@@ -12,7 +12,7 @@ import pytest
 
 from agent.cdmi.client import CdmiClient
 from agent.cdmi.server import Server
-from agent.engine import operations
+from agent.engine import making, operations
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
 from agent.engine.ledger import MIGRATIONS, Ledger, Operation
@@ -35,8 +35,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a real server is given minutes for."""
     monkeypatch.setattr(operations, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(operations, "LONGEST_PAUSE_S", 0.02)
-    monkeypatch.setattr(operations, "UNHEARD_S", 0.05)
-    monkeypatch.setattr(operations, "INVISIBLE_S", 0.5)
+    monkeypatch.setattr(making, "UNHEARD_S", 0.05)
+    monkeypatch.setattr(making, "INVISIBLE_S", 0.5)
 
 
 @dataclass
@@ -54,8 +54,8 @@ class Lab:
 
 
 @asynccontextmanager
-async def daemon(disk: Path, server: ServerHandle) -> AsyncIterator[Lab]:
-    client = CdmiClient([Server(server.url, allow_http=True, storage_networks=NAMES)], protocols=("iscsi",))
+async def daemon(disk: Path, server: ServerHandle, **more: Any) -> AsyncIterator[Lab]:
+    client = CdmiClient([Server(server.url, allow_http=True, storage_networks=NAMES, **more)], protocols=("iscsi",))
     store = open_store(disk / "ledger.sqlite", MIGRATIONS)
     engine = Engine(Desk(SimulatedHost(), client, Ledger(store), {iscsi.protocol: iscsi}, Settings()))
     await engine.start()

@@ -6,7 +6,7 @@ What outlives a crash is in `World` (the kernel, the disk, the CDMI server); wha
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import San
-from agent.model import Making, Outcome, Present, Reading, Request, Resolved, Stat
+from agent.model import Fenced, Making, Outcome, Present, Reading, Request, Resolved, Room, Stat
 from agent.store import Store, open_store
 from attachers import fc, iscsi, nfs
 from attachers.base import Attacher, Host, Uncertain
@@ -173,7 +173,7 @@ class TrippedStore(Store):
 
 
 class TrippedCdmi:
-    """The client of one process: every call is a point before and a point after. Implements `agent.model.Cdmi`."""
+    """The client of one process: every call is a point before and a point after. Implements `agent.contract.Cdmi`."""
 
     def __init__(self, model: CdmiModel, trip: Trip) -> None:
         self._model, self._trip = model, trip
@@ -220,6 +220,24 @@ class TrippedCdmi:
         raise NotImplementedError
 
     async def write(self, destination: str, pieces: Any, *, length: int | None, replace: bool, pause: Any) -> bool:
+        raise NotImplementedError
+
+    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> None:
+        raise NotImplementedError
+
+    async def resize(self, uri: str, size: int, *, shrink: bool, pause: Any) -> None:
+        raise NotImplementedError
+
+    async def move(self, source: str, destination: str) -> None:
+        raise NotImplementedError
+
+    async def restore(self, uri: str, name: str) -> None:
+        raise NotImplementedError
+
+    async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
+        raise NotImplementedError
+
+    async def capacity(self, source: str) -> Room:
         raise NotImplementedError
 
     async def close(self) -> None:

@@ -81,7 +81,17 @@ async def test_an_export_can_come_later(http: aiohttp.ClientSession, server: Ser
     await put(http, server, "vol/?exports", {"metadata": {}}, status=400)
     await put(http, server, "vol/?exports", {"exports": {"iSCSI": {}}}, status=204)
     assert iscsi(await get(http, server, "vol/"))["permissions"] == []
-    await put(http, server, "vol/", {"metadata": {"cdmi_assignedsize": str(2 * MIB)}}, status=400)
+    await put(http, server, "vol/", {"metadata": {"cdmi_assignedsize": "1000"}}, status=400)
+
+
+async def test_a_lun_can_be_given_another_size(http: aiohttp.ClientSession, server: ServerHandle) -> None:
+    before = iscsi(await make_lun(http, server, "vol"))
+    await put(http, server, "vol/", {"metadata": {"cdmi_assignedsize": str(2 * MIB)}}, status=204)
+    assert (await get(http, server, "vol/"))["metadata"]["cdmi_assignedsize"] == str(2 * MIB)
+    assert iscsi(await get(http, server, "vol/")) == before
+    record = server.store.find("/vol/")
+    assert record and record.volume and record.volume.size == 2 * MIB
+    assert server.store.value_file(record).stat().st_size == 2 * MIB
 
 
 async def test_luns_may_share_a_target(http: aiohttp.ClientSession, server: ServerHandle) -> None:

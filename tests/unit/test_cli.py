@@ -280,3 +280,28 @@ def test_nothing_shown_can_drive_the_terminal() -> None:
 )
 def test_sizes(count: int | None, text: str) -> None:
     assert show.size(count) == text
+
+
+def test_objects_are_made_moved_and_brought_back(command: Command) -> None:
+    engine = command.engine
+    made = command("create", "cdmi://s/new", "--size", "4096", "--timeout", "5")
+    assert (made.status, made.out) == (0, "cdmi://s/new\n")
+    assert engine.operations.asked == [("cdmi://s/new", "container", 4096, {}, 5.0)]
+    assert command("move", "cdmi://s/a", "cdmi://s/b").out == "cdmi://s/b\n"
+    assert command("restore", "cdmi://s/a", "monday").out == "cdmi://s/a\n"
+    assert ("cdmi://s/a", "monday", 3600.0) in engine.operations.asked
+    late = command("move", "cdmi://s/a", "cdmi://s/b", "--timeout", "0")
+    assert late.status == 6 and "is under way, 40 % done" in late.err
+
+
+def test_objects_are_resized_fenced_and_counted(command: Command) -> None:
+    objects = command.engine.objects
+    objects.attached = True
+    sized = command("set-size", SOURCE, "4096")
+    assert (sized.status, sized.out) == (0, "4096\n") and "cdmi-attach resize one" in sized.err
+    assert objects.asked[-1] == (SOURCE, 4096, False)
+    fenced = command("fence", SOURCE, "iqn.2026-01.org.example:dead", "20:00:00:00:00:00:00:10")
+    assert (fenced.status, fenced.out) == (0, "") and "iSCSI: withdrawn iqn." in fenced.err
+    room = command("capacity", SOURCE)
+    assert room.out.split() == ["used", str(10 << 30), "free", "-", "total", "-"]
+    assert json.loads(command("capacity", SOURCE, "--json").out)["total"] is None

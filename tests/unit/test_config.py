@@ -25,6 +25,7 @@ password_credential = "cdmi"
 ca_file = "CA"
 storage_networks = ["10.1.0.0/16", "fd00::/8"]
 nfs_server = "nas.example.org"
+quota = "10 TiB"
 chap = { user = "me", password_credential = "chap", mutual_user = "it", mutual_password_credential = "chap-in" }
 
 [attach]

@@ -1,0 +1,113 @@
+"""Moves and restores: an object that is there already is changed, so nothing is ever cleared away when they fail.
+
+The object's ID is committed before the server is asked: what is looked at afterwards has to be that very object.
+"""
+
+import logging
+import time
+from dataclasses import replace
+from typing import Any
+
+from agent.engine import making
+from agent.engine.attached import refuse_attached
+from agent.engine.desk import Desk, permissions_of
+from agent.engine.ledger import Operation
+from agent.model import Making, MakingState, OperationState, Resolved
+from attachers.problems import Code, Problem
+
+log = logging.getLogger(__name__)
+CHANGES = ("move", "restore")
+
+
+async def checked(desk: Desk, wanted: Operation) -> Operation:
+    """The operation with the object's ID, if it may begin. Raises `Problem`: in-use, conflict, busy, not-found."""
+    found = await desk.cdmi.stat(wanted.source)
+    refuse_attached(desk, found, field=_field(wanted))
+    if wanted.kind == "move":
+        making.refuse_taken(wanted, await desk.cdmi.look(wanted.destination))
+    else:
+        _refuse_others(await desk.cdmi.resolve(wanted.source))
+        there = await desk.cdmi.look(desk.cdmi.snapshot_place(wanted.source, wanted.name))
+        if there.state is not MakingState.COMPLETE:
+            detail = f"name: there is no snapshot {wanted.name} of {found.uri}"
+            raise Problem(Code.NOT_FOUND, detail, hint="take one first: cdmi-attach snapshot")
+    return replace(wanted, object_id=found.object_id, uri="")
+
+
+async def step(desk: Desk, operation: Operation) -> Operation:
+    """Look, and do the one next thing: begin it, note how far it is, or end it. Raises `Problem`."""
+    if not operation.begun:
+        return await _ask(desk, operation)
+    there = await desk.cdmi.look(operation.destination)
+    unheard = not operation.answered and making.age_of(operation) > making.UNHEARD_S
+    match there.state:
+        case MakingState.PROCESSING:
+            return await _keep(desk, operation, percent=there.percent)
+        case MakingState.FAILED:
+            detail = f"{operation.describe()}: the server says {there.says}"
+            raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see the CDMI server's log")
+        case MakingState.MISSING if unheard and operation.kind == "move":
+            return await _ask(desk, operation)
+        case MakingState.MISSING if making.age_of(operation) > making.INVISIBLE_S:
+            detail = f"{operation.describe()}: nothing is to be seen at its destination"
+            raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see the CDMI server's log")
+        case MakingState.COMPLETE if operation.kind == "move" or operation.answered:
+            return await _end(desk, operation, there)
+        case MakingState.COMPLETE if unheard:
+            return await _ask(desk, operation)
+    return operation
+
+
+async def _ask(desk: Desk, operation: Operation) -> Operation:
+    """Ask the server, after committing that we do. No attach begins to count on the object meanwhile."""
+    found = await desk.cdmi.stat(operation.source)
+    async with desk.locks.hold([permissions_of(found.uri)]):
+        now = await checked(desk, operation)
+        if now.object_id.casefold() != operation.object_id.casefold():
+            detail = f"{operation.describe()}: its source is another object by now"
+            raise Problem(Code.CONFLICT, detail, hint="ask again, if that is meant")
+        log.info("%s", operation.describe())
+        operation = await _keep(desk, operation, begun=True, begun_at=time.time())
+        if operation.kind == "move":
+            await _move(desk, operation)
+        else:
+            await desk.cdmi.restore(operation.source, operation.name)
+    return await _keep(desk, operation, answered=True)
+
+
+async def _move(desk: Desk, operation: Operation) -> None:
+    """A refusal may be that of a request that was sent once more by itself: then the object is there already."""
+    try:
+        await desk.cdmi.move(operation.source, operation.destination)
+    except Problem as problem:
+        if problem.code is Code.CDMI_UNREACHABLE:
+            raise
+        there = await desk.cdmi.look(operation.destination)
+        if not operation.object_id or there.object_id.casefold() != operation.object_id.casefold():
+            raise
+
+
+async def _end(desk: Desk, operation: Operation, there: Making) -> Operation:
+    """It is done, if it is the object that it was."""
+    if operation.object_id and there.object_id.casefold() != operation.object_id.casefold():
+        detail = f"{operation.describe()}: the object there is {there.object_id}, and not {operation.object_id}"
+        raise Problem(Code.CONFLICT, detail, hint="nothing was deleted; see what is there: cdmi-attach stat")
+    log.info("%s: done", operation.describe())
+    return await _keep(desk, operation, state=OperationState.DONE, percent=100, uri=there.uri)
+
+
+async def _keep(desk: Desk, operation: Operation, **changes: Any) -> Operation:
+    changed = replace(operation, **changes)
+    return operation if changed == operation else await desk.ledger.keep(changed)
+
+
+def _refuse_others(resolved: Resolved) -> None:
+    """Raises `Problem` (`in-use`) where hosts are permitted: their disks would change under them."""
+    names = [name for export in resolved.exports for name in export.permissions or ()]
+    if names:
+        detail = f"uri: other hosts may use it: {', '.join(names[:4])}"
+        raise Problem(Code.IN_USE, detail, hint="detach it there first, or fence them off: cdmi-attach fence")
+
+
+def _field(operation: Operation) -> str:
+    return "source" if operation.kind == "move" else "uri"
