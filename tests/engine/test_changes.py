@@ -59,7 +59,7 @@ async def test_what_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
         for place, word in (
             ("nowhere/new", "404"),
-            ("vol1/new", "no container that others"),
+            ("vol1/new", "400"),
             ("cdmi_objectid/0123", "needs a path"),
         ):
             with pytest.raises(Problem, match=word):
