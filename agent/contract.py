@@ -76,6 +76,18 @@ class Cdmi(Protocol):
         """Begin to bring a container back to its snapshot of that name."""
         ...
 
+    async def offers(self, uri: str) -> Mapping[str, str]:
+        """The block protocols that the server announces for a LUN without such an export, and the key it would have."""
+        ...
+
+    async def export(self, uri: str, key: str, protocol: str) -> tuple[str, bool]:
+        """Have a LUN exported, open to nobody yet. Returns the key, and whether it is a new one. Idempotent."""
+        ...
+
+    async def unexport(self, uri: str, key: str) -> None:
+        """Remove an export, unless it lets anybody in; that it is gone is success."""
+        ...
+
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
         """Take a host's names out of all block exports of an object, however others write meanwhile. Read back.
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace as replaced
 
-from agent.cdmi import changes, content, copies, fences, networks, objects, rooms, sources, uploads
+from agent.cdmi import changes, content, copies, exporting, fences, networks, objects, rooms, sources, uploads
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
@@ -104,6 +104,19 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         location = sources.parse(uri, self._servers)
         await changes.restore(self._wire, location, copies.snapshot_place(location, name))
+
+    async def offers(self, uri: str) -> Mapping[str, str]:
+        """See `agent.contract.Cdmi`."""
+        offered = await exporting.offers(self._wire, sources.parse(uri, self._servers))
+        return {protocol: key for protocol, key in offered.items() if protocol in self._protocols}
+
+    async def export(self, uri: str, key: str, protocol: str) -> tuple[str, bool]:
+        """See `agent.contract.Cdmi`."""
+        return await exporting.export(self._wire, sources.parse(uri, self._servers), key, protocol)
+
+    async def unexport(self, uri: str, key: str) -> None:
+        """See `agent.contract.Cdmi`."""
+        await exporting.unexport(self._wire, sources.parse(uri, self._servers), key)
 
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
         """See `agent.contract.Cdmi`."""

@@ -115,18 +115,19 @@ async def export_like(wire: Wire, source: Location, destination: Location) -> No
     """
     wanted = _block_entries(await find(wire, source))
     made = await find(wire, destination)
-    missing = {key: entry for key, entry in wanted.items() if key not in _entries(made)}
+    missing = {key: entry for key, entry in wanted.items() if key not in entries_of(made)}
     if not missing or kind_of(made.answer, made.members) != CONTAINER:
         return
-    body = json.dumps({"exports": {**_entries(made), **missing}}).encode()
+    body = json.dumps({"exports": {**entries_of(made), **missing}}).encode()
     (await wire.update(destination.server, made.url, body, fields=("exports",))).check()
-    after = _entries(await find(wire, destination))
+    after = entries_of(await find(wire, destination))
     if lost := sorted(missing.keys() - after.keys()):
         what = f"{made.url} got no export {ascii(lost[0])[:80]} like its source's"
         raise refused(destination.server, what, hint="let the server export it, or see its log")
 
 
-def _entries(found: Found) -> dict[str, Any]:
+def entries_of(found: Found) -> dict[str, Any]:
+    """The entries of `exports`, by their keys; what is no entry is left out."""
     exports = found.members.get("exports")
     entries = exports.items() if isinstance(exports, dict) else ()
     return {key: entry for key, entry in entries if isinstance(entry, dict)}
@@ -135,7 +136,7 @@ def _entries(found: Found) -> dict[str, Any]:
 def _block_entries(found: Found) -> dict[str, Any]:
     """What a client may write of block exports: who is let in, and since 2.0 the type."""
     wanted: dict[str, Any] = {}
-    for key, entry in _entries(found).items():
+    for key, entry in entries_of(found).items():
         if protocol_of(key, entry) in BLOCK:
             wanted[key] = {"permissions": []} | ({"type": entry["type"]} if "type" in entry else {})
     return wanted

@@ -36,7 +36,12 @@ class Dialect:
 
     def media_type(self, url: str) -> str:
         """The type of what is at this URL: a slash at its path's end says that a container is meant."""
-        kind = "container" if urlsplit(url).path.endswith("/") else "object"
+        path = urlsplit(url).path
+        if "/cdmi_capabilities/" in path:
+            return ", ".join(
+                self.media.format(kind) for kind in (["capability"] + ["capabilities"] * (not self.in_root))
+            )
+        kind = "container" if path.endswith("/") else "object"
         return self.media.format("dataobject" if self.media == VENDOR and kind == "object" else kind)
 
     def select(self, url: str, fields: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Another host's names out of every block export of an object, as after its death: nothing of it may write any more."""
 
+from agent.cdmi.copies import entries_of
 from agent.cdmi.exports import names_in, path_of, protocol_of
 from agent.cdmi.find import find
 from agent.cdmi.grants import Change, make
@@ -45,7 +46,7 @@ def _fenced(
 def _block(found: Found) -> dict[str, tuple[str, tuple[str, ...] | None]]:
     """The block exports by their keys: protocol, and names; None for anybody. Raises `Problem` for a malformed one."""
     blocks: dict[str, tuple[str, tuple[str, ...] | None]] = {}
-    for key, entry in _entries(found).items():
+    for key, entry in entries_of(found).items():
         if (protocol := protocol_of(key, entry)) not in BLOCK:
             continue
         told = entry.get("permissions")
@@ -59,7 +60,7 @@ def _block(found: Found) -> dict[str, tuple[str, tuple[str, ...] | None]]:
 
 def _refuse_others(found: Found) -> None:
     """Raises `Problem` where a host has another way to the object than its block exports, or none at all."""
-    entries = _entries(found)
+    entries = entries_of(found)
     for key, entry in entries.items():
         if (protocol := protocol_of(key, entry)) == "nfs":
             what = f"{path_of(key)} of {shown(found.url, 300)}: CDMI has no permissions of hosts for {protocol}"
@@ -67,9 +68,3 @@ def _refuse_others(found: Found) -> None:
     if not entries:
         what = f"uri: {shown(found.url, 300)} has no exports that a host could be fenced off"
         raise Problem(Code.INVALID_REQUEST, what, hint="give the container that is exported")
-
-
-def _entries(found: Found) -> dict[str, dict[str, object]]:
-    exports = found.members.get("exports")
-    entries = exports.items() if isinstance(exports, dict) else ()
-    return {key: entry for key, entry in entries if isinstance(entry, dict)}

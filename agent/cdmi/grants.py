@@ -26,7 +26,7 @@ from attachers.problems import Code, Problem
 FIELDS = ("objectID", "exports")
 TRIES = 12
 CONFIRMATIONS = 2
-_SERVERS_OWN = frozenset(
+SERVERS_OWN = frozenset(
     {
         "target_identifier",
         "logical_unit_number",
@@ -117,8 +117,7 @@ async def _read(wire: Wire, location: Location) -> Entries | None:
 async def _write(wire: Wire, change: Change, entries: Entries, names: tuple[str, ...]) -> None:
     """Write the field with every entry in it, since servers replace it as a whole; of each only what clients may."""
     writable = {
-        key: {name: value for name, value in entry.items() if name not in _SERVERS_OWN}
-        for key, entry in entries.items()
+        key: {name: value for name, value in entry.items() if name not in SERVERS_OWN} for key, entry in entries.items()
     }
     writable[change.key]["permissions"] = change.applied(names)
     body = json.dumps({"exports": writable}).encode()

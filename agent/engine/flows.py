@@ -16,10 +16,10 @@ from agent.engine.begun import Begun
 from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
-from agent.engine.ledger import Grant, Row
+from agent.engine.exporting import ready_or_made
+from agent.engine.ledger import MADE, Grant, Row
 from agent.engine.plans import plan_of
 from agent.engine.preference import may_pass, passed, permissible, share, told, with_those_before
-from agent.engine.ready import ready
 from agent.engine.users import users_of
 from agent.engine.ways import choose_ways, ways_of
 from agent.model import Access, Phase, SeenExport
@@ -176,7 +176,7 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
     try:
         async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
             keys = [one.key for one in row.passed]
-            resolved, export = await ready(desk, row.request, deadline=deadline, passed=keys)
+            resolved, export = await ready_or_made(desk, row, deadline=deadline, passed=keys)
         export, names, over = permissible(desk, row, resolved, export, await sight)
         plan, note = await _with_ways(desk, row, dict(export.plan or {}), sight)
         plan = await plan_of(export.protocol, plan, row.request, desk.settings)
@@ -220,7 +220,7 @@ def _is_to_be_made(wanted: Grant, export: SeenExport, ours: set[Grant]) -> bool:
 
 async def _grant(desk: Desk, row: Row) -> None:
     """Make good every grant that the ledger intends for this object; idempotent, like the server's side of it."""
-    names = [grant.initiator for grant in _grants_of(desk, row)]
+    names = _names(_grants_of(desk, row))
     if names:
         what = f"grant {', '.join(names)} on {row.uri}"
         async with desk.locks.hold([permissions_of(row.uri)]), desk.noted(row.name, what, "Grant"):
@@ -242,13 +242,20 @@ async def _revoke(
     """
     async with desk.locks.hold([permissions_of(row.uri)] if row.uri else []):
         revoked = [grant for grant in _grants_of(desk, row) if not desk.grant_is_needed(grant, row.name)]
-        names = [grant.initiator for grant in revoked]
+        names = _names(revoked)
         if names:
             async with desk.noted(row.name, f"revoke {', '.join(names)} on {row.uri}", "Revoke"):
                 await _within(desk, deadline, desk.cdmi.revoke(row.uri, row.key, *names))
         if row.plan is not None and desk.attacher(row.protocol).comes_back:
             await _converge(desk, row.name, Goal.GONE, deadline=deadline, withdrawn=True, undo=undo)
+        if Grant(row.uri, row.key, MADE) in revoked:
+            async with desk.noted(row.name, f"have {row.uri} exported over {row.protocol} no more", "Unexport"):
+                await _within(desk, deadline, desk.cdmi.unexport(row.uri, row.key))
         await commit(revoked)
+
+
+def _names(grants: list[Grant]) -> list[str]:
+    return [grant.initiator for grant in grants if grant.initiator != MADE]
 
 
 def _grants_of(desk: Desk, row: Row) -> list[Grant]:

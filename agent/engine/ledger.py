@@ -41,9 +41,13 @@ _ADDED: Mapping[str, Any] = {"passed": [], "others": 0}
 T = TypeVar("T")
 
 
+MADE = "(made by us)"
+"""In the place of an initiator: the export itself, which is removed with the last permission of ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A permission that we added on a CDMI server: this initiator in that entry of that object's exports."""
+    """What we added on a CDMI server: this initiator in that entry of that object's exports, or (`MADE`) the entry."""
 
     uri: str
     key: str

@@ -35,7 +35,8 @@ class Object:
     `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
     whether the export says its name; `unready` how often it is resolved before the server has filled in its export.
     `target` is an iSCSI name, or an FC port's; `beside` are more FC ports, `hidden` those of them that do not show it.
-    `instead` is a second export (`SECOND`), over another protocol.
+    `instead` is a second export (`SECOND`), over another protocol. `exported`: it has any;
+    `offered`: it may get one.
     """
 
     object_id: str
@@ -53,6 +54,8 @@ class Object:
     hidden: tuple[str, ...] = ()
     instead: "Object | None" = None
     share: Share | None = None
+    exported: bool = True
+    offered: bool = False
 
     @property
     def protocol(self) -> str:
@@ -105,7 +108,7 @@ class CdmiModel:
         portals = obj.portals if obj.protocol == "iscsi" else ()
         for target in obj.targets:
             self.san.remove(target, obj.lun)
-            if obj.mapped and target not in obj.hidden:
+            if obj.mapped and obj.exported and target not in obj.hidden:
                 self.san.add(Lun(target, portals, obj.lun, obj.behind or obj.wwid, obj.size, allowed))
 
     def _find(self, uri: str) -> Object:
@@ -122,7 +125,7 @@ class CdmiModel:
 
     def resolve(self, source: str) -> Resolved:
         obj = self._find(source)
-        seen = [_seen(KEY, obj), *([_seen(SECOND, obj.instead)] if obj.instead else [])]
+        seen = [*([_seen(KEY, obj)] if obj.exported else []), *([_seen(SECOND, obj.instead)] if obj.instead else [])]
         uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
         object_id = obj.object_id if self.with_ids else ""
         return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, tuple(seen))
@@ -138,6 +141,22 @@ class CdmiModel:
         for target in obj.targets:
             self.san.remove(target, obj.lun)
         del self.objects[obj.object_id]
+
+    def offers(self, uri: str) -> dict[str, str]:
+        obj = self._find(uri)
+        return {obj.protocol: KEY} if obj.offered and not obj.exported else {}
+
+    def export(self, uri: str) -> tuple[str, bool]:
+        obj = self._find(uri)
+        made, obj.exported = not obj.exported, True
+        self.show(obj)
+        return KEY, made
+
+    def unexport(self, uri: str) -> None:
+        obj = self._find(uri)
+        if not obj.permissions:
+            obj.exported = False
+        self.show(obj)
 
     def grant(self, uri: str, key: str, *initiators: str) -> None:
         obj = self._entry(uri, key)

@@ -76,6 +76,12 @@ MUTANTS = (
         "grants=(), **found)",
     ),
     Mutant(
+        "export made before its intent",
+        "agent/engine/exporting.py",
+        "        await desk.ledger.change(row.name, grants=[intent], key=key, protocol=protocol, **found)\n",
+        "",
+    ),
+    Mutant(
         "identity check skipped",
         "attachers/scsi.py",
         "    return bool(path.designators) and not is_right(path, wwid)",

@@ -161,10 +161,20 @@ def a_share_that_somebody_mounted(world: World) -> None:
     world.kernel.kernel.shares.add(SHARE.point, SHARE.source, options=options)
 
 
+def an_export_to_be_made(world: World) -> None:
+    """There is none, and the server can make it; it is removed again, with its last user."""
+    world.add_object(1, exported=False, offered=True)
+
+
+def an_fc_export_to_be_made(world: World) -> None:
+    world.cable()
+    world.add_fc_object(1, exported=False, offered=True)
+
+
 NFS = [two_files_of_one_share, a_file_that_is_handed_out_itself, a_share_that_somebody_mounted]
 FIBRE = [behind_fibre_channel, a_lun_that_the_kernel_found]
 SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, two_portals, two_fibres]
-SCENES += [a_first_protocol_that_fails, *FIBRE, *NFS]
+SCENES += [a_first_protocol_that_fails, an_export_to_be_made, an_fc_export_to_be_made, *FIBRE, *NFS]
 
 
 class Case:
@@ -176,6 +186,10 @@ class Case:
         scene(self.world)
         self.empty = self.world.kernel.inventory()
         self.permissions = self._permissions()
+        self.exported = self._exported()
+
+    def _exported(self) -> dict[str, bool]:
+        return {oid: obj.exported for oid, obj in self.world.cdmi.objects.items()}
 
     def _permissions(self) -> dict[str, list[str] | None]:
         entries = dict(self.world.cdmi.objects)
@@ -231,6 +245,7 @@ class Case:
         left, lost = self.world.kernel.inventory() - self.empty, self.empty - self.world.kernel.inventory()
         assert not left and not lost, f"left: {sorted(left)}; lost: {sorted(lost)}"
         assert self._permissions() == self.permissions
+        assert self._exported() == self.exported
         assert not daemon.ledger.rows and not daemon.ledger.grants
         assert not daemon.helper.guarded.created
 

@@ -234,6 +234,15 @@ class TrippedCdmi:
     async def restore(self, uri: str, name: str) -> None:
         raise NotImplementedError
 
+    async def offers(self, uri: str) -> Mapping[str, str]:
+        return await self._call("offer exports", uri, lambda: self._model.offers(uri))
+
+    async def export(self, uri: str, key: str, protocol: str) -> tuple[str, bool]:
+        return await self._call("export", uri, lambda: self._model.export(uri))
+
+    async def unexport(self, uri: str, key: str) -> None:
+        await self._call("unexport", uri, lambda: self._model.unexport(uri))
+
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
         raise NotImplementedError
 

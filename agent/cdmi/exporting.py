@@ -1,0 +1,137 @@
+"""An export where a LUN has none: whether the server announces that it can make one, and making and removing it.
+
+CDMI 1.1 clauses 12.1 (cdmi_export_<protocol>, and the older cdmi_<protocol>_export) and 12.1.5 (per container), 2.0
+clause 12.2. An export is made open to nobody. No version says how one is removed: the field is written without it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from agent.cdmi.answers import DONE, refused
+from agent.cdmi.copies import entries_of
+from agent.cdmi.exports import names_in, path_of, protocol_of
+from agent.cdmi.find import find
+from agent.cdmi.grants import SERVERS_OWN
+from agent.cdmi.members import CONTAINER, Found, kind_of, object_id_of, size_of
+from agent.cdmi.sources import Location, names_of
+from agent.cdmi.text import shown
+from agent.cdmi.wire import Wire
+from attachers.problems import Code, Problem
+
+ROOT = "cdmi_capabilities"
+KEYS = {"iscsi": "Network/iSCSI", "fc": "Network/FC"}
+TYPES = {"iscsi": "iSCSI", "fc": "FC"}
+
+
+async def offers(wire: Wire, location: Location) -> Mapping[str, str]:
+    """The block protocols that a LUN may be exported over here, each with the key of an entry that is not there yet."""
+    found = await find(wire, location)
+    if kind_of(found.answer, found.members) != CONTAINER or size_of(found.members, CONTAINER) is None:
+        return {}
+    there = {protocol_of(key, entry) for key, entry in entries_of(found).items()}
+    system = await _capabilities(wire, Location(location.server, (ROOT,), True))
+    mine = await _capabilities(wire, _place(found)) if system else {}
+    return {
+        protocol: _key(found, protocol)
+        for protocol in KEYS
+        if protocol not in there and _announced(system, mine, protocol)
+    }
+
+
+async def export(wire: Wire, location: Location, key: str, protocol: str) -> tuple[str, bool]:
+    """Make an entry that lets nobody in yet. Returns its key, and whether it was made now. Raises `Problem`."""
+    found = await find(wire, location)
+    object_id_of(location, found.answer, found.members)
+    if there := _of(found, protocol):
+        return there, False
+    entry: dict[str, Any] = {"permissions": []} | ({"type": TYPES[protocol]} if _is_typed(found) else {})
+    await _write(wire, found, {**entries_of(found), key: entry})
+    if made := _of(await find(wire, location), protocol):
+        return made, True
+    what = f"{found.url} got no export over {protocol}, although the server said that it can"
+    raise refused(location.server, what, hint="export it on the server, or see its log")
+
+
+async def unexport(wire: Wire, location: Location, key: str) -> None:
+    """Remove an entry that lets nobody in any more; what is gone already, or let others in meanwhile, is fine."""
+    try:
+        found = await find(wire, location)
+    except Problem as problem:
+        if problem.code is Code.NOT_FOUND:
+            return
+        raise
+    object_id_of(location, found.answer, found.members)
+    entries = entries_of(found)
+    if key not in entries or names_in(entries[key].get("permissions")) != ():
+        return
+    await _write(wire, found, {name: entry for name, entry in entries.items() if name != key})
+    left = entries_of(await find(wire, location)).get(key)
+    if left is not None and names_in(left.get("permissions")) == ():
+        what = f"{path_of(key)} of {shown(found.url, 300)} is still there after it was removed"
+        raise refused(location.server, what, hint="remove it on the server")
+
+
+async def _write(wire: Wire, found: Found, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """The whole field, since servers replace it as a whole; of each entry only what clients may write."""
+    writable = {
+        key: {name: value for name, value in entry.items() if name not in SERVERS_OWN} for key, entry in entries.items()
+    }
+    body = json.dumps({"exports": writable}).encode()
+    (await wire.update(found.location.server, found.url, body, fields=("exports",))).check()
+
+
+async def _capabilities(wire: Wire, place: Location | None) -> Mapping[str, Any]:
+    """What is announced there; nothing where it cannot be read: then nothing is asked for."""
+    if place is None:
+        return {}
+    try:
+        answer = await wire.get(place.server, place.url)
+    except Problem as problem:
+        if problem.code is Code.CDMI_UNREACHABLE:
+            raise
+        return {}
+    found = answer.members().get("capabilities") if answer.status in DONE and answer.is_object() else None
+    return found if isinstance(found, dict) else {}
+
+
+def _place(found: Found) -> Location | None:
+    """Where the container's own capabilities are, by its capabilitiesURI; None where that leads nowhere of theirs."""
+    uri, server = found.members.get("capabilitiesURI"), found.location.server
+    if not isinstance(uri, str):
+        return None
+    inner = uri.removeprefix(server.url).removeprefix(server.root).removeprefix("/")
+    try:
+        names = names_of(inner)
+    except ValueError:
+        return None
+    return Location(server, names, True) if names[:1] == (ROOT,) else None
+
+
+def _announced(system: Mapping[str, Any], mine: Mapping[str, Any], protocol: str) -> bool:
+    """System-wide it has to be said; for the container it may be denied (1.1 clause 13.2: missing is true)."""
+    names = (f"cdmi_export_{protocol}", f"cdmi_{protocol}_export")
+    own = [_flag(mine[name]) for name in (*names, f"cdmi_export_container_{protocol}") if name in mine]
+    return any(_flag(system.get(name)) for name in names) and (not own or any(own))
+
+
+def _flag(value: object) -> bool:
+    return value is True or str(value).casefold() == "true"
+
+
+def _of(found: Found, protocol: str) -> str:
+    """The key of the entry for that protocol; empty where there is none."""
+    return next((key for key, entry in entries_of(found).items() if protocol_of(key, entry) == protocol), "")
+
+
+def _is_typed(found: Found) -> bool:
+    """Whether entries have a type, and any name: since 2.0."""
+    return found.answer.spoken.startswith(("2.", "3."))
+
+
+def _key(found: Found, protocol: str) -> str:
+    """The key that a new entry gets."""
+    if not _is_typed(found):
+        return KEYS[protocol]
+    there = entries_of(found)
+    return next(name for name in map(str, range(1, len(there) + 2)) if name not in there)
