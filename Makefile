@@ -76,6 +76,7 @@ test: setup check test-debian lab ## everything: what CI runs
 bench: setup ## the lab's figures beside os-brick and the floor, and the simulator's; build/bench.json
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.simulated
+	$(BIN)/python -m bench.content
 
 install: $(VENV)/.stamp ## build the wheel and install it on this host, with units and rules (root)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
