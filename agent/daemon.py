@@ -174,7 +174,7 @@ class _Retired:
         self._closing: set[asyncio.Task[None]] = set()
 
     def take(self, client: Cdmi) -> None:
-        """Close this one as soon as no attachment is on its way."""
+        """Close this one as soon as no attachment is on its way, and nothing is read or written by it."""
         task = asyncio.create_task(self._close(client))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -185,6 +185,7 @@ class _Retired:
 
     async def _close(self, client: Cdmi) -> None:
         await self._engine.settled()
+        await self._engine.objects.let_go(client)
         await client.close()
 
 

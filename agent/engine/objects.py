@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.cdmi.initiators import same
+from agent.contract import Cdmi
 from agent.engine.attached import attached, refuse_attached
 from agent.engine.desk import Desk, permissions_of
 from agent.engine.flows import host_sight
@@ -25,6 +26,7 @@ class Objects:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._under_way: dict[asyncio.Future[None], Cdmi] = {}
         self._written: set[str] = set()
         self._streams = asyncio.Semaphore(STREAMS)
 
@@ -83,22 +85,38 @@ class Objects:
     @asynccontextmanager
     async def read(self, source: str, *, part: Part | None, tag: str) -> AsyncIterator[Reading]:
         """See `agent.model.Objects`."""
-        async with self._streams:
-            reading = await self._desk.cdmi.read(source, part=part, tag=tag, pause=self._pause)
+        async with self._streams, self._using() as cdmi:
+            reading = await cdmi.read(source, part=part, tag=tag, pause=self._pause)
             async with aclosing(reading.pieces):
                 yield reading
+
+    async def let_go(self, client: Cdmi) -> None:
+        """Wait until nothing is read or written by this client any more, which a reload has replaced."""
+        while streams := [over for over, of_client in self._under_way.items() if of_client is client]:
+            await asyncio.wait(streams)
+
+    @asynccontextmanager
+    async def _using(self) -> AsyncIterator[Cdmi]:
+        """The client of the moment, which is not closed meanwhile."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        client = self._under_way[over] = self._desk.cdmi
+        try:
+            yield client
+        finally:
+            over.set_result(None)
+            del self._under_way[over]
 
     async def write(
         self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool
     ) -> tuple[bool, dict[str, Any]]:
         """See `agent.model.Objects`."""
-        cdmi, place = self._desk.cdmi, self._desk.cdmi.place(destination)
+        place = self._desk.cdmi.place(destination)
         if place in self._written:
             raise Problem(Code.BUSY, f"uri: {place} is being written already", hint="wait until that is done")
         self._written.add(place)
         try:
             await self._refuse_attached(destination)
-            async with self._streams:
+            async with self._streams, self._using() as cdmi:
                 fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=self._pause)
         finally:
             self._written.discard(place)

@@ -283,3 +283,13 @@ async def test_room_of_a_configured_quota(tmp_path: Path) -> None:
     async with scene(tmp_path) as server, daemon(tmp_path, server, quota=10 * SIZE) as lab:
         room = await lab.engine.objects.capacity(server.url)
         assert (room["used"], room["total"], room["free"]) == (SIZE + 77, 10 * SIZE, 9 * SIZE - 77)
+
+
+async def test_a_reload_waits_for_what_is_being_read(tmp_path: Path) -> None:
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        objects = lab.engine.objects
+        async with objects.read(f"{server.url}image", part=None, tag="") as reading:
+            gone = asyncio.create_task(objects.let_go(lab.client))
+            assert (await asyncio.wait({gone}, timeout=0.05))[1], "it is still needed"
+            assert b"".join([piece async for piece in reading.pieces]) == b"x" * 77
+        await asyncio.wait_for(gone, 5)
