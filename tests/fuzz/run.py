@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-NAMES = ("exports", "objects", "sources", "redirects", "json", "vpd83", "requests", "messages", "answers")
+NAMES = ("exports", "objects", "sources", "redirects", "json", "vpd83", "requests", "changes", "messages", "answers")
 """The targets; what they import is imported last, so that atheris can see which of its lines run."""
 MOST_BYTES = 4096
 STALL_S = 0.1

@@ -3,10 +3,12 @@
 import ipaddress
 import json
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from agent import config, strictjson, wire
 from agent.api import parse
+from agent.api.content import part_of
 from agent.api.fields import Fields, load_object
 from agent.cdmi import exports, members, networks, sources
 from agent.cdmi.answers import Answer
@@ -184,6 +186,28 @@ def read_request(data: bytes) -> None:
         _check_said(problem.detail, problem.hint)
 
 
+def read_change(data: bytes) -> None:
+    """The bodies and headers of requests about objects."""
+    source = Source(data)
+    shapes: tuple[tuple[Callable[[dict[str, Any]], object], dict[str, Any]], ...] = (
+        (parse.create_request, {"uri": "cdmi://s/a", "kind": "container", "size": 4096, "metadata": {"a": "b"}}),
+        (parse.move_request, {"source": "cdmi://s/a", "destination": "cdmi://s/b", "wait_s": 1}),
+        (parse.resize_request, {"uri": "cdmi://s/a", "size": 4096, "shrink": False}),
+        (parse.fence_request, {"uri": "cdmi://s/a", "host": ["iqn.2026-01.org.example:a", "2000000000000011"]}),
+        (parse.clone_request, {"source": "cdmi://s/a", "destination": "cdmi://s/b", "size": 4096}),
+        (parse.snapshot_request, {"uri": "cdmi://s/a", "name": "monday"}),
+        (parse.metadata, {"metadata": {"a": "b", "c": None}}),
+    )
+    read, body = shapes[source.pick(len(shapes))]
+    text = source.text()
+    try:
+        read(load_object(json.dumps(source.changed(body)).encode()))
+        part = part_of({"Range": text if source.pick(2) else f"bytes={text}"})
+        assert part and (part.first is not None or part.last is not None)
+    except Problem as problem:
+        _check_said(problem.detail, problem.hint)
+
+
 def read_message(data: bytes) -> None:
     """What the helper is told, and what it answers: it trusts nobody."""
     source = Source(data)
@@ -203,5 +227,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "json": read_json,
     "vpd83": read_page,
     "requests": read_request,
+    "changes": read_change,
     "messages": read_message,
 }
