@@ -13,6 +13,7 @@ from agent.config_chap import Chap, read_chap
 from agent.config_files import read_files
 from agent.config_table import Table
 from attachers import checks, nfs_options
+from attachers.problems import Problem
 
 DEFAULT_PATH = Path("/etc/cdmi-attach/config.toml")
 PROTOCOLS = ("fc", "iscsi", "nfs")
@@ -177,6 +178,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
     client_cert = table.text("client_cert_file", check=_readable) or None
     client_key = secrets.path(table, "client_key")
     networks = table.texts("storage_networks", check=_network)
+    wwpns = table.texts("storage_wwpns", check=_wwpn)
     allow_http = table.flag("allow_http", default=False)
     nfs_server = table.text("nfs_server") or None
     quota = bytes_of(table.text("quota", check=_quota))
@@ -197,6 +199,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
             client_cert=client_cert,
             client_key=client_key,
             storage_networks=tuple(ipaddress.ip_network(network) for network in networks),
+            storage_wwpns=wwpns,
             allow_http=allow_http,
             nfs_server=nfs_server,
             quota=quota,
@@ -245,6 +248,13 @@ def bytes_of(text: str) -> int | None:
 def _quota(text: str) -> str:
     bytes_of(text)
     return text
+
+
+def _wwpn(value: str) -> str:
+    try:
+        return checks.wwpn(value, field="storage_wwpns")
+    except Problem:
+        raise ValueError("the name of a port, such as 50:01:43:80:12:34:56:78") from None
 
 
 def _network(text: str) -> str:

@@ -7,6 +7,7 @@ from agent.cdmi.server import Server
 from agent.config import Config
 from agent.config_chap import Chap
 from agent.secret import SHOWN
+from attachers import checks
 
 
 def render(config: Config) -> str:
@@ -46,6 +47,7 @@ def _server(server: Server, chaps: tuple[Chap, ...]) -> dict[str, Any]:
         "client_cert_file": server.client_cert,
         "client_key": server.client_key and SHOWN,
         "storage_networks": tuple(str(network) for network in server.storage_networks),
+        "storage_wwpns": tuple(checks.with_colons(port) for port in server.storage_wwpns) or None,
         "nfs_server": server.nfs_server,
         "quota": None if server.quota is None else str(server.quota),
     }

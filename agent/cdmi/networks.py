@@ -20,6 +20,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
 """From a host name to its addresses; raises `OSError`."""
 MAX_NAMES = 16
+TARGETS = "targets"
+_WWPN_HINT = "add the port to storage_wwpns of this [[server]], if it is one of your arrays'"
 _HINT = "add the network to storage_networks of this [[server]], if it is a storage network of yours"
 _SPECIAL = ("is_loopback", "is_link_local", "is_multicast", "is_unspecified")
 log = logging.getLogger(__name__)
@@ -60,6 +62,8 @@ def pin(seen: SeenExport, server: Server, addresses: Mapping[str, Sequence[str] 
         return seen
     if SERVERS in seen.plan:
         return _with_server(seen, seen.plan, server, addresses)
+    if TARGETS in seen.plan:
+        return _with_targets(seen, seen.plan, server)
     if "portals" not in seen.plan:
         return seen
     kept: dict[str, None] = {}
@@ -73,6 +77,18 @@ def pin(seen: SeenExport, server: Server, addresses: Mapping[str, Sequence[str] 
         for text in found:
             _sort_out(text, port, server, kept, dropped)
     return _with_portals(seen, list(kept)[: iscsi_export.MAX_PORTALS], dropped)
+
+
+def _with_targets(seen: SeenExport, plan: Mapping[str, Any], server: Server) -> SeenExport:
+    """A Fibre Channel export with those of its ports that the configuration allows, where it names any."""
+    allowed = server.storage_wwpns or plan[TARGETS]
+    kept = [port for port in plan[TARGETS] if port in allowed]
+    dropped = [checks.with_colons(port) for port in plan[TARGETS] if port not in allowed]
+    texts = [f"target port {port} is not among storage_wwpns of this server" for port in dropped]
+    if kept:
+        left_out = tuple(f"left out: {text}" for text in texts)
+        return replace(seen, plan={**plan, TARGETS: kept}, notes=(*seen.notes, *left_out))
+    return replace(seen, usable=False, reason="; ".join(texts), plan=None, hint=_WWPN_HINT, notes=())
 
 
 def _addresses_of(host: str, addresses: Mapping[str, Sequence[str] | str]) -> Sequence[str] | str:

@@ -32,6 +32,7 @@ class Server:
     that sources may use for it; it is always dialled at `url`. `spec_version` is "auto" or the one CDMI version to say.
     `client_cert` and `client_key` are files (PEM) with our own certificate; without the key, it is in the former.
     `storage_networks` is where exports may point: nothing else is dialled, and none listed means nowhere.
+    `storage_wwpns` are the Fibre Channel ports (in normal form) that they may name, none listed means any.
     `quota` is how many bytes we may store there, None: not told.
     """
 
@@ -46,6 +47,7 @@ class Server:
     client_cert: str | None = None
     client_key: str | None = None
     storage_networks: tuple[Network, ...] = ()
+    storage_wwpns: tuple[str, ...] = ()
     allow_http: bool = False
     nfs_server: str | None = None
     quota: int | None = None

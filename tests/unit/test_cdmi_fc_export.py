@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.cdmi import initiators
+from agent.cdmi import initiators, networks
 from agent.cdmi.exports import read_exports
 from agent.cdmi.grants import Change
 from agent.cdmi.server import Server
@@ -138,3 +138,20 @@ def test_ports_are_granted_and_revoked_together_whatever_their_spelling() -> Non
     assert grant.is_made(tuple(grant.applied(there)))
     assert revoke.applied((*there, "0x2000020000000012")) == ["20:00:02:00:00:00:00:99"]
     assert revoke.is_made(("20:00:02:00:00:00:00:99",))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "targets", "told"),
+    [
+        ((), PLAN["targets"], ""),
+        (("2000020000000013",), ["2000020000000013"], "left out: target port 20:00:02:00:00:00:00:11 is not among"),
+        (("2000020000000099",), None, "target port 20:00:02:00:00:00:00:11 is not among storage_wwpns of this server"),
+    ],
+)
+def test_only_ports_that_the_configuration_allows_are_looked_behind(
+    allowed: tuple[str, ...], targets: list[str] | None, told: str
+) -> None:
+    """A hostile server may name any LUN that zoning shows, also the one that this host boots from."""
+    seen = networks.pin(read(), Server(url="https://server/cdmi/", storage_wwpns=allowed), {})
+    assert (seen.plan and seen.plan["targets"]) == targets and seen.usable is (targets is not None)
+    assert told in "; ".join((*seen.notes, seen.reason))

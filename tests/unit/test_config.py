@@ -24,6 +24,7 @@ user = "one"
 password_credential = "cdmi"
 ca_file = "CA"
 storage_networks = ["10.1.0.0/16", "fd00::/8"]
+storage_wwpns = ["20:00:02:00:00:00:00:1A"]
 nfs_server = "nas.example.org"
 quota = "10 TiB"
 chap = { user = "me", password_credential = "chap", mutual_user = "it", mutual_password_credential = "chap-in" }
@@ -88,6 +89,7 @@ def test_everything_of_the_contract_is_accepted(files: Files) -> None:
     (server,) = config.servers
     assert (server.url, server.user, server.password) == ("https://my.cdmi-server.tld/cdmi/", "one", Secret("hunter2"))
     assert [str(network) for network in server.storage_networks] == ["10.1.0.0/16", "fd00::/8"]
+    assert server.storage_wwpns == ("200002000000001a",)
     assert config.chap == (Chap(server.url, "me", Named("chap"), "it", Named("chap-in")),)
 
 
@@ -147,6 +149,10 @@ def test_errors_of_drop_ins_name_their_own_file(files: Files) -> None:
         (
             '[[server]]\nurl = "https://a/"\nstorage_networks = ["10.0.0.1/8"]\n',
             "config.toml:3: server[0].storage_networks[0]: '10.0.0.1/8' is not right; give a network such as",
+        ),
+        (
+            '[[server]]\nurl = "https://a/"\nstorage_wwpns = ["20:00"]\n',
+            "config.toml:3: server[0].storage_wwpns[0]: '20:00' is not right; give the name of a port, such as",
         ),
         (
             '[[server]]\nurl = "https://a/"\nca_file = "/nonexistent/ca.pem"\n',
