@@ -25,12 +25,14 @@ from attachers.problems import Code, Problem
 
 @dataclass(slots=True)
 class Sent:
-    """What has been sent so far; `problem` is what ended it early."""
+    """What was sent so far; `problem` ended it early, `whole`: it came to its end, `taken`: the server said yes."""
 
     size: int = 0
     head: bytes = b""
     digest: Any = field(default_factory=hashlib.sha256)
     problem: Problem | None = None
+    whole: bool = False
+    taken: bool = False
 
     async def noted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The pieces, counted and hashed."""
@@ -40,6 +42,7 @@ class Sent:
                 self.head += piece[: HEAD_BYTES - len(self.head)]
                 self.digest.update(piece)
                 yield piece
+            self.whole = True
         except Problem as problem:
             self.problem = problem
             raise
@@ -60,16 +63,39 @@ async def write(
         raise Problem(Code.CONFLICT, what, hint="choose another place, or have it replaced")
     else:
         readable(before)
-    url = before.url if before else spelt(location, DATAOBJECT).url
     headers = {"Content-Type": "application/octet-stream"} | ({} if length is None else {"Content-Length": str(length)})
     sent = Sent()
     try:
-        (await wire.send(location.server, url, sent.noted(pieces), headers)).check()
+        await _send(wire, before, location, sent, sent.noted(pieces), headers)
         await _prove(wire, location, sent, pause)
     except Problem as problem:
         left = await _left_behind(wire, location, before, sent)
         raise _told(sent.problem or problem, left) from problem
     return before is None
+
+
+async def _send(
+    wire: Wire, before: Found | None, place: Location, sent: Sent, pieces: AsyncIterator[bytes], headers: dict[str, str]
+) -> None:
+    """Send it all. That the answer is lost when all was sent is no failure where all is there. Raises `Problem`."""
+    url = before.url if before else spelt(place, DATAOBJECT).url
+    try:
+        (await wire.send(place.server, url, pieces, headers)).check()
+        sent.taken = True
+    except Problem as problem:
+        if problem.code is not Code.CDMI_UNREACHABLE or not sent.whole:
+            raise
+        now = await _there(wire, place)
+        if now is None or size_of(now.members, DATAOBJECT) != sent.size or not await _begins(wire, now, sent):
+            raise
+        if before is not None and seen_of(before).is_still(seen_of(now)):
+            raise  # what was there before may just look like it
+
+
+async def _begins(wire: Wire, found: Found, sent: Sent) -> bool:
+    """Whether what is there begins as what was sent."""
+    head = await wire.head(found.location.server, found.url, HEAD_BYTES) if sent.head else b""
+    return head is not None and sent.head[: len(head)] == head and bool(head) is bool(sent.head)
 
 
 async def _there(wire: Wire, location: Location) -> Found | None:
@@ -108,9 +134,9 @@ async def _left_behind(wire: Wire, location: Location, before: Found | None, sen
             return "" if same else "; what was there before is not as it was"
         if now is None:
             return ""
-        size = size_of(now.members, DATAOBJECT)
-        head = await wire.head(location.server, now.url, HEAD_BYTES) if size else None
-        if size is not None and head and size <= sent.size and sent.head.startswith(head[:size]):
+        size = size_of(now.members, DATAOBJECT) or 0
+        partly = 0 < size < sent.size or (size == sent.size and (sent.taken or not sent.whole))
+        if partly and await _begins(wire, now, sent):
             (await wire.delete(location.server, now.url)).check()
             return ""
         return f"; what is at {now.url} now may be a part of it"
