@@ -62,8 +62,8 @@ from attachers.steps import (
 )
 
 log = logging.getLogger(__name__)
-STRAGGLE_S = 20.0
-"""How long after a helper's death what iscsid, iscsiadm or a stuck worker had begun may still come to its end."""
+STRAGGLE_S = 30.0
+"""For how long what iscsid, iscsiadm or a stuck worker has begun may still come to its end: above a login's limit."""
 
 
 class GuardedHost:
