@@ -113,6 +113,40 @@ def test_a_lun_swapped_behind_a_live_session_is_refused(stage: Stage) -> None:
     assert stage.inventory() == before
 
 
+def test_what_was_written_without_a_sync_is_there_after_a_detach(stage: Stage) -> None:
+    """Case 7."""
+    before = stage.inventory()
+    lun = stage.make_lun("unsynced")
+    link = stage.attach("unsynced", lun.source)
+    written = stage.guest.run(
+        "head -c 8388608 /dev/urandom > /root/random && sha256sum < /root/random && "
+        f"dd if=/root/random of={link} bs=1M conv=notrunc,nocreat status=none && cdmi-attach detach unsynced"
+    ).stdout
+    assert stage.inventory() == before
+    link = stage.attach("unsynced", lun.source)
+    read = stage.guest.run(f"dd if={link} bs=1M count=8 iflag=direct status=none | sha256sum").stdout
+    assert read == written and "  -" in read
+    stage.detach("unsynced")
+
+
+def test_a_lun_that_the_array_took_away_is_told(stage: Stage) -> None:
+    """Case 75: the disk stays and says `running`; a look finds out, and it can be detached."""
+    before = stage.inventory()
+    lun = stage.make_lun("taken")
+    stage.attach("taken", lun.source, "--ro")
+    node = stage.status("taken")["device"]["node"].removeprefix("/dev/")
+    mapped = f"/sys/kernel/config/target/iscsi/{lun.target}/tpgt_1/acls/*/lun_*"
+    stage.guest.run(f"find {mapped} -type l -delete && rmdir {mapped}")
+    assert stage.guest.run(f"cat /sys/block/{node}/device/state").stdout.strip() == "running"
+    body = {"source": lun.source, "access": "ro", "timeout_s": 3}
+    status, problem = stage.api("PUT", "/v1/attachments/taken", body)
+    assert status >= 500, problem
+    view = stage.status("taken")
+    assert view["phase"] == "degraded" and view["problem"]["code"] == problem["code"], view
+    stage.detach("taken")
+    assert stage.inventory() == before
+
+
 def test_events_and_metrics_tell_what_happened(stage: Stage) -> None:
     curl = "curl -sS --unix-socket /run/cdmi-attach/control.sock http://localhost"
     events = [json.loads(line) for line in stage.guest.run(f"{curl}/v1/events?follow=0").stdout.splitlines()]
