@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.host.created import Kind, Thing, open_created
-from agent.host.guarded import GuardedHost
+from agent.host.guarded import STRAGGLE_S, GuardedHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_faults import Crash, Hang, Moment
 from attachers.base import Goal, Gone, Uncertain
@@ -105,7 +105,7 @@ async def test_a_login_that_never_came_is_forgotten_in_time(tmp_path: Path, raw:
     began = host.now()
     assert (await look(host)).busy
     await host.changed(host.changes, timeout_s=60)
-    assert host.now() - began == pytest.approx(20)
+    assert host.now() - began == pytest.approx(STRAGGLE_S)
     assert not (await look(host)).busy
     assert Thing(Kind.SESSION, T, P) not in host._created.rows
     await host.close()
