@@ -105,7 +105,8 @@ class Stage:
         ]
         unit = ["--unit=cdmi-server", "--service-type=notify", "--property=WorkingDirectory=/opt/cdmi-attach"]
         self.guest.write("/etc/cdmi-attach/server.password", PASSWORD)
-        self.guest.run(f"mkdir -p {STATE}")
+        secret = "/etc/cdmi-attach/server.password"
+        self.guest.run(f"mkdir -p {STATE} && chown cdmi-attach {secret} && chmod 0400 {secret}")
         self.guest.run(["systemd-run", "--quiet", *unit, *command])
 
     def cdmi(self, method: str, path: str, body: Any = None, *, kind: str = "container") -> Any:
