@@ -46,10 +46,13 @@ def show(whole: Whole) -> None:
     say(f"The nonce of this run is {nonce}.")
     with chapter("a CDMI server with real targets of iSCSI and Fibre Channel, an NFS server, multipathd, the daemon"):
         whole.set()
+    with chapter("put: an object for each way, with a boot sector that prints the nonce, through CDMI"):
+        nonces = {way: f"{nonce}-{way.name}" for way in WAYS}
+        sources = {way: whole.make(way, way.name, boot_sector(nonces[way])) for way in WAYS}
     before = whole.shares.inventory()
     for way in WAYS:
         say(f"== {way.title}")
-        by_way(whole, way, f"{nonce}-{way.name}")
+        by_way(stage, way, sources[way], nonces[way])
     with chapter("inventory, by iscsiadm, lsblk, multipathd, findmnt, targetcli and virsh"):
         after = whole.shares.inventory()
     say(indented(after))
@@ -58,11 +61,8 @@ def show(whole: Whole) -> None:
     assert not stage.api("GET", "/v1/attachments")[1]["attachments"]
 
 
-def by_way(whole: Whole, way: Way, nonce: str) -> None:
-    """One object, from the server to a guest that boots from it, and back."""
-    stage = whole.stage
-    with chapter("put: an object on the server, with a boot sector that prints the nonce, through CDMI"):
-        source = whole.make(way, way.name, boot_sector(nonce))
+def by_way(stage: Stage, way: Way, source: str, nonce: str) -> None:
+    """One object, from its exports to a guest that boots from it, and back."""
     say(indented(stage.guest.run(["cdmi-attach", "resolve", source]).stdout))
     if way is WAYS[0]:
         with chapter("a libvirt domain without any disk, started paused"):
