@@ -3,6 +3,7 @@
 For a lab guest only, as root. Two servers of one kernel that shared a host name would be taken for one (trunking).
 """
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,10 +65,18 @@ class NfsServer:
         """Answer again."""
         _run("ip", "netns", "exec", self.name, "iptables", "-F", "INPUT")
 
-    def export_anew(self, number: int) -> None:
-        """Export the directory as another file system, so that all handles given out before are stale."""
+    def export_anew(self) -> None:
+        """Put a copy in the directory's place and export that, so that all handles given out before are stale.
+
+        (Another fsid= is not enough: a handle names the file system and the directory's inode, and is still found.)
+        """
+        copy, aside = (self.directory.with_name(f"{self.directory.name}.{word}") for word in ("copy", "aside"))
+        shutil.copytree(self.directory, copy)
+        self.directory.rename(aside)
+        copy.rename(self.directory)
+        shutil.rmtree(aside)
         self._inside("exportfs", "-u", f"*:{self.directory}")
-        self._inside("exportfs", "-o", f"{OPTIONS},fsid={number}", f"*:{self.directory}")
+        self._inside("exportfs", "-o", OPTIONS, f"*:{self.directory}")
         self._inside("exportfs", "-f")
 
     def close(self) -> None:
@@ -84,7 +93,7 @@ class NfsServer:
 def main() -> None:
     """Run one until SIGTERM: NUMBER DIRECTORY, on a machine that nobody needs. Tells systemd when it is there.
 
-    At SIGHUP it exports its directory anew, as another file system.
+    At SIGHUP it exports a copy of its directory in its place.
     """
     number, directory = sys.argv[1:]
     Path(directory).mkdir(parents=True, exist_ok=True)
@@ -93,7 +102,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     _run("systemd-notify", "--ready", "--status=first")
     while signal.sigwait(signals) == signal.SIGHUP:
-        server.export_anew(7)
+        server.export_anew()
         _run("systemd-notify", "--status=anew")
     server.close()
 
