@@ -69,8 +69,10 @@ def _resident(pid: int) -> int:
 
 def main() -> int:
     """Run the cycles. Returns 0; whoever reads the accounts judges them."""
-    for one in json.load(sys.stdin):
+    wanted = json.load(sys.stdin)
+    for one in wanted:
         cycles(FIRST, one["name"], one["body"])
+    for one in wanted:
         before = account()
         cycles(int(sys.argv[1]), one["name"], one["body"])
         print(json.dumps({"name": one["name"], "before": before, "after": account()}), flush=True)

@@ -11,6 +11,7 @@ from tests.lab.stage import Stage
 from tests.lab.whole_scene import WAYS, Way, Whole
 
 CYCLES = 10
+WORKER_FDS, WORKER_KIB = 8, 32 << 10
 NOISE_KIB = 3072
 """What the allocators of all processes, seven of them, may keep of ten cycles; `make soak` looks closer."""
 
@@ -36,6 +37,8 @@ def grown(whole: Whole, cycles: int) -> dict[str, Any]:
 def test_ten_cycles_leave_no_growth(accounts: dict[str, Any], way: Way) -> None:
     before, after = (dict(accounts[way.name][when]) for when in ("before", "after"))
     print(f"{way.name}: {shlex.join(f'{key}={before[key]}->{after[key]}' for key in before)}")
-    more = after.pop("resident") - before.pop("resident")
-    assert more < NOISE_KIB, f"{more} KiB more"
+    more = {name: after.pop(name) - before.pop(name) for name in ("processes", "descriptors", "resident")}
     assert after == before
+    assert more["processes"] <= 1, "a worker, where more were needed at once than ever before"
+    assert more["descriptors"] <= WORKER_FDS * more["processes"]
+    assert more["resident"] < NOISE_KIB + WORKER_KIB * more["processes"]
