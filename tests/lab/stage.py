@@ -246,5 +246,5 @@ class Stage:
             "echo '# multipath'; cat /sys/block/dm-*/dm/uuid 2>/dev/null; grep -hs '^/' /etc/multipath/wwids; "
             "systemctl -q is-active multipathd && multipathd show paths raw format '%i %d %t'; "
             "echo '# virsh'; for d in $(virsh -q list --name); do virsh -q domblklist $d; done; "
-            "echo '# targetcli'; targetcli sessions list 2>&1 | grep -v preferences"
+            "echo '# targetcli'; targetcli sessions list 2>/dev/null | grep -v preferences"
         ).stdout
