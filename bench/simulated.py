@@ -19,6 +19,8 @@ from statistics import quantiles
 from bench import rows
 from bench.service import House, call, ready_after, resident_mb
 
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = "/usr/bin/python3"
 MANY = 500
 AT_ONCE = 16
 NAME = "bench-{}"
@@ -95,9 +97,10 @@ def requests(name: str, runs: int, ask: Callable[[], object]) -> list[rows.Row]:
 
 
 def command(house: House, count: int, runs: int) -> list[rows.Row]:
-    """`cdmi-attach status` as a whole process, beside an empty Python."""
-    status = [sys.executable, "-m", "agent.cli.main", "--socket", str(house.socket), "status"]
-    ours, floor = alternating(lambda: run(status), lambda: run([sys.executable, "-S", "-c", "pass"]), runs)
+    """`cdmi-attach status` as a whole process and as it is installed (systemd/install.sh), beside an empty Python."""
+    main = f"import sys; sys.path.append({str(ROOT)!r}); from agent.cli.main import main; sys.exit(main())"
+    status = [PYTHON, "-IS", "-c", main, "--socket", str(house.socket), "status"]
+    ours, floor = alternating(lambda: run(status), lambda: run([PYTHON, "-S", "-c", "pass"]), runs)
     return [rows.row(f"cli.status.{count}", "ms", ours=rows.middle(ours), floor=rows.middle(floor), runs=runs)]
 
 

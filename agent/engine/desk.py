@@ -105,9 +105,20 @@ class Desk:
                 del self._users[key]
         self._needs.pop(name, None)
         if row and plan is not None:
-            self._needs[name] = (plan, self.attacher(row.protocol).needs(plan))
+            self._needs[name] = (plan, self._needs_of(row, plan))
             for key in self._needs[name][1]:
                 self._users.setdefault(key, set()).add(name)
+
+    def _needs_of(self, row: Row, plan: Mapping[str, Any]) -> frozenset[str]:
+        """What a plan needs. Raises `Problem`: without knowing that, nothing on this host may be taken down."""
+        try:
+            return self.attacher(row.protocol).needs(plan)
+        except (KeyError, TypeError, Problem) as error:
+            raise Problem(
+                Code.UNAVAILABLE,
+                f"the ledger has attachment {row.name}, whose plan ({row.protocol}) this version cannot read: {error}",
+                hint="install the version that made it, and detach it",
+            ) from error
 
     def grant_is_needed(self, grant: Grant, name: str) -> bool:
         """Whether another attachment on this host still relies on that permission."""

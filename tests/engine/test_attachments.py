@@ -362,3 +362,13 @@ async def test_a_domain_keeps_its_disk_when_the_detach_is_refused_for_somebody_e
         assert phase(daemon, "one") == "attached"
         world.kernel.close_device(hctl, holder="a backup (pid 7)")
         await daemon.detach("one")
+
+
+async def test_a_plan_of_another_version_keeps_the_daemon_from_starting_and_is_named(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        daemon.desk.attachers = {"nvme": daemon.desk.attacher("iscsi")}  # a version that does not know iscsi
+        with pytest.raises(Problem, match=r"attachment one, whose plan \(iscsi\)") as caught:
+            await daemon.ledger.load()
+        assert "install the version" in caught.value.hint
