@@ -85,10 +85,19 @@ class Objects:
     @asynccontextmanager
     async def read(self, source: str, *, part: Part | None, tag: str) -> AsyncIterator[Reading]:
         """See `agent.model.Objects`."""
-        async with self._streams, self._using() as cdmi:
+        async with self._stream() as cdmi:
             reading = await cdmi.read(source, part=part, tag=tag, pause=self._pause)
             async with aclosing(reading.pieces):
                 yield reading
+
+    @asynccontextmanager
+    async def _stream(self) -> AsyncIterator[Cdmi]:
+        """One of the few streams. Raises `Problem` (`busy`): those that run may last, so that nobody waits for one."""
+        if self._streams.locked():
+            detail = f"{STREAMS} objects are being read or written already"
+            raise Problem(Code.BUSY, detail, hint="try again when one of them is done")
+        async with self._streams, self._using() as cdmi:
+            yield cdmi
 
     async def let_go(self, client: Cdmi) -> None:
         """Wait until nothing is read or written by this client any more, which a reload has replaced."""
@@ -116,7 +125,7 @@ class Objects:
         self._written.add(place)
         try:
             await self._refuse_attached(destination)
-            async with self._streams, self._using() as cdmi:
+            async with self._stream() as cdmi:
                 fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=self._pause)
         finally:
             self._written.discard(place)

@@ -1,9 +1,11 @@
 """Objects and attachments: nothing is deleted from under its users."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
+from agent.engine.objects import STREAMS
 from agent.host.simulated_faults import Moment
 from attachers.problems import Code, Problem
 from tests.engine.faults import Gate
@@ -64,3 +66,15 @@ async def test_a_delete_that_meets_an_attach_waits_and_is_refused(world: World) 
             await delete
         assert caught.value.code is Code.IN_USE
         await daemon.detach("one")
+
+
+async def test_nobody_waits_for_a_stream_that_may_last(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon, AsyncExitStack() as held:
+        streams = daemon.engine.objects._streams
+        for _ in range(STREAMS):
+            await held.enter_async_context(streams)
+        with pytest.raises(Problem, match="read or written already") as caught:
+            async with daemon.engine.objects.read(source, part=None, tag=""):
+                raise AssertionError("one stream too many")
+        assert caught.value.code is Code.BUSY
