@@ -1,6 +1,7 @@
 """The daemon's own values: what a caller asks for, what a CDMI object is, and the contracts between the layers."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -143,12 +144,20 @@ class Part:
     last: int | None
 
 
+Moved = Callable[[int], None]
+"""Told of so many bytes that have gone where they were to go."""
+
+
 class Pieces(Protocol):
     """Bytes as they come; closed by whoever reads them, also when nothing was read."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     async def __anext__(self) -> bytes: ...
+
+    def pour_into(self, sink: socket.socket, moved: Moved) -> None:
+        """What nobody has to look at may go into `sink` by itself, between two pieces, with all before it sent."""
+        ...
 
     async def aclose(self) -> None:
         """Let go of the connection."""

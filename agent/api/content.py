@@ -110,12 +110,17 @@ async def _send(request: web.Request, response: web.StreamResponse, reading: Rea
     transport.set_write_buffer_limits(0)
     with transport.get_extra_info("socket").dup() as sock:
         sock.setblocking(False)
+
+        def moved(_count: int) -> None:
+            limit.reschedule(loop.time() + STALLED_S)
+
+        reading.pieces.pour_into(sock, moved)
         async for piece in reading.pieces:
             if transport.get_write_buffer_size():
                 await response.write(piece)
             else:
                 await loop.sock_sendall(sock, piece)
-            limit.reschedule(loop.time() + STALLED_S)
+            moved(len(piece))
 
 
 def _headers(reading: Reading, *, whole: bool) -> dict[str, str]:

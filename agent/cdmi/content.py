@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import re
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -32,14 +33,18 @@ from agent.cdmi.members import (
 from agent.cdmi.objects import metadata_of
 from agent.cdmi.select import select
 from agent.cdmi.sources import Location
+from agent.cdmi.stream import Answered, Stream, Taken
 from agent.cdmi.text import shown
 from agent.cdmi.wire import MAX_ERROR_BODY, Wire
-from agent.model import Part, Reading
+from agent.model import Moved, Part, Reading
+from agent.splice import SourceError
 from attachers.problems import Code, Problem
 
 TRIES = 15
 """How often in a row a connection may bring nothing: with the pauses, about a minute."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
+HELD = 64 << 10
+"""Bytes at the end, at least, that are never poured: they are held back until everything is proved."""
 Pause = Callable[[float], Awaitable[None]]
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 log = logging.getLogger(__name__)
@@ -97,6 +102,10 @@ class Held:
 
     async def __anext__(self) -> bytes:
         return await anext(self._pieces)
+
+    def pour_into(self, sink: socket.socket, moved: Moved) -> None:
+        """See `agent.model.Pieces`."""
+        self._source.sink, self._source.moved = sink, moved
 
     async def aclose(self) -> None:
         """Let go of the connection."""
@@ -156,7 +165,9 @@ class Source:
     at: int = 0
     end: int = 0
     total: int = 0
-    _response: aiohttp.ClientResponse | None = None
+    sink: socket.socket | None = None
+    moved: Moved | None = None
+    _stream: Stream | None = None
     _skip: int = 0
     _digest: Any = field(default=None)
 
@@ -186,6 +197,10 @@ class Source:
                     if held:
                         yield held
                     held = piece
+                    if taken := self._take_over():
+                        yield held
+                        held = b""
+                        await self._pour(taken)
             await self._prove()
             if held:
                 yield held
@@ -201,7 +216,7 @@ class Source:
                     yield piece
             if self.at > before:
                 pause_s, left = FIRST_PAUSE_S, TRIES
-            while self.at < self.end and self._response is None:
+            while self.at < self.end and self._stream is None:
                 if not left:
                     reason = f"{self.found.url} breaks off at byte {self.at} of {self.end}, {TRIES} times in a row"
                     raise unreachable(self.found.location.server, reason, status=502)
@@ -211,17 +226,37 @@ class Source:
 
     async def _arriving(self) -> AsyncGenerator[bytes, None]:
         """What this connection brings, to its end or until it breaks."""
-        response = self._response
-        if response is None:
-            return
         try:
-            async for piece in response.content.iter_any():
+            while self._stream and self.at < self.end and (piece := await self._stream.read()):
                 if kept := self._kept(piece):
                     yield kept
         except (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError) as error:
             log.info("%s broke at byte %d of %d: %s", self.found.url, self.at, self.end, error or type(error).__name__)
         finally:
             self.close()
+
+    def _take_over(self) -> Taken | None:
+        """The connection, where nobody needs to see what it brings; its last bytes are always seen."""
+        unseen = self.sink is not None and self._digest is None and not self._skip
+        if not (unseen and isinstance(self._stream, Answered) and self.end - self.at > self._stream.ahead + HELD):
+            return None
+        taken = self._stream.take_over()
+        self._stream = taken or self._stream
+        return taken
+
+    async def _pour(self, taken: Taken) -> None:
+        """All but the end straight from the connection into the sink; what breaks is told by the next read of it."""
+        assert self.sink and self.moved
+        try:
+            await taken.pour(self.sink, self.end - self.at - HELD, self._poured)
+        except SourceError as error:
+            log.info("%s broke at byte %d of %d: %s", self.found.url, self.at, self.end, error)
+            self.sink = None
+
+    def _poured(self, count: int) -> None:
+        assert self.moved
+        self.at += count
+        self.moved(count)
 
     def _kept(self, piece: bytes) -> bytes:
         """What of a piece was asked for: a server that knows no ranges begins at the beginning."""
@@ -253,7 +288,7 @@ class Source:
         except Problem:
             response.close()
             raise
-        self._response = response
+        self._stream = Answered(response, silent_s=self.wire.limits.read_s)
 
     async def _get(self, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """The head of a success that is sent as it is. Raises `Problem`."""
@@ -314,6 +349,6 @@ class Source:
 
     def close(self) -> None:
         """Let go of the connection of the moment."""
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()

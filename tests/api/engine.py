@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 import json
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent.events import Events
-from agent.model import Access, DomainRequest, Outcome, Part, Phase, Reading, Request
+from agent.model import Access, DomainRequest, Moved, Outcome, Part, Phase, Reading, Request
 from attachers.problems import Code, Problem
 
 SIZE = 100 * 1024 * 1024
@@ -33,6 +34,26 @@ def device(request: Request) -> dict[str, Any]:
         "read_only": request.access is Access.RO,
         "paths": [path],
     }
+
+
+class Given:
+    """Pieces that nobody can pour. Implements `agent.model.Pieces`."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    def pour_into(self, sink: socket.socket, moved: Moved) -> None:
+        """They all come one by one."""
+
+    async def aclose(self) -> None:
+        """As the contract says."""
+        await self._pieces.aclose()
 
 
 @dataclass
@@ -189,7 +210,7 @@ class FakeObjects:
         self.reading += 1
         try:
             async with aclosing(pieces):
-                yield Reading(first, end, len(self.value), self.tag, ("sha256", digest), pieces)
+                yield Reading(first, end, len(self.value), self.tag, ("sha256", digest), Given(pieces))
         finally:
             self.reading -= 1
 

@@ -54,7 +54,7 @@ def _computed(service: Service, record: Record) -> dict[str, str]:
 def _hash(file: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
     """Return the value's hash where the metadata asks for one; x_hash is told instead of the right one."""
     wanted = metadata.get("cdmi_value_hash")
-    if not isinstance(wanted, str):
+    if not isinstance(wanted, str) or not wanted:
         return {}
     if "x_hash" in metadata:
         return {"cdmi_hash": str(metadata["x_hash"])}
