@@ -182,6 +182,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
     allow_http = table.flag("allow_http", default=False)
     nfs_server = table.text("nfs_server") or None
     quota = bytes_of(table.text("quota", check=_quota))
+    parallel_reads = table.number("parallel_reads", 1, low=1, high=8)
     chap = read_chap(table.inner("chap"), url)
     table.finish()
     if table.errors > before:
@@ -203,6 +204,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
             allow_http=allow_http,
             nfs_server=nfs_server,
             quota=quota,
+            parallel_reads=parallel_reads,
         )
     except ValueError as error:
         key, _, what = str(error).partition(": ")

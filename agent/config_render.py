@@ -49,6 +49,7 @@ def _server(server: Server, chaps: tuple[Chap, ...]) -> dict[str, Any]:
         "storage_networks": tuple(str(network) for network in server.storage_networks),
         "storage_wwpns": tuple(checks.with_colons(port) for port in server.storage_wwpns) or None,
         "nfs_server": server.nfs_server,
+        "parallel_reads": server.parallel_reads if server.parallel_reads > 1 else None,
         "quota": None if server.quota is None else str(server.quota),
     }
     for chap in chaps:

@@ -43,6 +43,14 @@ class Table:
         """true or false."""
         return bool(self._take(key, default, bool, "true or false"))
 
+    def number(self, key: str, default: int, *, low: int, high: int) -> int:
+        """A whole number."""
+        value = self._take(key, default, int, f"a whole number from {low} to {high}")
+        if isinstance(value, bool) or not low <= value <= high:
+            self.complain(key, f"{value} is out of range", f"give a whole number from {low} to {high}")
+            return default
+        return int(value)
+
     def seconds(self, key: str, default: float, *, low: float, high: float) -> float:
         """A number of seconds."""
         value = self._take(key, default, (int, float), f"a number of seconds from {low:g} to {high:g}")

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.cdmi.answers import Answer, refused
-from agent.cdmi.content import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause
 from agent.cdmi.copies import check_new, spellings
 from agent.cdmi.find import find, spelt
 from agent.cdmi.members import CONTAINER, DATAOBJECT, Found, check_complete, kind_of, object_id_of, pending_of, size_of
 from agent.cdmi.objects import MADE_BY_SERVERS
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
+from agent.cdmi.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause
 from agent.cdmi.wire import Wire
 from attachers.problems import Code, Problem
 

@@ -7,6 +7,7 @@ from agent.cdmi import changes, content, copies, exporting, fences, networks, ob
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
+from agent.cdmi.transfer import Pause
 from agent.cdmi.wire import Clock, Limits, Told, Wire, nobody
 from agent.model import Fenced, Making, Part, Reading, Resolved, Room, Stat
 
@@ -91,7 +92,7 @@ class CdmiClient:
         location = sources.parse(place, self._servers)
         await changes.create(self._wire, location, kind=kind, size=size, metadata=metadata)
 
-    async def resize(self, uri: str, size: int, *, shrink: bool, pause: content.Pause) -> None:
+    async def resize(self, uri: str, size: int, *, shrink: bool, pause: Pause) -> None:
         """See `agent.contract.Cdmi`."""
         await changes.resize(self._wire, sources.parse(uri, self._servers), size, shrink=shrink, pause=pause)
 
@@ -126,12 +127,12 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         return await rooms.capacity(self._wire, sources.parse(source, self._servers))
 
-    async def read(self, source: str, *, part: Part | None, tag: str, pause: content.Pause) -> Reading:
+    async def read(self, source: str, *, part: Part | None, tag: str, pause: Pause) -> Reading:
         """See `agent.contract.Cdmi`."""
         return await content.read(self._wire, sources.parse(source, self._servers), part=part, tag=tag, pause=pause)
 
     async def write(
-        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool, pause: content.Pause
+        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool, pause: Pause
     ) -> bool:
         """See `agent.contract.Cdmi`."""
         place = sources.parse(destination, self._servers)

@@ -34,6 +34,7 @@ class Server:
     `storage_networks` is where exports may point: nothing else is dialled, and none listed means nowhere.
     `storage_wwpns` are the Fibre Channel ports (in normal form) that they may name, none listed means any.
     `quota` is how many bytes we may store there, None: not told.
+    `parallel_reads` is by how many connections at a time a value is read, from 1 to 8.
     """
 
     url: str
@@ -51,6 +52,7 @@ class Server:
     allow_http: bool = False
     nfs_server: str | None = None
     quota: int | None = None
+    parallel_reads: int = 1
 
     def __post_init__(self) -> None:
         if not self.url.endswith("/"):

@@ -12,13 +12,14 @@ from typing import Any
 
 from agent.cdmi import digests
 from agent.cdmi.answers import refused
-from agent.cdmi.content import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause, readable, seen_of
 from agent.cdmi.copies import check_new
 from agent.cdmi.find import find, spelt
 from agent.cdmi.formats import HEAD_BYTES
 from agent.cdmi.members import DATAOBJECT, Found, pending_of, size_of
 from agent.cdmi.objects import metadata_of
+from agent.cdmi.seen import readable, seen_of
 from agent.cdmi.sources import Location
+from agent.cdmi.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause
 from agent.cdmi.wire import Wire
 from attachers.problems import Code, Problem
 

@@ -13,7 +13,7 @@ import pytest
 
 from agent.api.app import create_app
 from agent.api.serve import serve
-from agent.cdmi import content
+from agent.cdmi import transfer
 from agent.cdmi.client import CdmiClient
 from agent.cdmi.server import Server
 from agent.engine.desk import Desk, Settings
@@ -91,8 +91,8 @@ async def test_an_image_comes_and_goes(tmp_path: Path) -> None:
 
 async def test_an_interrupted_import_is_taken_up_and_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the daemon while the server comes back, and by the next command where it does not for long."""
-    monkeypatch.setattr(content, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(content, "TRIES", 3)
+    monkeypatch.setattr(transfer, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(transfer, "TRIES", 3)
     files = tmp_path / "files"
     files.mkdir()
     async with lab(tmp_path) as here:

@@ -11,24 +11,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import fleet
+from tests.lab import console, fleet
 from tests.lab.cache import CHECKOUT, LAB, locked, open_cache
 from tests.lab.errors import LabError
-from tests.lab.guest import Guest
+from tests.lab.guest import UNENDED, Guest
+from tests.lab.machine import running_pid
 
 RELEASE = "bookworm"
 EVIDENCE = {
     "journal.txt": "journalctl -b --no-pager",
     "dmesg.txt": "dmesg",
     "units.txt": "systemctl --no-pager --failed",
+    "processes.txt": "ps -eo pid,ppid,stat,wchan:32,etimes,args",
 }
 NewGuest = Callable[[str], Guest]
 OURS = pytest.StashKey[set[str]]()
 """Names of the guests of this test run."""
+HUNG = pytest.StashKey[set[str]]()
+"""Those of them that did not answer any more after a test failed: no other test waits for them."""
+ANSWER_S = 30.0
+SHOWN = 6000
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[OURS] = set()
+    config.stash[HUNG] = set()
     config.addinivalue_line("markers", "lab: needs a guest; runs when tests/lab, or -m lab, is asked for")
     config.addinivalue_line("markers", "lab_plain: this module's guests come without the project installed")
 
@@ -69,7 +76,10 @@ def new_guest(request: pytest.FixtureRequest, lab_run: None) -> Iterator[NewGues
         def bring_up(name: str) -> Guest:
             stack.callback(fleet.down, cache, name)
             request.config.stash[OURS].add(name)
-            return fleet.up(cache, name, RELEASE, base=plain)
+            request.config.stash[HUNG].discard(name)
+            guest = fleet.up(cache, name, RELEASE, base=plain)
+            guest.run("sysctl -qw kernel.sysrq=1")
+            return guest
 
         yield bring_up
 
@@ -86,32 +96,54 @@ def fresh_guest(new_guest: NewGuest) -> Guest:
     return new_guest("test-fresh")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "guest" in getattr(item, "fixturenames", ()) or "stage" in getattr(item, "fixturenames", ()):
+        for name in item.config.stash[HUNG]:
+            pytest.fail(f"the guest {name} hangs since an earlier test, which says more", pytrace=False)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed and item.get_closest_marker("lab"):
+    if report.failed and item.get_closest_marker("lab") and not item.config.stash[HUNG]:
         folder = CHECKOUT / "build" / "lab-failures" / re.sub(r"[^\w.-]+", "_", item.nodeid)
-        save_evidence(folder, item.config.stash[OURS])
+        hung = save_evidence(folder, item.config.stash[OURS])
+        item.config.stash[HUNG] |= hung
+        if hung or UNENDED in str(report.longrepr):
+            report.sections += dumps(folder, item.config.stash[OURS])
         report.sections.append(("lab", f"journal, dmesg and console of the guests: {folder}"))
     return report
 
 
-def save_evidence(folder: Path, names: set[str]) -> None:
-    """Copy what the test guests have to say; never raises for a guest that is gone."""
+def dumps(folder: Path, names: set[str]) -> list[tuple[str, str]]:
+    """What the kernels of these guests say on their consoles about what each processor does and what is blocked."""
+    cache, found = open_cache(), []
+    for name in (record.name for record in fleet.records(cache) if record.name in names):
+        said = console.dumped(fleet.place_of(cache, name))
+        (folder / name / "sysrq.txt").write_text(said)
+        found.append((f"the kernel of {name}", said[-SHOWN:]))
+    return found
+
+
+def save_evidence(folder: Path, names: set[str]) -> set[str]:
+    """Copy what the test guests have to say; never raises for a guest that is gone. Returns those that hang."""
     shutil.rmtree(folder, ignore_errors=True)
-    cache = open_cache()
+    cache, hung = open_cache(), set[str]()
     for record in (record for record in fleet.records(cache) if record.name in names):
         place = fleet.place_of(cache, record.name)
         target = folder / record.name
         target.mkdir(parents=True)
-        for log in ("serial.log", "qemu.log", "ssh.log"):
-            if (place.folder / log).exists():
-                shutil.copy(place.folder / log, target)
         try:
             running = fleet.find(cache, record.name)
             for name, command in EVIDENCE.items():
-                (target / name).write_text(running.run(command, check=False, timeout_s=30).stdout)
+                (target / name).write_text(running.run(command, check=False, timeout_s=ANSWER_S).stdout)
         except LabError as error:
             print(f"{record.name}: {error}", file=sys.stderr)
+            if running_pid(place):
+                hung.add(record.name)
+        for log in ("serial.log", "qemu.log", "ssh.log"):
+            if (place.folder / log).exists():
+                shutil.copy(place.folder / log, target)
+    return hung

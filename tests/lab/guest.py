@@ -35,6 +35,7 @@ ConnectTimeout 30
 ControlPath ssh.sock
 """
 COMMAND_S = 120.0
+UNENDED = "had not ended in the guest"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Guest:
                 timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as late:
-            raise LabError(f"{line}\nhad not ended in the guest after {timeout_s:.0f} s:\n{late.stdout!r}") from None
+            raise LabError(f"{line}\n{UNENDED} after {timeout_s:.0f} s:\n{late.stdout!r}") from None
         if check and done.returncode != 0:
             said = f"{done.stdout[-4000:]}{done.stderr[-4000:]}"
             raise LabError(f"{line}\nended with status {done.returncode} in the guest:\n{said}")

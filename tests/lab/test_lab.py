@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import fleet
+from tests.lab import console, fleet
 from tests.lab.cache import LAB, open_cache
 from tests.lab.conftest import NewGuest
 from tests.lab.errors import LabError
@@ -80,6 +80,12 @@ def test_the_clock_is_right_and_nothing_failed(guest: Guest) -> None:
     assert abs(int(before) - guest.place.serial_log.stat().st_mtime) < 300
     assert guest.run("systemctl is-system-running", check=False).stdout == "running\n"
     assert guest.run("journalctl -b --no-pager | tail -1").stdout
+
+
+def test_the_kernel_of_a_guest_that_hangs_can_still_be_asked(guest: Guest) -> None:
+    said = console.dumped(guest.place)
+    assert "Show backtrace of all active CPUs" in said and "Show Blocked State" in said and "Mem-Info" in said
+    assert guest.run("echo well").stdout == "well\n"
 
 
 def test_two_guests_are_two_hosts_and_see_each_other(guest: Guest, new_guest: NewGuest) -> None:

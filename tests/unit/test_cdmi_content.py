@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from agent.cdmi import content
+from agent.cdmi import transfer
 from agent.cdmi.client import CdmiClient
 from agent.cdmi.wire import Limits
 from agent.model import Part, Reading
@@ -105,7 +105,7 @@ async def test_connections_that_break_are_taken_up_where_they_broke(tmp_path: Pa
 
 
 async def test_one_that_stays_away_is_said_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "TRIES", 3)
+    monkeypatch.setattr(transfer, "TRIES", 3)
     async with scene(tmp_path) as (server, client, source):
         server.faults.set("get-value", Fault(Action.CUT, times=1))
         reading = await begin(client, source)
@@ -243,7 +243,7 @@ async def test_more_bytes_than_there_should_be_are_not_passed_on() -> None:
 
 
 async def test_a_server_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "TRIES", 2)
+    monkeypatch.setattr(transfer, "TRIES", 2)
     over = asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:

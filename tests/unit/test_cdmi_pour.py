@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from agent.cdmi import content
+from agent.cdmi import transfer
 from agent.cdmi.client import CdmiClient
 from agent.cdmi.wire import Limits
 from agent.model import Part, Reading
@@ -71,7 +71,7 @@ async def test_most_of_it_is_never_seen_and_all_of_it_comes(
         for _ in range(2):  # a connection that was taken over is not used again
             poured = await pour(client, source, part)
             assert poured.value == LONG[first:end]
-            assert (end - first) / 2 < poured.unseen <= end - first - content.HELD
+            assert (end - first) / 2 < poured.unseen <= end - first - transfer.HELD
 
 
 async def test_what_has_a_hash_is_seen(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ async def test_what_changes_while_it_is_poured_never_ends(tmp_path: Path) -> Non
         with pytest.raises(Problem, match="has changed while it was read"):
             await poured.take(reading)
     assert poured.unseen > 0 and LONG.startswith(poured.value)
-    assert len(LONG) - content.HELD <= len(poured.value) < len(LONG), "the last piece was held back"
+    assert len(LONG) - transfer.HELD <= len(poured.value) < len(LONG), "the last piece was held back"
 
 
 async def test_a_server_that_knows_no_ranges_is_seen_up_to_where_they_begin() -> None:
@@ -131,7 +131,7 @@ async def test_chunks_and_tls_are_read_by_hand() -> None:
 
 
 async def test_a_server_that_falls_silent_in_the_middle_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "TRIES", 2)
+    monkeypatch.setattr(transfer, "TRIES", 2)
     over = asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:
