@@ -1,4 +1,4 @@
-"""What is attached here of an object: it is not changed under its users."""
+"""What is attached here of an object: it is not changed under its users; nor attached while it is written."""
 
 from agent.engine.desk import Desk
 from agent.engine.ledger import Row
@@ -16,6 +16,12 @@ def refuse_attached(desk: Desk, found: Stat, *, field: str) -> None:
     if rows := attached(desk, found):
         detail = f"{field}: the object is attached here as {', '.join(row.name for row in rows)}"
         raise Problem(Code.IN_USE, detail, hint=f"detach first: cdmi-attach detach {rows[0].name}")
+
+
+def refuse_written(desk: Desk, uri: str, object_id: str) -> None:
+    """Raises `Problem` (`busy`) where the object is being written through this daemon."""
+    if {uri, object_id.casefold()} & desk.written:
+        raise Problem(Code.BUSY, f"source: {uri} is being written here", hint="try again when that is done")
 
 
 def _is(row: Row, found: Stat) -> bool:

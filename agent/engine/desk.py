@@ -65,6 +65,8 @@ class Desk:
     steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
     begun: dict[str, Begun] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    """Addresses and, in lower case, IDs of the objects that are being written through us: not to be attached now."""
     _needs: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = field(default_factory=dict)
     _users: dict[str, set[str]] = field(default_factory=dict)
     meter: Meter = field(default_factory=NoMeter)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from agent import timeouts
 from agent.cdmi import initiators
 from agent.cdmi.choose import candidates
+from agent.engine.attached import refuse_written
 from agent.engine.begun import Begun
 from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
@@ -198,6 +199,7 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         wanted = [Grant(resolved.uri, export.key, name) for name in names]
         grants = [grant for grant in wanted if _is_to_be_made(grant, export, granted | desk.ledger.grants)]
         async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
+            refuse_written(desk, resolved.uri, resolved.object_id)
             refuse_second_use(desk, replace(row, **found))
             return await desk.ledger.change(row.name, grants=grants, **found)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
@@ -27,7 +27,6 @@ class Objects:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._under_way: dict[asyncio.Future[None], Cdmi] = {}
-        self._written: set[str] = set()
         self._streams = asyncio.Semaphore(STREAMS)
 
     async def stat(self, source: str) -> dict[str, Any]:
@@ -120,30 +119,40 @@ class Objects:
     ) -> tuple[bool, dict[str, Any]]:
         """See `agent.model.Objects`."""
         place = self._desk.cdmi.place(destination)
-        if place in self._written:
-            raise Problem(Code.BUSY, f"uri: {place} is being written already", hint="wait until that is done")
-        self._written.add(place)
-        try:
-            await self._refuse_attached(destination)
-            async with self._stream() as cdmi:
-                fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=self._pause)
-        finally:
-            self._written.discard(place)
+        async with self._alone(destination, place), self._stream() as cdmi:
+            fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=self._pause)
         log.info("%s is written", place)
         return fresh, await self.stat(destination)
 
     async def _pause(self, seconds: float) -> None:
         await pause(self._desk.host, self._desk.host.now() + seconds)
 
-    async def _refuse_attached(self, source: str) -> None:
-        """Raises `Problem` in-use where the object is attached here; that there is none is fine."""
+    @asynccontextmanager
+    async def _alone(self, destination: str, place: str) -> AsyncIterator[None]:
+        """Nobody else here writes it, and nobody here uses it, until the end. Raises `Problem` busy, in-use."""
+        ours, written = {place}, self._desk.written
+        _refuse_another(place, ours & written)
+        written |= ours
         try:
-            found = await self._desk.cdmi.stat(source)
+            found = await self._found(destination)
+            async with self._desk.locks.hold(["admission"]):  # an attach either sees this, or is seen
+                if found is not None:
+                    more = {found.uri, found.object_id.casefold()} - {"", place}
+                    _refuse_another(place, more & written)
+                    refuse_attached(self._desk, found, field="uri")
+                    ours |= more
+                written |= ours
+            yield
+        finally:
+            written -= ours
+
+    async def _found(self, source: str) -> Stat | None:
+        try:
+            return await self._desk.cdmi.stat(source)
         except Problem as problem:
             if problem.code is Code.NOT_FOUND:
-                return
+                return None
             raise
-        refuse_attached(self._desk, found, field="uri")
 
     def _view(self, source: str, found: Stat) -> dict[str, Any]:
         return {
@@ -160,3 +169,8 @@ class Objects:
             "metadata": dict(found.metadata),
             "attachments": [row.name for row in attached(self._desk, found)],
         }
+
+
+def _refuse_another(place: str, written: Set[str]) -> None:
+    if written:
+        raise Problem(Code.BUSY, f"uri: {place} is being written already", hint="wait until that is done")

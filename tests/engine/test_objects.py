@@ -1,6 +1,7 @@
 """Objects and attachments: nothing is deleted from under its users."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -78,3 +79,33 @@ async def test_nobody_waits_for_a_stream_that_may_last(world: World) -> None:
             async with daemon.engine.objects.read(source, part=None, tag=""):
                 raise AssertionError("one stream too many")
         assert caught.value.code is Code.BUSY
+
+
+async def test_what_is_being_written_here_is_not_attached_meanwhile(world: World) -> None:
+    """By whichever address; nor written twice at once."""
+    source = world.add_object()
+    async with running(world) as daemon:
+        objects, begun, ended = daemon.engine.objects, asyncio.Event(), asyncio.Event()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            begun.set()
+            await ended.wait()
+            yield b"x"
+
+        write = asyncio.create_task(objects.write(source, pieces(), length=1, replace=True))
+        await begun.wait()
+        with pytest.raises(Problem, match="is being written here") as caught:
+            await daemon.attach("one", source)
+        assert caught.value.code is Code.BUSY
+        await daemon.detach("one")
+        with pytest.raises(Problem, match="written already") as twice:
+            await objects.write(source, pieces(), length=1, replace=True)
+        assert twice.value.code is Code.BUSY
+        ended.set()
+        await write
+        await daemon.attach("one", source)
+        with pytest.raises(Problem, match="is attached here as one") as used:
+            await objects.write(source, pieces(), length=1, replace=True)
+        assert used.value.code is Code.IN_USE
+        await daemon.detach("one")
+        await objects.write(source, pieces(), length=1, replace=True)
