@@ -57,15 +57,14 @@ class Partial:
 
     def write(self, piece: bytes) -> None:
         """Append, without the blocks that are all zeros."""
-        begin = place = 0
+        whole, begin, place = memoryview(piece), 0, 0
         while place < len(piece):
             end = min(len(piece), place + BLOCK - (self.at + place) % BLOCK)
-            block = piece[place:end]
-            if block == (ZEROS if len(block) == BLOCK else ZEROS[: len(block)]):
-                self._put(piece[begin:place], self.at + begin)
+            if not piece[place] and piece[place:end] == ZEROS[: end - place]:
+                self._put(whole[begin:place], self.at + begin)
                 begin = end
             place = end
-        self._put(piece[begin:], self.at + begin)
+        self._put(whole[begin:], self.at + begin)
         self.at += len(piece)
 
     def finish(self) -> None:
@@ -126,7 +125,7 @@ class Partial:
             raise client.Failure(client.CONFLICT, f"{self._path} belongs to another run that writes there", hint)
         self.at = found.st_size
 
-    def _put(self, data: bytes, place: int) -> None:
+    def _put(self, data: memoryview, place: int) -> None:
         while data:
             written = _guarded(os.pwrite, self._fd, data, place)
             data, place = data[written:], place + written
