@@ -1,5 +1,6 @@
 """The daemon's own values: what a caller asks for, what a CDMI object is, and the contracts between the layers."""
 
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -8,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from agent.events import Events
+from attachers.problems import Problem
 
 
 class Phase(StrEnum):
@@ -148,6 +150,10 @@ Moved = Callable[[int], None]
 """Told of so many bytes that have gone where they were to go."""
 
 
+READING = re.compile(r"content-[0-9a-f]{32}", re.ASCII)
+"""Names of attachments that the daemon makes by itself while a LUN is read, and that nobody else may have."""
+
+
 class Pieces(Protocol):
     """Bytes as they come; closed by whoever reads them, also when nothing was read."""
 
@@ -162,6 +168,10 @@ class Pieces(Protocol):
     async def aclose(self) -> None:
         """Let go of the connection."""
         ...
+
+
+class IsLunError(Problem):
+    """What is to be read is a LUN: its bytes are on its disk, and CDMI has no other way to them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ from enum import StrEnum
 from attachers import checks, nfs_checks
 from attachers.nfs_share import Share
 
+BLOCK = 4096
+"""Bytes: a multiple of every block size that a disk has, and of this are all parts that are read."""
+MOST_AT_ONCE = 16 << 20
 LOGGED_IN = "LOGGED_IN"
 """The state of a `Session` that commands can be sent on."""
 
@@ -328,6 +331,38 @@ class DomainSight:
 
 
 @dataclass(frozen=True, slots=True)
+class BlocksQuery:
+    """Read a part of a logical unit that is published here, past every cache, into memory that the asker shows.
+
+    `first` and `count` are bytes, of whole blocks (`BLOCK`). The memory is descriptor `fd` (memfd_create(2), sealed
+    against shrinking) of process `pid`, and has this `inode`; what is read begins at its beginning.
+    """
+
+    wwid: str
+    first: int
+    count: int
+    pid: int
+    fd: int
+    inode: int
+
+    def __post_init__(self) -> None:
+        checks.wwid(self.wwid)
+        for name, value, most in (("first", self.first, 1 << 62), ("count", self.count, MOST_AT_ONCE)):
+            if not 0 <= value <= most or value % BLOCK:
+                raise checks.refuse(name, value, f"a multiple of {BLOCK} up to {most}")
+        for name, value, most in (("pid", self.pid, 1 << 31), ("fd", self.fd, 1 << 31), ("inode", self.inode, 1 << 64)):
+            if not 0 <= value < most:
+                raise checks.refuse(name, value, f"a number below {most}")
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksSight:
+    """How many bytes were read: fewer than were asked for where the logical unit ends."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostQuery:
     """Ask what this host is and can do."""
 
@@ -359,7 +394,7 @@ class HostSight:
 
 ScsiQuery = IscsiQuery | FcQuery
 """The queries that a `ScsiSight` answers."""
-Query = ScsiQuery | NfsQuery | DomainQuery | HostQuery
-Sight = ScsiSight | NfsSight | DomainSight | HostSight
-QUERIES: tuple[type[Query], ...] = (IscsiQuery, FcQuery, NfsQuery, DomainQuery, HostQuery)
-SIGHTS: tuple[type[Sight], ...] = (ScsiSight, NfsSight, DomainSight, HostSight)
+Query = ScsiQuery | NfsQuery | DomainQuery | BlocksQuery | HostQuery
+Sight = ScsiSight | NfsSight | DomainSight | BlocksSight | HostSight
+QUERIES: tuple[type[Query], ...] = (IscsiQuery, FcQuery, NfsQuery, DomainQuery, BlocksQuery, HostQuery)
+SIGHTS: tuple[type[Sight], ...] = (ScsiSight, NfsSight, DomainSight, BlocksSight, HostSight)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from agent.api.fields import Fields, number
 from agent.cdmi.initiators import normal
 from agent.config import Attach
-from agent.model import Access, DomainRequest, Present, Request
+from agent.model import READING, Access, DomainRequest, Present, Request
 from attachers import checks
 from attachers.problems import Code, Problem
 
@@ -31,10 +31,18 @@ ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 MAX_GENERATION = 2**63 - 1
 
 
+def _name(text: str) -> str:
+    if READING.fullmatch(text):
+        raise Problem(
+            Code.INVALID_REQUEST, f"name: {text} is one that the daemon gives itself", hint="choose another name"
+        )
+    return checks.name(text)
+
+
 def attach_request(name: str, fields: Fields, defaults: Attach) -> Request:
     """The checked request. Raises `Problem`: invalid-request with the field's path, unsupported-on-host."""
     request = Request(
-        name=checks.name(name),
+        name=_name(name),
         source=source(fields),
         access=Access(fields.choice("access", tuple(Access), "rw")),
         protocols=fields.choices("protocols", PROTOCOLS, defaults.protocols),

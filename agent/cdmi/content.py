@@ -22,7 +22,7 @@ async def read(wire: Wire, location: Location, *, part: Part | None, tag: str, p
     seen = seen_of(found)
     source = Source(wire, found, seen, pause)
     total = seen.size if seen.size is not None else await source.measure()
-    first, end = _span(None if tag and tag != seen.tag else part, total)
+    first, end = span(None if tag and tag != seen.tag else part, total)
     await source.begin(first, end, total)
     return Reading(first, end, total, seen.tag, seen.hash, Held(source))
 
@@ -50,7 +50,7 @@ class Held:
         await self._source.aclose()
 
 
-def _span(part: Part | None, total: int) -> tuple[int, int]:
+def span(part: Part | None, total: int) -> tuple[int, int]:
     """From where to where (without it). Raises `Problem` (status 416) where nothing of the part is there."""
     if part is None:
         return 0, total

@@ -8,6 +8,7 @@ from agent.cdmi import digests
 from agent.cdmi.members import DATAOBJECT, Found, check_complete, kind_of, object_id_of, pending_of, size_of
 from agent.cdmi.objects import metadata_of
 from agent.cdmi.text import shown
+from agent.model import IsLunError
 from attachers.problems import Code, Problem
 
 
@@ -45,7 +46,7 @@ def readable(found: Found) -> None:
     kind = kind_of(found.answer, found.members)
     if kind != DATAOBJECT and size_of(found.members, kind) is not None:
         what = f"uri: {shown(found.url, 300)} is a LUN, and CDMI has no way to its blocks but its exports"
-        raise Problem(
+        raise IsLunError(
             Code.UNSUPPORTED_ON_HOST, what, hint="attach it (--ro to read), and copy from or to the link: dd, qemu-img"
         )
     if kind != DATAOBJECT:

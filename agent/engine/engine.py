@@ -13,6 +13,7 @@ from agent.engine.desk import Desk, refuse_stale
 from agent.engine.domains import give_up, hand_over
 from agent.engine.ledger import Row
 from agent.engine.listing import Listing
+from agent.engine.lun_content import LunContent
 from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
@@ -22,7 +23,7 @@ from agent.engine.view import explanation_of, host_view, view_of
 from agent.events import Events
 from agent.log import bound
 from agent.messages import Message, fields
-from agent.model import DomainRequest, Outcome, Phase, Request
+from agent.model import READING, DomainRequest, Outcome, Phase, Request
 from attachers.base import Goal
 from attachers.problems import Code, Problem
 
@@ -36,7 +37,7 @@ class Engine:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self.objects = Objects(desk)
+        self.objects = Objects(desk, LunContent(desk, self.attach, self.detach))
         self.operations = Operations(desk)
         self._tasks: dict[str, Task] = {}  # the last one of each attachment
         self._running: set[Task] = set()  # with those that the last ones wait for
@@ -52,6 +53,8 @@ class Engine:
         """Read the ledger, and start to adopt what stands, finish what is half done, and undo what was to go."""
         await self._desk.ledger.load()
         for row in list(self._desk.ledger.rows.values()):
+            if READING.fullmatch(row.name):  # whoever read it is gone
+                row = await self._desk.ledger.change(row.name, goal=Goal.GONE)
             self._resume(row)
         self.operations.start()
         self._tender = asyncio.create_task(self.tending.run(), name="tend")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -12,8 +12,9 @@ from agent.contract import Cdmi
 from agent.engine.attached import attached, refuse_attached
 from agent.engine.desk import Desk, permissions_of
 from agent.engine.flows import host_sight
+from agent.engine.lun_content import LunContent
 from agent.engine.pause import pause
-from agent.model import Part, Reading, Stat
+from agent.model import IsLunError, Part, Reading, Stat
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,9 @@ STREAMS = 8
 class Objects:
     """Implements `agent.model.Objects`. What is attached here is not taken away from under its users."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, luns: LunContent) -> None:
         self._desk = desk
+        self._luns = luns
         self._under_way: dict[asyncio.Future[None], Cdmi] = {}
         self._streams = asyncio.Semaphore(STREAMS)
 
@@ -84,8 +86,12 @@ class Objects:
     @asynccontextmanager
     async def read(self, source: str, *, part: Part | None, tag: str) -> AsyncIterator[Reading]:
         """See `agent.model.Objects`."""
-        async with self._stream() as cdmi:
-            reading = await cdmi.read(source, part=part, tag=tag, pause=self._pause)
+        async with self._stream() as cdmi, AsyncExitStack() as held:
+            try:
+                reading = await cdmi.read(source, part=part, tag=tag, pause=self._pause)
+            except IsLunError:
+                part = None if tag else part  # nothing tells that it is the same still
+                reading = await held.enter_async_context(self._luns.read(source, part))
             async with aclosing(reading.pieces):
                 yield reading
 

@@ -178,6 +178,19 @@ def proved(node: str, number: str, wwid: str) -> Iterator[int]:
         os.close(fd)
 
 
+@contextmanager
+def identified(node: str, wwid: str, how: int) -> Iterator[int]:
+    """A descriptor of a node that is a block device and answers `wwid` to an INQUIRY; `how` are more flags of open."""
+    fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | how)
+    try:
+        if not stat.S_ISBLK(os.fstat(fd).st_mode):
+            raise Problem(Code.WRONG_DEVICE, f"{node} is no block device", hint="detach it, and attach it again")
+        _insist_on(fd, node, wwid)
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _insist_on(fd: int, node: str, wwid: str) -> None:
     """Raises `Problem` wrong-device where the disk does not answer `wwid` to an INQUIRY."""
     names = scsi_generic.identify(fd)

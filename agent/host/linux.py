@@ -29,6 +29,7 @@ from agent.host import (
     linux_nfs,
     map_blocks,
     node_db,
+    reading,
     scsi_generic,
     sysfs,
     wwids,
@@ -47,6 +48,7 @@ from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import (
     Ability,
+    BlocksQuery,
     DomainQuery,
     FcQuery,
     HostQuery,
@@ -98,12 +100,17 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "owner_numbers": blocks.owner_numbers,
     "prepare": blocks.prepare,
     "prepare_map": map_blocks.prepare_map,
+    "read_blocks": reading.read_blocks,
     "remove": blocks.remove,
     "strike_off": wwids.strike_off,
     "rescan": blocks.rescan,
     "write": blocks.write,
 }
 """What the workers of this host can do: `LinuxHost(Pool.start(FUNCTIONS))`."""
+
+
+READ_AT_ONCE = 4
+"""So that disks that answer slowly leave workers to the others."""
 
 
 class LinuxHost:
@@ -122,6 +129,7 @@ class LinuxHost:
         self._nfs_steps = NfsSteps(self._reach)
         self._mount_events = MountEvents(self._roots.proc, self._changes.grow)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Semaphore(READ_AT_ONCE)
         pool.on_end = self._changes.grow
         node_db.clear_stale_lock(self._roots)
         node_db.report_broken(self._roots)
@@ -161,6 +169,9 @@ class LinuxHost:
             case DomainQuery(domain):
                 sight = await linux_domains.look(self._tools, domain)
                 return replace(sight, busy=self._under_way.busy(frozenset({f"domain:{domain}"})))
+            case BlocksQuery():
+                async with self._reading:
+                    return await reading.look(self._tools, query)
             case HostQuery():
                 return self._host()
 

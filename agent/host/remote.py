@@ -12,12 +12,13 @@ from agent import wire
 from agent.log import attachment
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import Query, Sight
+from attachers.sights import BlocksQuery, Query, Sight
 from attachers.steps import Step
 
 log = logging.getLogger(__name__)
 CONNECT_S = 5.0
 OBSERVE_S = 30.0
+READ_S = 60.0  # a part of a disk, once others have been read
 GRACE_S = 5.0
 """How much longer than a step's own limit its answer may take."""
 RETRY_S = 1.0
@@ -40,11 +41,11 @@ class RemoteHost:
         self._news = asyncio.Event()
 
     async def observe(self, query: Query) -> Sight:
-        link = await self._connected()
+        link, limit_s = await self._connected(), READ_S if isinstance(query, BlocksQuery) else OBSERVE_S
         try:
-            message = await link.ask("observe", wire.encode(query), timeout_s=OBSERVE_S, limit_s=OBSERVE_S)
+            message = await link.ask("observe", wire.encode(query), timeout_s=limit_s, limit_s=limit_s)
         except TimeoutError:
-            raise _away(f"did not answer within {OBSERVE_S:g} s") from None
+            raise _away(f"did not answer within {limit_s:g} s") from None
         except OSError as error:
             raise _away(f"hung up: {error}") from None
         return wire.decode_sight(_value(message, "observe"))

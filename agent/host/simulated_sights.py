@@ -1,12 +1,13 @@
 """What a simulated host shows: the answers to the queries of attachers/sights.py."""
 
-from agent.host import simulated_nfs
+from agent.host import simulated_blocks, simulated_nfs
 from agent.host.simulated_fabric import ports
 from agent.host.simulated_kernel import Device, Kernel, Session
 from agent.host.simulated_maps import notes_of, see_map
 from attachers import sights
 from attachers.sights import (
     LOGGED_IN,
+    BlocksQuery,
     DomainQuery,
     DomainSight,
     FcQuery,
@@ -31,6 +32,8 @@ def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
             return simulated_nfs.see(kernel, query, running)
         case DomainQuery():
             return _domain(kernel, query, running)
+        case BlocksQuery():
+            return simulated_blocks.see(kernel, query)
         case HostQuery():
             return _host(kernel, len(running))
 

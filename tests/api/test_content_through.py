@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import ipaddress
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +21,13 @@ from agent.cdmi.server import Server
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
 from agent.engine.ledger import MIGRATIONS, Ledger
+from agent.host.created import MIGRATIONS as CREATED_MIGRATIONS
+from agent.host.created import Created
+from agent.host.guarded import GuardedHost
 from agent.host.simulated import SimulatedHost
-from agent.store import open_store
+from agent.host.simulated_blocks import value
+from agent.host.simulated_san import San
+from agent.store import MEMORY, open_store
 from attachers import iscsi
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Action, Fault
@@ -37,6 +44,12 @@ class Lab:
 
     server: ServerHandle
     path: Path
+
+    def lun(self) -> dict[str, Any]:
+        """The one LUN that its storage network shows, and to whom."""
+        (found,) = json.loads((self.server.state / "san.json").read_text())["luns"]
+        assert isinstance(found, dict)
+        return found
 
     async def command(self, *words: str) -> tuple[int, str]:
         """Its exit status, and what it said."""
@@ -58,7 +71,10 @@ async def lab(disk: Path, **metadata: str) -> AsyncIterator[Lab]:
         networks = (ipaddress.ip_network("127.0.0.0/8"),)
         client = CdmiClient([Server(server.url, allow_http=True, storage_networks=networks)], protocols=("iscsi",))
         store = open_store(disk / "ledger.sqlite", MIGRATIONS)
-        engine = Engine(Desk(SimulatedHost(), client, Ledger(store), {iscsi.protocol: iscsi}, Settings()))
+        created = open_store(MEMORY, CREATED_MIGRATIONS)
+        host = GuardedHost(SimulatedHost(San(path=disk / "server/san.json")), Created(created))
+        await host.recover()
+        engine = Engine(Desk(host, client, Ledger(store), {iscsi.protocol: iscsi}, Settings()))
         await engine.start()
         path = disk / "control.sock"
         runner = await serve(create_app(engine, group_gid=None), path, group_gid=None, environ={})
@@ -69,6 +85,7 @@ async def lab(disk: Path, **metadata: str) -> AsyncIterator[Lab]:
             await engine.stop()
             await client.close()
             store.close()
+            created.close()
 
 
 def parts(folder: Path) -> list[str]:
@@ -116,3 +133,26 @@ async def test_a_damaged_one_is_refused_and_leaves_no_half_file(tmp_path: Path) 
         status, said = await here.command("cat", f"{here.server.url}image", "-o", str(files / "a"))
     assert status == 1 and "not what the server has" in said
     assert parts(files) == []
+
+
+async def test_a_lun_comes_by_a_disk_that_is_there_for_so_long(tmp_path: Path) -> None:
+    """With its holes; what is there already is replaced only by the whole of it."""
+    files = tmp_path / "files"
+    files.mkdir()
+    size = (6 << 20) + 512
+    async with lab(tmp_path) as here:
+        body = {"metadata": {"cdmi_assignedsize": str(size)}, "exports": {"Network/iSCSI": {"permissions": []}}}
+        await put(here.server.url, "volume/", body, DIALECTS["1.1"])
+        source = f"{here.server.url}volume/"
+        status, said = await here.command("cat", source, "-o", str(files / "a"))
+        assert status == 0 and "tells no hash" in said
+        assert (files / "a").read_bytes() == value(here.lun()["wwid"], 0, size) and parts(files) == ["a"]
+        assert (files / "a").stat().st_blocks * 512 < size - (1 << 20), "every second part of it is a hole"
+        assert here.lun()["initiators"] == []
+
+
+async def test_the_names_of_these_attachments_are_not_to_be_had(tmp_path: Path) -> None:
+    async with lab(tmp_path) as here:
+        name = "content-0123456789abcdef0123456789abcdef"
+        status, said = await here.command("attach", f"{here.server.url}volume/", "--name", name)
+    assert status != 0 and "choose another name" in said

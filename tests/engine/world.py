@@ -22,7 +22,7 @@ from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import San
-from agent.model import Fenced, Making, Outcome, Present, Reading, Request, Resolved, Room, Stat
+from agent.model import Fenced, IsLunError, Making, Outcome, Present, Reading, Request, Resolved, Room, Stat
 from agent.store import Store, open_store
 from attachers import fc, iscsi, nfs
 from attachers.base import Attacher, Host, Uncertain
@@ -217,7 +217,8 @@ class TrippedCdmi:
         raise NotImplementedError
 
     async def read(self, source: str, *, part: Any, tag: str, pause: Any) -> Reading:
-        raise NotImplementedError
+        await self.stat(source)
+        raise IsLunError(Code.UNSUPPORTED_ON_HOST, f"uri: {source} is a LUN", hint="attach it")
 
     async def write(self, destination: str, pieces: Any, *, length: int | None, replace: bool, pause: Any) -> bool:
         async for _ in pieces:

@@ -1,13 +1,15 @@
 """What every host keeps to: attachers/base.py and the docstrings of attachers/steps.py, as conversations."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 
 import pytest
 
+from agent.shown_memory import made
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, IscsiQuery, ScsiPath, ScsiSight
+from attachers.sights import BlocksQuery, BlocksSight, HostQuery, HostSight, IscsiQuery, ScsiPath, ScsiSight
 from attachers.steps import (
     DEVICES,
     CreateRecord,
@@ -101,6 +103,34 @@ async def test_attach_and_detach_leave_the_host_as_it_was(world: World) -> None:
     await act(world, Unpublish(NAME, wwid), RemoveDevice(path.hctl, wwid))
     await give_back(world)
     assert await world.inventory() == before
+
+
+async def test_a_published_disk_is_read_for_whoever_may_not_open_it(world: World) -> None:
+    """As far as it goes, as long as it is published, and never another one than was asked for."""
+    path, wwid = await attach(world)
+
+    async def read(name: str, first: int, count: int) -> int:
+        with made(1 << 20) as memory:
+            query = BlocksQuery(name, first, count, os.getpid(), memory.fd, memory.inode)
+            sight = await world.host.observe(query)
+        assert isinstance(sight, BlocksSight)
+        return sight.count
+
+    async def code_of(name: str) -> Code:
+        with pytest.raises(Problem) as caught:
+            await read(name, 0, 1 << 20)
+        return caught.value.code
+
+    await act(world, Publish(NAME, path.hctl, wwid, False, OWNER))
+    assert await read(wwid, 0, 1 << 20) == 1 << 20
+    assert await read(wwid, path.size - 4096, 1 << 20) == 4096
+    assert await read(wwid, path.size, 4096) == 0
+    assert await code_of("naa.6001405fffffffffffffffffffffffff") is Code.NOT_FOUND
+    await world.swap_lun(1)
+    assert await code_of(wwid) is Code.WRONG_DEVICE
+    await act(world, Unpublish(NAME, wwid))
+    assert await code_of(wwid) in (Code.NOT_FOUND, Code.WRONG_DEVICE)
+    await give_back(world, path.hctl)
 
 
 async def test_each_step_done_twice_is_as_done_once(world: World) -> None:

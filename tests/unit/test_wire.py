@@ -55,6 +55,7 @@ QUERIES: list[sights.Query] = [
     sights.NfsQuery("vm", SHARE, "a/b.img", DISK, holders=True),
     sights.NfsQuery("vm", SHARE),
     sights.DomainQuery("one-7"),
+    sights.BlocksQuery(W, 4096, 8192, 4711, 5, 123456),
     sights.HostQuery(),
 ]
 SIGHTS: list[sights.Sight] = [
@@ -94,6 +95,7 @@ SIGHTS: list[sights.Sight] = [
         owned=(R,),
     ),
     sights.DomainSight(True, False, (sights.DomainDisk("sda", "/x"),)),
+    sights.BlocksSight(8192),
     sights.HostSight("h", T, ("2000000000000001",), *ABLE, "6.1", "b", 2, *ABLE),
     sights.NfsSight(
         (sights.NfsMount(41, "10.0.0.1:/srv", "nfs4", "rw,nodev,vers=4.2", ours=True),),
@@ -223,3 +225,26 @@ async def test_frames_that_are_too_long() -> None:
     with pytest.raises(Problem) as caught:
         await wire.read_frame(reader)
     assert caught.value.code is Code.TOO_LARGE
+
+
+BLOCKS = {"type": "BlocksQuery", "wwid": W, "first": 0, "count": 4096, "pid": 1, "fd": 1, "inode": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wwid": "../sda"},
+        {"first": 1},
+        {"first": -4096},
+        {"count": 4097},
+        {"count": (16 << 20) + 4096},
+        {"pid": -1},
+        {"fd": 1 << 31},
+        {"inode": -1},
+    ],
+)
+def test_parts_of_disks_that_cannot_be_asked_for(change: dict[str, object]) -> None:
+    assert isinstance(wire.decode_query(BLOCKS), sights.BlocksQuery)
+    with pytest.raises(Problem, match=next(iter(change))) as caught:
+        wire.decode_query(BLOCKS | change)
+    assert caught.value.code in (Code.INVALID_REQUEST, Code.BAD_REQUEST) and caught.value.hint
