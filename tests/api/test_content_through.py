@@ -32,7 +32,7 @@ from attachers import iscsi
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Action, Fault
 from tests.cdmi_server.runner import ServerHandle, running_server
-from tests.unit.test_cdmi_matrix import put
+from tests.unit.test_cdmi_matrix import KEYS, put
 
 ROOT = Path(__file__).parents[2]
 VALUE = hashlib.sha256(b"seed").digest() * 100_000 + bytes(4 << 20)
@@ -60,11 +60,10 @@ class Lab:
 
 
 @asynccontextmanager
-async def lab(disk: Path, **metadata: str) -> AsyncIterator[Lab]:
-    async with running_server(disk / "server") as server:
-        await put(
-            server.url, "image", {"value": "", "metadata": {"cdmi_value_hash": "SHA256"} | metadata}, DIALECTS["1.1"]
-        )
+async def lab(disk: Path, dialect: str = "1.1", **metadata: str) -> AsyncIterator[Lab]:
+    async with running_server(disk / "server", dialect=dialect) as server:
+        image = {"value": "", "metadata": {"cdmi_value_hash": "SHA256"} | metadata}
+        await put(server.url, "image", image, DIALECTS[dialect])
         record = server.store.find("/image")
         assert record
         server.store.value_file(record).write_bytes(VALUE)
@@ -135,14 +134,16 @@ async def test_a_damaged_one_is_refused_and_leaves_no_half_file(tmp_path: Path) 
     assert parts(files) == []
 
 
-async def test_a_lun_comes_by_a_disk_that_is_there_for_so_long(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", DIALECTS)
+async def test_a_lun_comes_by_a_disk_that_is_there_for_so_long(tmp_path: Path, name: str) -> None:
     """With its holes; what is there already is replaced only by the whole of it."""
     files = tmp_path / "files"
     files.mkdir()
     size = (6 << 20) + 512
-    async with lab(tmp_path) as here:
-        body = {"metadata": {"cdmi_assignedsize": str(size)}, "exports": {"Network/iSCSI": {"permissions": []}}}
-        await put(here.server.url, "volume/", body, DIALECTS["1.1"])
+    async with lab(tmp_path, name) as here:
+        entry: dict[str, Any] = {"permissions": []} | ({"type": "iSCSI"} if DIALECTS[name].typed_exports else {})
+        body = {"metadata": {"cdmi_assignedsize": str(size)}, "exports": {KEYS[name]: entry}}
+        await put(here.server.url, "volume/", body, DIALECTS[name])
         source = f"{here.server.url}volume/"
         status, said = await here.command("cat", source, "-o", str(files / "a"))
         assert status == 0 and "tells no hash" in said
