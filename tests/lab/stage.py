@@ -125,6 +125,10 @@ class Stage:
             f"python3 -c '{fill}' | {shlex.join([*self._curl('PUT', path), '--data-binary', '@-'])}", input=hexed
         )
 
+    def upload(self, path: str, file: str) -> None:
+        """Put a file of the guest into a LUN or a data object, by plain HTTP."""
+        self.guest.run([*self._curl("PUT", path), "-T", file])
+
     def write_part(self, path: str, first: int, text: str) -> None:
         """Put text into a value from there on; it stays the same file."""
         part = f"Content-Range: bytes {first}-{first + len(text) - 1}/*"

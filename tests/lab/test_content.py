@@ -1,0 +1,113 @@
+"""Bytes of objects through the installed, confined daemon: of a LUN through its disk, of a data object past the daemon."""
+
+import shlex
+
+import pytest
+
+from tests.lab.guest import Guest
+from tests.lab.stage import ATTACH, Stage
+
+SOCKET = "curl -sS --fail --unix-socket /run/cdmi-attach/control.sock"
+ROUTE = "http://localhost/v1/objects/content?uri="
+PLAIN = "http://127.0.0.1:8080/cdmi"
+"""A server without TLS: what it sends is moved by the kernel."""
+SERVER = f'\n[[server]]\nurl = "{PLAIN}/"\nallow_http = true\n'
+SIZE = 24 << 20
+LONG = 64 << 20
+GROWTH_KIB = 40 << 10
+
+
+@pytest.fixture(scope="module")
+def stage(guest: Guest) -> Stage:
+    """The daemon with two servers, and random bytes in two files."""
+    words = "-m tests.cdmi_server --state /var/lib/cdmi-plain --listen 127.0.0.1:8080 --no-tls"
+    unit = "--unit=cdmi-plain --service-type=notify --property=WorkingDirectory=/opt/cdmi-attach"
+    guest.run(f"systemd-run --quiet {unit} /usr/bin/python3 {words}")
+    guest.run(f"head -c {SIZE} /dev/urandom > /srv/lun && head -c {LONG} /dev/urandom > /srv/image")
+    return Stage(guest).set(config=ATTACH + SERVER)
+
+
+def make_image(stage: Stage, name: str, **metadata: str) -> str:
+    """A data object of the plain server, with the long file as its value. Returns its URL."""
+    told = ", ".join(f'"{key}": "{value}"' for key, value in metadata.items())
+    body = f'{{"metadata": {{{told}}}, "value": ""}}'
+    headers = "-H 'X-CDMI-Specification-Version: 1.1.1' -H 'Content-Type: application/cdmi-object'"
+    stage.guest.run(f"curl -sS --fail -o /dev/null -X PUT {headers} -d {shlex.quote(body)} {PLAIN}/{name}")
+    stage.guest.run(f"curl -sS --fail -o /dev/null -T /srv/image {PLAIN}/{name}")
+    return f"{PLAIN}/{name}"
+
+
+def fault(stage: Stage, body: str) -> None:
+    """Let the plain server do something wrong."""
+    headers = "-H 'Content-Type: application/json'"
+    stage.guest.run(
+        f"curl -sS --fail -o /dev/null -X POST {headers} -d {shlex.quote(body)} http://127.0.0.1:8080/.faults"
+    )
+
+
+def journal(stage: Stage) -> str:
+    return stage.guest.run("journalctl -q -o cat -u cdmi-attachd.service").stdout
+
+
+def memory_kib(stage: Stage, what: str) -> int:
+    pid = "$(systemctl show -P MainPID cdmi-attachd.service)"
+    return int(stage.guest.run(f"grep {what} /proc/{pid}/status").stdout.split()[1])
+
+
+def test_a_lun_is_read_through_a_disk_that_is_gone_afterwards(stage: Stage) -> None:
+    lun = stage.make_lun("volume", size=SIZE)
+    stage.upload("/volume/", "/srv/lun")
+    before = stage.inventory()
+    stage.guest.run(f"{SOCKET} -o /srv/whole '{ROUTE}{lun.source}' && cmp /srv/whole /srv/lun", timeout_s=300)
+    part = "-H 'Range: bytes=5000001-13000000'"
+    stage.guest.run(f"{SOCKET} {part} -o /srv/part '{ROUTE}{lun.source}'", timeout_s=300)
+    stage.guest.run("tail -c +5000002 /srv/lun | head -c 8000000 | cmp - /srv/part")
+    stage.guest.run(["cdmi-attach", "cat", lun.source, "-o", "/srv/copy"], timeout_s=300)
+    stage.guest.run("cmp /srv/copy /srv/lun")
+    assert stage.inventory() == before
+    assert stage.export("volume")["permissions"] == []
+
+
+def test_a_lun_that_a_guest_may_write_to_is_not_read(stage: Stage) -> None:
+    lun = stage.make_lun("busy")
+    stage.attach("vm", lun.source)
+    status, problem = stage.api("GET", f"/v1/objects/content?uri={lun.source}")
+    assert (status, problem["code"]) == (409, "conflict") and "attached here as vm" in problem["detail"]
+    stage.detach("vm")
+
+
+def test_a_reader_that_is_killed_leaves_nothing(stage: Stage) -> None:
+    lun = stage.make_lun("killed", size=SIZE)
+    before = stage.inventory()
+    stage.guest.run(f"{SOCKET} '{ROUTE}{lun.source}' | head -c 1000000 | wc -c", check=False, timeout_s=300)
+    stage.guest.run("timeout 60 sh -c 'while cdmi-attach status | grep -q content-; do :; done'")
+    assert stage.inventory() == before
+    assert stage.export("killed")["permissions"] == []
+
+
+def test_an_image_is_moved_by_the_kernel(stage: Stage) -> None:
+    """The units' filters let it: nothing broke, nothing was read by hand, and the memory is as it was."""
+    url = make_image(stage, "image")
+    idle = memory_kib(stage, "VmRSS")
+    stage.guest.run(f"{SOCKET} -o /srv/got '{ROUTE}{url}' && cmp /srv/got /srv/image", timeout_s=300)
+    assert "broke at byte" not in journal(stage)
+    assert memory_kib(stage, "VmHWM") - idle < GROWTH_KIB
+    stage.guest.run(["cdmi-attach", "cat", url, "-o", "/srv/copied"], timeout_s=300)
+    stage.guest.run("cmp /srv/copied /srv/image")
+
+
+def test_an_import_that_breaks_off_is_taken_up_and_a_damaged_one_leaves_no_file(stage: Stage) -> None:
+    url = make_image(stage, "cut", cdmi_value_hash="SHA256")
+    fault(stage, '{"kind": "get-value", "action": "cut", "times": 4}')
+    said = stage.guest.run(["cdmi-attach", "cat", url, "-o", "/srv/resumed"], timeout_s=300).stderr
+    assert "proved by its sha256" in said and "broke at byte" in journal(stage)
+    stage.guest.run("cmp /srv/resumed /srv/image")
+    damaged = make_image(stage, "damaged", cdmi_value_hash="SHA256", x_hash="00" * 32)
+    done = stage.guest.run(["cdmi-attach", "cat", damaged, "-o", "/srv/none"], timeout_s=300, check=False)
+    assert done.returncode == 1 and "not what the server has" in done.stderr
+    assert stage.guest.run("find /srv -name '*none*'").stdout == ""
+
+
+def test_nothing_of_the_daemon_has_failed(stage: Stage) -> None:
+    assert "cdmi-attach" not in stage.guest.run("systemctl --failed --no-legend").stdout
+    assert "Traceback" not in journal(stage)
