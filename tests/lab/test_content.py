@@ -1,4 +1,4 @@
-"""Bytes of objects through the installed, confined daemon: of a LUN through its disk, of a data object past the daemon."""
+"""Bytes of objects through the confined daemon: of a LUN through its disk, of a data object past the daemon."""
 
 import shlex
 
