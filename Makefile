@@ -34,6 +34,7 @@ run: $(VENV)/.stamp ## the daemon in the foreground, on a simulated host and a s
 soak: lab ## kill -9 at random moments on the real kernel (CYCLES=1000 SEED=...), then what 200 cycles of every way leave
 	$(BIN)/python -m tests.lab.soak --cycles $(or $(CYCLES),1000) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.lab.soak_fc
+	$(BIN)/python -m tests.lab.soak_grants
 	$(BIN)/python -m tests.lab.soak_growth
 
 pictures: setup ## draw docs/screens/ anew, from real attaches in the lab

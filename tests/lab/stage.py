@@ -65,6 +65,8 @@ class Stage:
     """A guest with everything on it. Every call is a conversation with the real parts: curl, virsh, systemctl."""
 
     guest: Guest
+    server: str = "127.0.0.1"
+    """Where the CDMI server is, as this guest reaches it."""
 
     def set(self, *server: str, config: str = ATTACH) -> "Stage":
         """Start the server, with these options more, and give the daemon its configuration, with these lines more."""
@@ -72,9 +74,10 @@ class Stage:
         self.start_daemon(config)
         return self
 
-    def start_daemon(self, config: str = ATTACH) -> None:
+    def start_daemon(self, config: str = ATTACH, *, networks: str = NETWORKS) -> None:
         """Give the daemon its configuration, with these lines more, and start it. The server has to run."""
-        self.guest.write("/etc/cdmi-attach/config.toml", CONFIG + config)
+        text = CONFIG.replace(NETWORKS, networks).replace(URL, self.url)
+        self.guest.write("/etc/cdmi-attach/config.toml", text + config)
         self.guest.run(
             f"cp {STATE}/tls/ca.pem /etc/cdmi-attach/server-ca.pem && "
             "chown root:cdmi-attach /etc/cdmi-attach/*.* && chmod 0640 /etc/cdmi-attach/*.* && "
@@ -184,8 +187,13 @@ class Stage:
         """Let it do everything right again."""
         self.guest.run(self._curl("DELETE", "/.faults", root=False))
 
+    @property
+    def url(self) -> str:
+        """The server's root URI, without a slash at its end."""
+        return URL.replace("127.0.0.1", self.server)
+
     def _curl(self, method: str, path: str, *, root: bool = True) -> list[str]:
-        base = URL if root else URL.removesuffix("/cdmi")
+        base = self.url if root else self.url.removesuffix("/cdmi")
         ca = f"{STATE}/tls/ca.pem"
         return [
             "curl",
