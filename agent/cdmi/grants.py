@@ -1,15 +1,21 @@
 """This host's place in the `permissions` of one export entry.
 
 CDMI has no ETag and no conditional write, and a write replaces the list: two hosts that write at the same moment can
-lose each other's change. So every write follows its read at once, and is read back until it has been seen more often
-than another's write can be under way; whoever finds its change gone makes it again. This narrows the race, and cannot
-close it: a writer that is slower than our reading back can still undo what we have seen, so a refused login is a
-reason to grant again.
+lose each other's change, or bring back a name that its host has just taken out. What helps is time, as in Fischer's
+mutual exclusion:
+- nothing is written that is based on an old read: one that was long in coming is made again;
+- a change counts once it has been seen at once and again after `settle_s`, when every write that was based on what was
+  there before it has come as well; who finds its change undone makes it again.
+Where nobody else is named and nothing was undone, both looks are made at once: the usual case costs no wait. This
+closes the race between hosts that keep to it, as far as they are in time; a writer that is slower, or that keeps to
+nothing, can still undo what we have seen, so a refused login is a reason to grant again.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +31,11 @@ from attachers.problems import Code, Problem
 
 FIELDS = ("objectID", "exports")
 TRIES = 12
-CONFIRMATIONS = 2
+READS = 3
+"""How often a read is made again that was slow, before a server is taken to be so."""
+SLOWER = 1.5
+"""How many times as long as the quickest a read may take that is not slow."""
+LONGEST_SETTLE_S = 2.0
 SERVERS_OWN = frozenset(
     {
         "target_identifier",
@@ -58,6 +68,10 @@ class Change:
         mine, there = _normal(self.names), _normal(names)
         return mine <= there if self.present else not mine & there
 
+    def others(self, names: tuple[str, ...]) -> bool:
+        """Whether anybody else is named: a host that may come and go at this moment."""
+        return bool(_normal(names) - _normal(self.names))
+
     def applied(self, names: tuple[str, ...]) -> list[str]:
         """The permissions as wanted: all others stay, in their order."""
         if self.present:
@@ -67,13 +81,19 @@ class Change:
 
 async def make(wire: Wire, change: Change) -> None:
     """Read, write, read back, and again while another writer undoes it. Raises `Problem`."""
+    written = False
     for _ in range(TRIES):
-        before = await _read(wire, change.location)
+        before, took_s = await _read_afresh(wire, change)
         names = _names(change, before)
-        if before is None or names is None or change.is_made(names):
+        if before is None or names is None or (change.is_made(names) and not written):
             return
-        await _write(wire, change, before, names)
-        if await _stands(wire, change, before):
+        contested = written or change.others(names)
+        if not change.is_made(names):
+            began = _now()
+            await _write(wire, change, before, names)
+            took_s, written = max(took_s, _now() - began), True
+        settle_s = min(max(wire.limits.settle_s, 2 * took_s), LONGEST_SETTLE_S)
+        if await _stands(wire, change, before, contested=contested, settle_s=settle_s):
             return
         log.info("permissions of %s changed under us, again", change.location.url)
     raise refused(
@@ -102,6 +122,20 @@ def _names(change: Change, entries: Entries | None) -> tuple[str, ...] | None:
     return names
 
 
+async def _read_afresh(wire: Wire, change: Change) -> tuple[Entries | None, float]:
+    """Read, and again where others are named and the answer was long in coming. Returns how long it took, too."""
+    slow: list[float] = []
+    while True:
+        began = _now()
+        entries = await _read(wire, change.location)
+        took_s = _now() - began
+        names = _names(change, entries)
+        usual_s = max(wire.limits.settle_s / 2, SLOWER * min(slow, default=0.0))
+        if names is None or not change.others(names) or took_s <= usual_s or len(slow) == READS - 1:
+            return entries, took_s
+        slow.append(took_s)
+
+
 async def _read(wire: Wire, location: Location) -> Entries | None:
     """The entries of `exports`; None where there is no such object."""
     answer = await select(wire, location.server, location.url, FIELDS, needed=("exports",))
@@ -127,16 +161,19 @@ async def _write(wire: Wire, change: Change, entries: Entries, names: tuple[str,
     answer.check()
 
 
-async def _stands(wire: Wire, change: Change, before: Entries) -> bool:
-    """Whether our change is there, and nothing that was there before is lost, however often we look."""
-    for _ in range(CONFIRMATIONS):
+async def _stands(wire: Wire, change: Change, before: Entries, *, contested: bool, settle_s: float) -> bool:
+    """Whether our change is there, and every entry that was there before: now, and when the others have settled."""
+    for last in (False, True):
+        if last and contested:
+            await _pass(settle_s)
         after = await _read(wire, change.location)
         names = _names(change, after)
         if after is None or names is None:
             return True
         _check_entries(change, before, after)
-        if not change.is_made(names) or _lost(change, before, after):
+        if not change.is_made(names):
             return False
+        contested = contested or change.others(names)
     return True
 
 
@@ -147,15 +184,16 @@ def _check_entries(change: Change, before: Entries, after: Entries) -> None:
         raise refused(change.location.server, what, hint="make that export on the server again; is it a server's bug?")
 
 
-def _lost(change: Change, before: Entries, after: Entries) -> frozenset[str]:
-    """The names of others that an entry had before, and has no more."""
-    lost: frozenset[str] = frozenset()
-    for key, entry in before.items():
-        had, has = names_in(entry.get("permissions")), names_in(after[key].get("permissions"))
-        if had is not None and has is not None:
-            lost |= _normal(had) - _normal(has)
-    return lost - _normal(change.names)
-
-
 def _normal(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(normal(name) for name in names)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _pass(seconds: float) -> None:
+    """Let so much time go by: servers do not tell of writes."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.Event().wait()

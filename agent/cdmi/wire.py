@@ -34,7 +34,10 @@ STREAM_BUFFER = 512 << 10
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one exchange, with its redirects and its wait for a turn, may take: seconds, bytes, requests at a time."""
+    """What one exchange, with its redirects and its wait for a turn, may take: seconds, bytes, requests at a time.
+
+    `settle_s` is how long another's write of permissions is awaited that may be based on what was there before ours.
+    """
 
     connect_s: float = 5.0
     read_s: float = 10.0
@@ -42,6 +45,7 @@ class Limits:
     names_s: float = 5.0
     body_bytes: int = 1 << 20
     concurrency: int = 8
+    settle_s: float = 0.1
 
 
 Clock = Callable[[], float]

@@ -8,8 +8,9 @@ Prints one line of JSON: how long it took, and every round in which something wa
 import base64
 import http.client
 import json
+import mmap
+import os
 import ssl
-import subprocess
 import sys
 import time
 from typing import Any
@@ -48,9 +49,13 @@ def call(method: str, body: Any = None) -> str:
 
 def read_stamp(length: int) -> str:
     """The first bytes of the disk, past every cache."""
-    command = ["dd", f"if=/run/cdmi-attach/disk/{NAME}", "bs=512", "count=1", "iflag=direct", "status=none"]
-    done = subprocess.run(command, capture_output=True)
-    return done.stdout[:length].decode(errors="replace") or done.stderr.decode()
+    disk = os.open(f"/run/cdmi-attach/disk/{NAME}", os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, mmap.PAGESIZE) as page:  # where direct I/O may write
+            os.preadv(disk, [page], 0)
+            return page[:length].decode(errors="replace")
+    finally:
+        os.close(disk)
 
 
 def round_trip(scene: dict[str, str], server: Server) -> list[str]:
@@ -59,8 +64,11 @@ def round_trip(scene: dict[str, str], server: Server) -> list[str]:
     there = server.permissions()
     if scene["us"] not in there:
         wrong.append(f"attached, but the permissions are {there}")
-    if (stamp := read_stamp(len(scene["stamp"]))) != scene["stamp"]:
-        wrong.append(f"the disk says {stamp!r}")
+    try:
+        if (stamp := read_stamp(len(scene["stamp"]))) != scene["stamp"]:
+            wrong.append(f"the disk says {stamp!r}")
+    except OSError as error:
+        wrong.append(f"the disk says {error}")
     wrong.append(call("DELETE"))
     after = server.permissions()
     if scene["us"] in after:

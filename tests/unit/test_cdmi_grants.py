@@ -12,7 +12,8 @@ from aiohttp import web
 
 from agent.cdmi.client import CdmiClient
 from agent.cdmi.dialects import VERSION_HEADER
-from agent.cdmi.grants import TRIES
+from agent.cdmi.grants import READS, TRIES
+from agent.cdmi.wire import Limits
 from attachers.problems import Code, Problem
 from tests.cdmi_server.faults import Action, Fault
 from tests.unit.test_cdmi_client import ENTRY, client_of, serving
@@ -70,6 +71,13 @@ class Peer:
         async with serving(self.answer) as root, client_of(root, **values) as client:
             self.url = f"{root}cdmi_objectid/45234/"
             yield client
+
+
+async def held_up(seconds: float) -> None:
+    """Answer so much later."""
+    over = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, over.set)
+    await over.wait()
 
 
 def exports_of(permissions: object, **others: Any) -> dict[str, Any]:
@@ -209,6 +217,65 @@ async def test_a_late_writer_is_seen_by_the_second_look() -> None:
     assert peer.names() == [OTHER, US]
 
 
+@pytest.mark.parametrize(("present", "stale"), [(True, [OTHER, THIRD]), (False, [OTHER, US, THIRD])])
+async def test_a_write_that_was_long_under_way_is_found_when_all_have_settled(present: bool, stale: list[str]) -> None:
+    """Another host read before we wrote, was held up, and writes after we have seen our change: it undoes it."""
+    peer = Peer(exports_of([OTHER] if present else [OTHER, US]))
+
+    def late() -> None:
+        if len(peer.writes) == 1:
+            asyncio.get_running_loop().call_later(0.1, lambda: peer.write(exports_of(stale)))
+
+    peer.after_write = late
+    async with peer.client(limits=Limits(settle_s=0.5)) as client:
+        await (client.grant if present else client.revoke)(peer.url, KEY, US)
+    assert peer.names() == ([OTHER, THIRD, US] if present else [OTHER, THIRD])
+    assert len(peer.writes) == 2
+
+
+async def test_what_was_long_in_coming_is_read_again_before_it_is_written() -> None:
+    """We are held up between a read and our write, and another host has come in the meantime: it stays."""
+    peer = Peer(exports_of([OTHER]))
+    reads = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal reads
+        response = await peer.answer(request)
+        reads += request.method == "GET"
+        if reads == 1:
+            peer.names().append(THIRD)
+            await held_up(0.2)
+        return response
+
+    async with serving(answer) as root, client_of(root, limits=Limits(settle_s=0.2)) as client:
+        await client.grant(f"{root}cdmi_objectid/45234/", KEY, US)
+    assert [body["exports"][KEY]["permissions"] for body in peer.writes] == [[OTHER, THIRD, US]]
+
+
+async def test_a_server_that_is_always_slow_is_not_asked_for_ever() -> None:
+    peer = Peer(exports_of([OTHER]))
+    before: list[int] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        before.append(len(peer.writes))
+        await held_up(0.01 / len(before))  # each quicker than the one before: none is as usual
+        return await peer.answer(request)
+
+    async with serving(answer) as root, client_of(root, limits=Limits(settle_s=0.0)) as client:
+        await client.grant(f"{root}cdmi_objectid/45234/", KEY, US)
+    assert before.count(0) <= READS + 1, "the reads, and the write"
+    assert peer.names() == [OTHER, US]
+
+
+async def test_where_nobody_else_is_named_nobody_is_waited_for() -> None:
+    peer = Peer(exports_of([]))
+    async with peer.client(limits=Limits(settle_s=60.0)) as client, asyncio.timeout(10):
+        await client.grant(peer.url, KEY, US)
+        assert peer.names() == [US]
+        await client.revoke(peer.url, KEY, US)
+    assert peer.names() == []
+
+
 async def test_a_server_that_ignores_the_change_is_given_up() -> None:
     peer = Peer(exports_of([OTHER]))
     peer.after_write = lambda: peer.names().remove(US)
@@ -272,7 +339,12 @@ async def test_a_lost_answer_is_a_failure_that_may_be_repeated(tmp_path: Path, a
 
 async def test_two_hosts_come_and_go_200_times_and_the_permissions_end_right(tmp_path: Path) -> None:
     """Over real HTTP, at the same moments, beside a third host that stays."""
-    async with lab(tmp_path) as (server, one, _), client_of(server.url) as two:
+    soon = Limits(settle_s=0.0)
+    async with (
+        lab(tmp_path) as (server, _, _),
+        client_of(server.url, limits=soon) as one,
+        client_of(server.url, limits=soon) as two,
+    ):
         uri = f"{server.url}vol1/"
 
         async def names(client: CdmiClient) -> tuple[str, ...]:
