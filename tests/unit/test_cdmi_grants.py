@@ -12,7 +12,7 @@ from aiohttp import web
 
 from agent.cdmi.client import CdmiClient
 from agent.cdmi.dialects import VERSION_HEADER
-from agent.cdmi.grants import READS, TRIES
+from agent.cdmi.grants import LONGEST_SETTLE_S, READS, TRIES
 from agent.cdmi.wire import Limits
 from attachers.problems import Code, Problem
 from tests.cdmi_server.faults import Action, Fault
@@ -269,7 +269,7 @@ async def test_a_server_that_is_always_slow_is_not_asked_for_ever() -> None:
 
 async def test_where_nobody_else_is_named_nobody_is_waited_for() -> None:
     peer = Peer(exports_of([]))
-    async with peer.client(limits=Limits(settle_s=60.0)) as client, asyncio.timeout(10):
+    async with peer.client(limits=Limits(settle_s=60.0)) as client, asyncio.timeout(LONGEST_SETTLE_S):
         await client.grant(peer.url, KEY, US)
         assert peer.names() == [US]
         await client.revoke(peer.url, KEY, US)
