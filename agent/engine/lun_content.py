@@ -113,20 +113,24 @@ class Blocks:
             yield held
 
     async def _windows(self, first: int, end: int) -> AsyncGenerator[tuple[memoryview, int, int], None]:
-        """Memory, and from where to where in it is what was asked for; the next is read meanwhile."""
+        """Memory, and from where to where in it is what was asked for; the next is read meanwhile.
+
+        It ends when the helper has: whoever comes next may want the disk gone.
+        """
         starts = range(first - first % BLOCK, end, WINDOW)
         with made(WINDOW) as one, made(WINDOW) as other:
             turns = (one, other)
             reading = self._begin(one, starts[0], end)
             try:
                 for number, start in enumerate(starts):
-                    await reading
+                    await asyncio.wait({reading})
+                    reading.result()
                     if number + 1 < len(starts):
                         reading = self._begin(turns[(number + 1) % 2], starts[number + 1], end)
                     yield turns[number % 2].view, max(first - start, 0), min(end - start, WINDOW)
             finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+                await asyncio.wait({reading})
+                reading.exception()
 
     def _begin(self, memory: Memory, start: int, end: int) -> asyncio.Task[None]:
         return asyncio.create_task(self._read(memory, start, min(end - start, WINDOW)))

@@ -68,7 +68,7 @@ class HelperServer:
             return
         news = asyncio.create_task(self._tell_news(writer))
         try:
-            await self._read(reader, writer)
+            await self._read(reader, writer, pid)
         except Problem as problem:
             log.warning("process %d: %s", pid, problem.detail)
             await _send(writer, _refusal(None, problem))
@@ -78,11 +78,11 @@ class HelperServer:
             news.cancel()
             await asyncio.gather(news, return_exceptions=True)
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pid: int) -> None:
         """Begin every request as it comes. Raises `Problem` when the stream is of no use any more."""
         mine: set[asyncio.Task[None]] = set()
         while (message := await wire.read_frame(reader)) is not None:
-            request = asked(message)
+            request = asked(message, pid=pid)
             if len(mine) >= MOST_REQUESTS or self._stopping:
                 code, text = (Code.UNAVAILABLE, "stopping") if self._stopping else (Code.BUSY, "too many requests")
                 await _send(writer, _refusal(request.id, Problem(code, f"the helper: {text}", hint="try again")))

@@ -11,6 +11,7 @@ from agent.values import object_of, same_names
 from attachers import checks
 from attachers.base import Host, Uncertain
 from attachers.problems import Code, Problem
+from attachers.sights import BlocksQuery, Query
 
 log = logging.getLogger(__name__)
 MAX_TIMEOUT_S = 3600.0
@@ -20,16 +21,17 @@ _ACT = frozenset({"step", "then"})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request, its value not decoded yet. `attachment` is whom it is for: a name for the log, or empty."""
+    """One request of process `pid`, its value not decoded yet. `attachment` is whom it is for: a name, or empty."""
 
     id: int
     verb: str
     value: object
     timeout_s: float
     attachment: str
+    pid: int
 
 
-def asked(message: Mapping[str, Any]) -> Asked:
+def asked(message: Mapping[str, Any], *, pid: int) -> Asked:
     """The request in a message {"id", "verb", "value", "timeout_s", "attachment"}. Raises `Problem`."""
     if message.keys() != _MEMBERS or type(message["id"]) is not int or not isinstance(message["verb"], str):
         raise Problem(Code.BAD_REQUEST, f"a request has exactly the members {', '.join(sorted(_MEMBERS))}")
@@ -39,7 +41,7 @@ def asked(message: Mapping[str, Any]) -> Asked:
     attachment = message["attachment"]
     if not (isinstance(attachment, str) and (attachment == "" or checks.NAME.fullmatch(attachment))):
         raise Problem(Code.BAD_REQUEST, "attachment: neither a name nor empty")
-    return Asked(message["id"], message["verb"], message["value"], float(timeout_s), attachment)
+    return Asked(message["id"], message["verb"], message["value"], float(timeout_s), attachment, pid)
 
 
 async def answer(host: Host, request: Asked) -> dict[str, Any]:
@@ -60,14 +62,14 @@ async def answer(host: Host, request: Asked) -> dict[str, Any]:
 
 
 async def _observe(host: Host, request: Asked) -> dict[str, Any]:
-    return wire.encode(await host.observe(wire.decode_query(request.value)))
+    return wire.encode(await host.observe(_query(request, request.value, path="value")))
 
 
 async def _act(host: Host, request: Asked) -> dict[str, Any] | None:
     members = object_of(request.value, "value")
     same_names(members, _ACT, "value")
     step = wire.decode_step(members["step"], path="value.step")
-    then = None if members["then"] is None else wire.decode_query(members["then"], path="value.then")
+    then = None if members["then"] is None else _query(request, members["then"], path="value.then")
     text, began, outcome = step.describe(), host.now(), "broke off"
     log.debug("%s", text, extra={"step": text})
     try:
@@ -83,6 +85,14 @@ async def _act(host: Host, request: Asked) -> dict[str, Any] | None:
     finally:
         log.info("%s: %s (%.3f s)", text, outcome, host.now() - began, extra={"step": text})
     return wire.encode(sight) if sight else None
+
+
+def _query(request: Asked, value: object, *, path: str) -> Query:
+    """What is to be looked at. Raises `Problem`: nobody has anything written into the memory of somebody else."""
+    query = wire.decode_query(value, path=path)
+    if isinstance(query, BlocksQuery) and query.pid != request.pid:
+        raise Problem(Code.FORBIDDEN, f"{path}.pid: {query.pid} is not who asks", hint="show memory of your own")
+    return query
 
 
 async def _ping(_host: Host, _request: Asked) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from agent.host import blocks
 from agent.host.tools import Tools
 from agent.shown_memory import shown
+from agent.workers.pool import Abandoned
 from attachers.problems import Code, Problem
 from attachers.sights import BlocksQuery, BlocksSight
 
@@ -19,7 +20,10 @@ async def look(tools: Tools, query: BlocksQuery) -> BlocksSight:
     memory = {"pid": query.pid, "fd": query.fd, "inode": query.inode}
     args = {"node": node, "wwid": query.wwid, "first": query.first, "count": query.count, "memory": memory}
     what = f"read {query.count} bytes of {query.wwid}"
-    return BlocksSight(await tools.pool.call("read_blocks", args, timeout_s=READ_S, what=what, kill=True))
+    try:
+        return BlocksSight(await tools.pool.call("read_blocks", args, timeout_s=READ_S, what=what, kill=True))
+    except Abandoned:  # it writes where nobody looks any more
+        raise Problem(Code.TARGET_TIMEOUT, f"{what}: no answer in {READ_S:g} s", hint="see the disk's paths") from None
 
 
 def read_blocks(node: str, wwid: str, first: int, count: int, memory: dict[str, int]) -> int:

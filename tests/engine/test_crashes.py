@@ -92,6 +92,13 @@ async def the_server_is_slow_to_withdraw(world: World, daemon: Processes) -> Non
     await come_and_go(world, daemon)
 
 
+async def a_lun_is_read(world: World, daemon: Processes) -> None:
+    """Its content, by an attachment that nobody asked for."""
+    for source in sources_of(world).values():
+        async with daemon.engine.objects.read(source, part=None, tag="") as reading:
+            assert len(b"".join([piece async for piece in reading.pieces])) == reading.total
+
+
 def one_lun(world: World) -> None:
     world.add_object(1)
 
@@ -235,6 +242,12 @@ class Case:
             await delete_all(self.world, daemon)
             self.assert_nothing_left(daemon)
 
+    async def rest(self) -> None:
+        """Start again, and ask for nothing."""
+        async with running(self.world) as daemon:
+            await daemon.engine.settled()
+            self.assert_nothing_left(daemon)
+
     def reboot(self) -> None:
         """The host starts again, and libvirt its domains."""
         self.world.kernel.reboot()
@@ -313,6 +326,14 @@ async def test_a_crash_while_something_else_is_wrong(fast_disk: Path, script: Sc
 async def test_a_crash_while_the_kernel_brings_luns_back(fast_disk: Path, script: Script, dies: str) -> None:
     """Cases 11 and 12."""
     await crash_everywhere(fast_disk, behind_fibre_channel, "undo", script=script, dies=dies)
+
+
+@pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
+@pytest.mark.parametrize("scene", [one_lun, two_portals, a_foreign_session], ids=lambda scene: scene.__name__)
+async def test_a_crash_while_content_is_read(fast_disk: Path, scene: Scene, dies: str) -> None:
+    """Nobody asks for its end: it comes with the next start."""
+    stride = 1 if scene is one_lun else 3
+    await crash_everywhere(fast_disk, scene, "rest", dies=dies, script=a_lun_is_read, stride=stride)
 
 
 async def test_a_crash_in_the_recovery_from_a_crash(fast_disk: Path) -> None:

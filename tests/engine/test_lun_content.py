@@ -12,7 +12,7 @@ from agent.host.simulated_faults import Moment
 from agent.model import READING, Access, Part, Reading
 from attachers.problems import Code, Problem
 from attachers.sights import BlocksQuery, Query
-from attachers.steps import Step
+from attachers.steps import RemoveDevice, Step
 from tests.engine.cdmi_model import wwid_of
 from tests.engine.world import Crash, Processes, Trip, World, running
 
@@ -78,22 +78,85 @@ async def test_a_reader_that_goes_away(world: World) -> None:
         async with daemon.engine.objects.read(source, part=None, tag=""):
             pass  # it did not even begin
         assert left(world) == []
-        half = asyncio.create_task(read(daemon, source))
-        reached, opened = asyncio.Event(), asyncio.Event()
 
-        async def hold(_moment: Moment, what: Step | Query) -> None:
-            if isinstance(what, BlocksQuery):
-                reached.set()
-                await opened.wait()
 
+async def test_a_disk_is_not_taken_away_while_it_is_read(world: World) -> None:
+    """The reader goes away while the helper reads: that ends first."""
+    source = world.add_object(size=SIZE)
+    reached, opened = asyncio.Event(), asyncio.Event()
+    told: list[object] = []
+
+    async def hold(moment: Moment, what: Step | Query) -> None:
+        if isinstance(what, BlocksQuery):
+            reached.set()
+            await opened.wait()
+            told.append(moment)
+        elif isinstance(what, RemoveDevice):
+            told.append(RemoveDevice)
+
+    async with running(world) as daemon:
         world.kernel.hook = hold
+        half = asyncio.create_task(read(daemon, source))
         await reached.wait()
         half.cancel()
-        await asyncio.wait([half])
-        world.kernel.hook = None
+        await asyncio.wait([half], timeout=0.05)
+        assert not half.done() and told == []
         opened.set()
+        await asyncio.wait([half])
         await daemon.engine.settled()
         assert half.cancelled() and left(world) == [] and daemon.views() == []
+    assert told == [Moment.BEFORE, Moment.AFTER, RemoveDevice, RemoveDevice]
+
+
+async def test_a_reader_that_goes_away_at_any_moment(world: World) -> None:
+    """Whatever is just being looked at or done: nothing is left."""
+    source = world.add_object(size=SIZE)
+    at = 1
+    while await left_at(world, source, at):
+        at += 1
+    assert at > 20
+
+
+async def left_at(world: World, source: str, at: int) -> bool:
+    """Read, and be gone at that look or step; whether there was such a one."""
+    passed = 0
+
+    async def leave(_moment: Moment, _what: Step | Query) -> None:
+        nonlocal passed
+        passed += 1
+        if passed == at:
+            half.cancel()
+            await asyncio.sleep(0)
+
+    async with running(world) as daemon:
+        world.kernel.hook = leave
+        half = asyncio.create_task(read(daemon, source))
+        await asyncio.wait([half])
+        world.kernel.hook = None
+        await daemon.engine.settled()
+        assert daemon.views() == [] and left(world) == [], f"left at {at}"
+    assert half.cancelled() or half.result() == WHOLE, at
+    return passed >= at
+
+
+@pytest.mark.parametrize("code", [Code.TARGET_TIMEOUT, Code.UNAVAILABLE])
+async def test_a_disk_that_goes_away_in_the_middle(world: World, code: Code) -> None:
+    """Its last window cannot be read: what is there goes out, the end never does, and it is detached."""
+    source = world.add_object(size=SIZE)
+    got = b""
+
+    async def gone(moment: Moment, what: Step | Query) -> None:
+        if isinstance(what, BlocksQuery) and what.first >= 2 * lun_content.WINDOW and moment is Moment.BEFORE:
+            raise Problem(code, "the disk does not answer")
+
+    async with running(world) as daemon:
+        world.kernel.hook = gone
+        with pytest.raises(Problem) as caught:
+            async with daemon.engine.objects.read(source, part=None, tag="") as reading:
+                async for piece in reading.pieces:
+                    got += piece
+        assert caught.value.code is code and left(world) == [] and daemon.views() == []
+    assert WHOLE.startswith(got) and lun_content.WINDOW < len(got) < 2 * lun_content.WINDOW
 
 
 async def test_another_unit_in_the_middle_is_told_and_the_end_never_comes(world: World) -> None:

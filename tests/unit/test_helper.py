@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from agent.host.remote import RemoteHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_faults import Faults, Moment
 from agent.listening import listen, uid_of
+from agent.shown_memory import made
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, IscsiQuery, Query
+from attachers.sights import BLOCK, BlocksQuery, HostQuery, HostSight, IscsiQuery, Query
 from attachers.steps import CreateRecord, Step
 
 T, P = "iqn.2024-01.org.example:one", "10.0.0.1:3260"
@@ -302,3 +304,17 @@ async def test_children_of_a_name_are_waited_for() -> None:
     await wait_for_children("other", limit_s=60)
     child.kill()
     await child.wait()
+
+
+async def test_nothing_is_written_into_the_memory_of_somebody_else(helper: Helper, host: RemoteHost) -> None:
+    """Who may ask shows memory of its own: nothing has root write into a guest's, also as the look after a step."""
+    with made(BLOCK) as memory:
+        theirs = BlocksQuery("naa.6001405aaaaaaaaa", 0, BLOCK, os.getppid(), memory.fd, memory.inode)
+        ours = replace(theirs, pid=os.getpid())
+        for query, code in ((theirs, Code.FORBIDDEN), (ours, Code.NOT_FOUND)):
+            with pytest.raises(Problem) as caught:
+                await host.observe(query)
+            assert caught.value.code is code
+        with pytest.raises(Problem) as caught:
+            await host.act(STEP, timeout_s=5, then=theirs)
+        assert caught.value.code is Code.FORBIDDEN and not helper.raw.inventory()
