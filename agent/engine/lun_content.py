@@ -46,7 +46,7 @@ class LunContent:
         try:
             device = await self._bring_up(request)
             first, end = span(part, device["size"])
-            pieces = Blocks(self._desk.host, device["wwid"], first, end, lambda: self._prove(request, device))
+            pieces = Blocks(self._desk.host, device["wwid"], first, end, lambda: self._finish(request, device))
             yield Reading(first, end, device["size"], "", None, pieces)
         finally:
             await self._take_down(request.name)
@@ -58,6 +58,11 @@ class LunContent:
             what = f"uri: {request.source} has no logical unit name to prove its disk by"
             raise Problem(Code.UNSUPPORTED_ON_HOST, what, hint="let the export tell logical_unit_name")
         return device
+
+    async def _finish(self, request: Request, device: dict[str, Any]) -> None:
+        """Prove it, and have it gone before the last piece goes out: whoever has that may want to attach it."""
+        await self._prove(request, device)
+        await self._take_down(request.name)
 
     async def _prove(self, request: Request, device: dict[str, Any]) -> None:
         """That it is the same disk still. Raises `Problem`."""
@@ -76,14 +81,14 @@ class LunContent:
 class Blocks:
     """The bytes of a published disk, `first` up to, without, `end`. Implements `agent.model.Pieces`.
 
-    `prove` is asked before the last piece goes out.
+    `finish` is called, and has to end, before the last piece goes out.
     """
 
-    def __init__(self, host: Host, wwid: str, first: int, end: int, prove: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, host: Host, wwid: str, first: int, end: int, finish: Callable[[], Awaitable[None]]) -> None:
         self._host = host
         self._wwid = wwid
         self._span = (first, end)
-        self._prove = prove
+        self._finish = finish
         self._pieces = self._all()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -108,7 +113,7 @@ class Blocks:
                     if held:
                         yield held
                     held = bytes(window[place : min(place + PIECE, stop)])
-        await self._prove()
+        await self._finish()
         if held:
             yield held
 

@@ -66,6 +66,16 @@ async def test_a_part_that_is_not_there(world: World) -> None:
         assert caught.value.status == 416 and left(world) == []
 
 
+async def test_whoever_has_all_of_it_finds_it_free(world: World) -> None:
+    source = world.add_object(size=SIZE)
+    async with running(world) as daemon:
+        async with daemon.engine.objects.read(source, part=None, tag="") as reading:
+            assert await bytes_of(reading) == WHOLE
+            assert left(world) == [] and daemon.views() == []
+            await daemon.attach("vm", source)
+        await daemon.detach("vm")
+
+
 async def test_a_reader_that_goes_away(world: World) -> None:
     source = world.add_object(size=SIZE)
     async with running(world) as daemon:
