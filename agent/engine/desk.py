@@ -13,7 +13,7 @@ from agent.engine.ledger import Grant, Ledger, Row
 from agent.engine.locks import Locks
 from agent.engine.meter import Meter, NoMeter
 from agent.events import Events
-from agent.model import Access
+from agent.model import READING, Access
 from attachers.base import Attacher, Goal, Host
 from attachers.problems import Code, Problem
 
@@ -192,6 +192,14 @@ def refuse_second_use(desk: Desk, row: Row) -> None:
             _refuse_beside(desk, row, other)
 
 
+def _way_out(name: str, other: str) -> str:
+    if READING.fullmatch(name):
+        return f"read a snapshot or a clone of it, or what is attached as {other} itself"
+    if READING.fullmatch(other):
+        return "wait until its content has been read, or attach it with access ro"
+    return f"detach {other} first, or attach both with access ro or with share"
+
+
 def _refuse_beside(desk: Desk, row: Row, other: Row) -> None:
     if other.object_key == row.object_key:
         both_read = row.request.access is Access.RO and other.request.access is Access.RO
@@ -199,7 +207,7 @@ def _refuse_beside(desk: Desk, row: Row, other: Row) -> None:
             raise Problem(
                 Code.CONFLICT,
                 f"source: the object is attached here as {other.name} ({other.request.access}, {other.phase})",
-                hint=f"detach {other.name} first, or attach both with access ro or with share",
+                hint=_way_out(row.name, other.name),
             )
         return
     mine, its = (desk.attacher(r.protocol).needs(r.plan or {}) for r in (row, other))

@@ -213,7 +213,7 @@ async def test_beside_attachments(world: World) -> None:
         await daemon.attach("vm", source)
         with pytest.raises(Problem, match="is attached here as vm") as caught:
             await read(daemon, source)
-        assert caught.value.code is Code.CONFLICT
+        assert caught.value.code is Code.CONFLICT and "a snapshot or a clone" in caught.value.hint
         await daemon.detach("vm")
         await daemon.attach("vm", source, access=Access.RO)
         assert await read(daemon, source) == WHOLE
@@ -222,7 +222,7 @@ async def test_beside_attachments(world: World) -> None:
         async with daemon.engine.objects.read(source, part=None, tag="") as reading:
             with pytest.raises(Problem, match="is attached here as content-") as caught:
                 await daemon.attach("vm", source)
-            assert caught.value.code is Code.CONFLICT
+            assert caught.value.code is Code.CONFLICT and "has been read" in caught.value.hint
             assert await bytes_of(reading) == WHOLE
         assert left(world) == []
 
