@@ -95,11 +95,18 @@ async def send(request: web.Request, reading: Reading) -> web.StreamResponse:
         log.error("GET of content was cut: %s", problem.detail)
         if request.transport is not None:
             request.transport.close()  # what was proved so far still goes out
+    except ConnectionError:
+        log.info("GET of content: the reader went away")
+        _abort(request)
     except TimeoutError:
         log.error("GET of content was cut: nothing was taken for %g s", STALLED_S)
-        if request.transport is not None:
-            request.transport.abort()
+        _abort(request)
     return response
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _send(request: web.Request, response: web.StreamResponse, reading: Reading, limit: asyncio.Timeout) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -62,7 +63,11 @@ async def test_what_cannot_be_proved_is_cut_short_of_its_length(caller: Caller, 
     assert (await get(caller))[0] == 200
 
 
-async def test_a_reader_that_goes_away_is_let_go(caller: Caller, engine: FakeEngine) -> None:
+async def test_a_reader_that_goes_away_is_let_go(
+    caller: Caller, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That is no error of ours."""
+    caplog.set_level(logging.INFO)
     engine.objects.value = bytes(32 << 20)
     async with caller.session.get(f"http://localhost{CONTENT}") as response:
         await response.content.read(10)
@@ -70,6 +75,9 @@ async def test_a_reader_that_goes_away_is_let_go(caller: Caller, engine: FakeEng
     async with asyncio.timeout(10):
         while engine.objects.reading:  # noqa: ASYNC110  # the fake tells nobody
             await asyncio.sleep(0)
+        while not [one for one in caplog.records if "the reader went away" in one.message]:  # noqa: ASYNC110  # nor does the log
+            await asyncio.sleep(0)
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
 async def test_what_is_not_there(caller: Caller) -> None:
