@@ -1,6 +1,9 @@
 """Bytes of objects through the confined daemon: of a LUN through its disk, of a data object past the daemon."""
 
+import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -49,6 +52,21 @@ def journal(stage: Stage) -> str:
     return stage.guest.run("journalctl -q -o cat -u cdmi-attachd.service").stdout
 
 
+def wait_for(stage: Stage, shell: str) -> None:
+    """Wait in the guest until a shell command succeeds."""
+    stage.guest.run(f"timeout 60 sh -c {shlex.quote(f'until {shell}; do sleep 0.1; done')}")
+
+
+@contextmanager
+def called(stage: Stage, name: str) -> Iterator[str]:
+    """While the daemon's system calls of that name are written down in the file that this is."""
+    file, pid = f"/root/{name}", stage.guest.run("systemctl show -P MainPID cdmi-attachd.service").stdout.strip()
+    stage.guest.run(f"systemd-run --quiet --unit=calls strace -f -o {file} -e trace={name} -p {pid}")
+    wait_for(stage, f"! grep -q 'TracerPid:.0$' /proc/{pid}/status")
+    yield file
+    stage.guest.run("systemctl stop calls.service")
+
+
 def memory_kib(stage: Stage, what: str) -> int:
     pid = "$(systemctl show -P MainPID cdmi-attachd.service)"
     return int(stage.guest.run(f"grep {what} /proc/{pid}/status").stdout.split()[1])
@@ -68,6 +86,19 @@ def test_a_lun_is_read_through_a_disk_that_is_gone_afterwards(stage: Stage) -> N
     assert stage.export("volume")["permissions"] == []
 
 
+def test_a_lun_on_two_paths_is_read_through_its_map(stage: Stage) -> None:
+    stage.guest.run("systemctl start multipathd.service")
+    lun = stage.make_lun("paths", size=SIZE)
+    stage.upload("/paths/", "/srv/lun")
+    before = stage.inventory()
+    with called(stage, "memfd_create") as calls:
+        stage.guest.run(f"{SOCKET} -o /srv/map '{ROUTE}{lun.source}' && cmp /srv/map /srv/lun", timeout_s=300)
+        assert f"to the map of {lun.wwid}" in journal(stage)
+    assert "= -1" not in (said := stage.guest.run(f"cat {calls}").stdout) and said.count("cdmi-attach") == 2
+    assert stage.inventory() == before
+    stage.guest.run("systemctl stop multipathd.service multipathd.socket")
+
+
 def test_a_lun_that_a_guest_may_write_to_is_not_read(stage: Stage) -> None:
     lun = stage.make_lun("busy")
     stage.attach("vm", lun.source)
@@ -85,6 +116,22 @@ def test_a_reader_that_is_killed_leaves_nothing(stage: Stage) -> None:
     assert stage.export("killed")["permissions"] == []
 
 
+def test_a_daemon_that_is_killed_leaves_nothing(stage: Stage) -> None:
+    """And nobody may write to the LUN as long as it is read."""
+    lun = stage.make_lun("orphan", size=SIZE)
+    before = stage.inventory()
+    reader = f"{SOCKET} --limit-rate 100k -o /dev/null '{ROUTE}{lun.source}'"
+    stage.guest.run(f"systemd-run --quiet --unit=reader --property=SuccessExitStatus=18 {reader}")
+    wait_for(stage, "cdmi-attach status | grep -q 'content-.*attached'")
+    status, problem = stage.api("PUT", "/v1/attachments/writer", {"source": lun.source})
+    assert (status, problem["code"]) == (409, "conflict") and "attached here as content-" in problem["detail"], problem
+    stage.guest.run("systemctl kill -s KILL cdmi-attachd.service")
+    wait_for(stage, "cdmi-attach status")
+    wait_for(stage, "! cdmi-attach status | grep -q content-")
+    assert stage.inventory() == before
+    assert stage.export("orphan")["permissions"] == []
+
+
 def test_an_image_is_moved_by_the_kernel(stage: Stage) -> None:
     """The units' filters let it: nothing broke, nothing was read by hand, and the memory is as it was."""
     url = make_image(stage, "image")
@@ -92,7 +139,10 @@ def test_an_image_is_moved_by_the_kernel(stage: Stage) -> None:
     stage.guest.run(f"{SOCKET} -o /srv/got '{ROUTE}{url}' && cmp /srv/got /srv/image", timeout_s=300)
     assert "broke at byte" not in journal(stage)
     assert memory_kib(stage, "VmHWM") - idle < GROWTH_KIB
-    stage.guest.run(["cdmi-attach", "cat", url, "-o", "/srv/copied"], timeout_s=300)
+    with called(stage, "splice") as calls:
+        stage.guest.run(["cdmi-attach", "cat", url, "-o", "/srv/copied"], timeout_s=300)
+    said = stage.guest.run(f"cat {calls}").stdout
+    assert re.search(r"splice\(.* = [1-9]", said) and "EPERM" not in said
     stage.guest.run("cmp /srv/copied /srv/image")
 
 
@@ -106,6 +156,16 @@ def test_an_import_that_breaks_off_is_taken_up_and_a_damaged_one_leaves_no_file(
     done = stage.guest.run(["cdmi-attach", "cat", damaged, "-o", "/srv/none"], timeout_s=300, check=False)
     assert done.returncode == 1 and "not what the server has" in done.stderr
     assert stage.guest.run("find /srv -name '*none*'").stdout == ""
+
+
+def test_a_command_that_ends_at_its_half_is_taken_up_by_the_next(stage: Stage) -> None:
+    cat = f"cdmi-attach cat {make_image(stage, 'half')} -o /srv/half/a"
+    stage.guest.run("mkdir /srv/half")
+    failed = stage.guest.run(["bash", "-c", f"ulimit -f {LONG // 2 // 1024}; {cat}"], timeout_s=300, check=False)
+    assert failed.returncode == 1 and "File too large" in failed.stderr
+    assert int(stage.guest.run("cd /srv/half && stat -c %s .a.*.part").stdout) == LONG // 2
+    stage.guest.run(f"{cat} && cmp /srv/half/a /srv/image", timeout_s=300)
+    assert stage.guest.run("ls -A /srv/half").stdout.split() == ["a"]
 
 
 def test_nothing_of_the_daemon_has_failed(stage: Stage) -> None:
