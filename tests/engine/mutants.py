@@ -172,6 +172,39 @@ MUTANTS = (
         "        return replace(step, listed=step.listed and listed)",
         "        return replace(step, listed=False)",
     ),
+    Mutant(
+        "what was read when the daemon died stays attached",
+        "agent/engine/engine.py",
+        "            if READING.fullmatch(row.name):  # whoever read it is gone\n",
+        "            if not READING:\n",
+    ),
+    Mutant(
+        "the disk of a LUN that is read goes while it is read",
+        "agent/engine/lun_content.py",
+        """\
+            finally:
+                await asyncio.wait({reading})
+                reading.exception()
+""",
+        """\
+            finally:
+                reading.cancel()
+""",
+    ),
+    Mutant(
+        "the last piece of a LUN goes out before it is proved",
+        "agent/engine/lun_content.py",
+        """\
+        await self._finish()
+        if held:
+            yield held
+""",
+        """\
+        if held:
+            yield held
+        await self._finish()
+""",
+    ),
 )
 
 
