@@ -130,7 +130,7 @@ class Stage:
 
     def upload(self, path: str, file: str) -> None:
         """Put a file of the guest into a LUN or a data object, by plain HTTP."""
-        self.guest.run([*self._curl("PUT", path), "-T", file])
+        self.guest.run([*self._curl("PUT", path), "--data-binary", f"@{file}"])
 
     def write_part(self, path: str, first: int, text: str) -> None:
         """Put text into a value from there on; it stays the same file."""

@@ -163,7 +163,7 @@ def test_a_command_that_ends_at_its_half_is_taken_up_by_the_next(stage: Stage) -
     stage.guest.run("mkdir /srv/half")
     failed = stage.guest.run(["bash", "-c", f"ulimit -f {LONG // 2 // 1024}; {cat}"], timeout_s=300, check=False)
     assert failed.returncode == 1 and "File too large" in failed.stderr
-    assert int(stage.guest.run("cd /srv/half && stat -c %s .a.*.part").stdout) == LONG // 2
+    assert 0 < int(stage.guest.run("cd /srv/half && stat -c %s .a.*.part").stdout) <= LONG // 2
     stage.guest.run(f"{cat} && cmp /srv/half/a /srv/image", timeout_s=300)
     assert stage.guest.run("ls -A /srv/half").stdout.split() == ["a"]
 

@@ -181,11 +181,13 @@ async def test_a_logout_is_what_sysfs_shows(stage: Stage, calls: list[str], outc
 
 
 async def test_a_logout_that_iscsid_is_never_ready_for_ends(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not asked again where there would be no time for its answer."""
     stands(stage)
     stage.answers(*["exit 32"] * 200)
+    monkeypatch.setattr(linux_iscsi, "PAUSE_S", SOON_S)
     with pytest.raises(Problem) as refused:
-        await linux_iscsi.log_out(stage.tools, LOGOUT, time.monotonic() + 0.3)
-    assert refused.value.code is Code.TARGET_TIMEOUT
+        await linux_iscsi.log_out(stage.tools, LOGOUT, time.monotonic() + SOON_S)
+    assert refused.value.code is Code.TARGET_TIMEOUT and len(stage.asked) == 1
 
 
 async def test_of_two_sessions_to_a_portal_the_one_that_is_named_goes(stage: Stage) -> None:
