@@ -29,6 +29,7 @@ from agent.host.guarded_maps import MapGuard
 from agent.host.guarded_owned import Lasting, owned, owned_at
 from agent.host.guarded_records import is_to_be_made_anew, is_to_go
 from agent.host.guarded_shares import OF_SHARES, GuardedShares
+from agent.host.recent import Recent
 from agent.host.returned import Returned
 from attachers import checks
 from attachers.base import Host, MadeByAnotherError, Uncertain
@@ -83,8 +84,7 @@ class GuardedHost:
         self._held = Held()
         self._limbo: dict[Thing, float] = {}
         self._shares = GuardedShares(raw, created, self._held, self._limbo)
-        self._seen: set[str] = set()
-        self._removed: set[str] = set()
+        self._seen, self._removed = Recent(), Recent()
         self._returned = Returned()
         self._maps = MapGuard(raw, created, self._lasting.is_back)
 
@@ -211,7 +211,7 @@ class GuardedHost:
             step = await self._finish_record(step, sight, timeout_s)
         if thing not in self._created.rows and not stands(thing, sight):
             await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
-            self._removed.discard(thing.hctl)
+            self._removed.drop({thing.hctl})
         try:
             await self._raw.act(step, timeout_s=timeout_s)
         except MadeByAnotherError:
@@ -301,11 +301,11 @@ class GuardedHost:
         thing = next((t for t in self._created.rows if t.kind is Kind.DEVICE and t.hctl == step.hctl), None)
         if thing is None and await self._lasting.is_back(step.hctl):
             await self._raw.act(step, timeout_s=timeout_s)
-            self._removed |= set() if await self._lasting.is_back(step.hctl) else {step.hctl}
+            self._removed.update(set() if await self._lasting.is_back(step.hctl) else {step.hctl})
+            return None
+        if thing is None and step.hctl in self._removed:
             return None
         if thing is None:
-            if step.hctl in self._removed:
-                return None
             raise foreign(step, f"device {step.hctl}")
         await self._look(thing)
         row, last = self._created.rows.get(thing), None
@@ -314,7 +314,7 @@ class GuardedHost:
             last = await self._look_after(thing, then)
             self._returned.note(row, self.now())
         if thing not in self._created.rows:
-            self._removed.add(step.hctl)
+            self._removed.update({step.hctl})
         return last
 
     async def _unpublish(self, step: Unpublish, timeout_s: float, then: ScsiQuery | None) -> ScsiSight | None:
@@ -372,8 +372,8 @@ class GuardedHost:
 
         That nothing is, he hears when the disk knows it as well: he may never ask again.
         """
-        self._seen |= {path.hctl for path in sight.paths} | ({query.wwid} if sight.map and query.wwid else set())
-        self._removed.difference_update(*(session.devices for session in sight.sessions))
+        self._seen.update({path.hctl for path in sight.paths} | ({query.wwid} if sight.map and query.wwid else set()))
+        self._removed.drop(hctl for session in sight.sessions for hctl in session.devices)
         rows = self._created.rows
         busy = sight.busy + unresolved(query, self._limbo, rows, self.now())
         shown = replace(mark(sight, rows, query.wwid), busy=busy, owned=owned_at(query, rows))
@@ -390,9 +390,9 @@ class GuardedHost:
             self._limbo.pop(row.thing, None)
         for thing in [t for t in self._limbo if t.kind is Kind.RECORD and stands(t, sight)]:
             del self._limbo[thing]
+        self._removed.update(removed := {thing.hctl for thing in gone if thing.hctl})
+        self._seen.drop(removed)
         back = self._returned.back(sight, self._created.rows, self.now())
-        self._removed |= {thing.hctl for thing in gone if thing.hctl}
-        self._seen -= self._removed
         self._created.note(put=(*verdict.found, *back), drop=gone)
 
     def _insist_on_recovery(self) -> None:

@@ -32,7 +32,7 @@ MUTANTS = (
         """\
         if thing not in self._created.rows and not stands(thing, sight):
             await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
-            self._removed.discard(thing.hctl)
+            self._removed.drop({thing.hctl})
         try:
             await self._raw.act(step, timeout_s=timeout_s)
 """,
@@ -41,7 +41,7 @@ MUTANTS = (
             await self._raw.act(step, timeout_s=timeout_s)
             if thing not in self._created.rows and not stands(thing, sight):
                 await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
-                self._removed.discard(thing.hctl)
+                self._removed.drop({thing.hctl})
 """,
     ),
     Mutant(
