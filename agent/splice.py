@@ -9,6 +9,8 @@ from contextlib import suppress
 
 ROOM = 1 << 20
 """Bytes in the pipe at most: /proc/sys/fs/pipe-max-size, as Linux sets it."""
+TURN = 4 << 20
+"""Bytes after which the event loop has its turn at the latest."""
 _HOW = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
@@ -22,18 +24,23 @@ async def splice(
     """Move `count` bytes, or fewer where `source` ends before.
 
     Both sockets are non-blocking. `moved` is told of every so many bytes that went into `sink`, and `silent_s` is how
-    long `source` may bring nothing. The event loop has its turn after each `ROOM` bytes. Raises `SourceError`, and
+    long `source` may bring nothing. The event loop has its turn after each `TURN` bytes. Raises `SourceError`, and
     `OSError` where `sink` has broken.
     """
     taken, given = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         with suppress(PermissionError):  # the user's pipes have much already (pipe-user-pages-soft): a smaller one does
             fcntl.fcntl(given, fcntl.F_SETPIPE_SZ, ROOM)
+        sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)  # as much as net.core.wmem_max lets us have
+        turn = 0
         while count:
             got = await _take(source, given, min(count, ROOM), silent_s)
             if not got:
                 return
-            count -= got
+            count, turn = count - got, turn + got
+            if turn >= TURN:
+                turn = 0
+                await _ready(sink.fileno(), writing=True)
             while got:
                 sent = await _give(taken, sink, got)
                 got -= sent
@@ -46,10 +53,10 @@ async def splice(
 async def _take(source: socket.socket, pipe: int, count: int, silent_s: float) -> int:
     try:
         while True:
-            async with asyncio.timeout(silent_s):
-                await _ready(source.fileno(), writing=False)
             with suppress(BlockingIOError):
                 return os.splice(source.fileno(), pipe, count, flags=_HOW)
+            async with asyncio.timeout(silent_s):
+                await _ready(source.fileno(), writing=False)
     except OSError as error:  # and TimeoutError, which is one
         raise SourceError(error.errno, str(error) or f"nothing came for {silent_s:g} s") from None
 
