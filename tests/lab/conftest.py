@@ -75,8 +75,8 @@ def new_guest(request: pytest.FixtureRequest, lab_run: None) -> Iterator[NewGues
 
         def bring_up(name: str) -> Guest:
             stack.callback(fleet.down, cache, name)
+            stack.callback(request.config.stash[HUNG].discard, name)
             request.config.stash[OURS].add(name)
-            request.config.stash[HUNG].discard(name)
             guest = fleet.up(cache, name, RELEASE, base=plain)
             guest.run("sysctl -qw kernel.sysrq=1")
             return guest
