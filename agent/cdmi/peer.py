@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from agent.cdmi.answers import Answer, unreachable
@@ -12,15 +13,24 @@ from agent.cdmi.dialects import AUTO, Dialect, dialects_of
 from agent.cdmi.server import Server
 
 
+class Kind(Enum):
+    """A read; a change, which may take a server longer; a value that is sent, which may take for ever and no turn."""
+
+    READ = auto()
+    CHANGE = auto()
+    VALUE = auto()
+
+
 @dataclass(slots=True)
 class Peer:
-    """One server. `known` is the dialect that works for containers and for objects, by their media types' kind.
+    """One server. `turns` are those of each kind, so that no read waits for a change.
 
+    `known` is the dialect that works for containers and for objects, by their media types' kind.
     `announced`: it says its version in its answers, as 1.x has to; a server of 2.0 that reads on over our 1.x does not.
     """
 
     server: Server
-    turns: asyncio.Semaphore
+    turns: Mapping[Kind, asyncio.Semaphore]
     options: Mapping[str, Any]
     dialects: tuple[Dialect, ...]
     breaker: Breaker
@@ -56,7 +66,8 @@ def make_peer(server: Server, *, concurrency: int) -> Peer:
     """Raises `Problem` cdmi-unreachable where the TLS files cannot be used."""
     options = {"ssl": _context(server)} if server.scheme == "https" else {}
     dialects = dialects_of(server.spec_version, server.root)
-    return Peer(server, asyncio.Semaphore(concurrency), options, dialects, Breaker(server))
+    turns = {kind: asyncio.Semaphore(concurrency) for kind in (Kind.READ, Kind.CHANGE)}
+    return Peer(server, turns, options, dialects, Breaker(server))
 
 
 def _context(server: Server) -> ssl.SSLContext:

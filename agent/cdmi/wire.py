@@ -11,7 +11,7 @@ from yarl import URL
 
 from agent.cdmi.answers import DONE, Answer, TooLargeError, read, refused, unreachable
 from agent.cdmi.dialects import V2_0, VERSION_HEADER, Dialect
-from agent.cdmi.peer import Peer, make_peer
+from agent.cdmi.peer import Kind, Peer, make_peer
 from agent.cdmi.server import PORTS, Server, TokenScheme
 from agent.cdmi.text import basic
 from attachers.problems import Code, Problem
@@ -36,12 +36,16 @@ STREAM_BUFFER = 512 << 10
 class Limits:
     """What one exchange, with its redirects and its wait for a turn, may take: seconds, bytes, requests at a time.
 
-    `settle_s` is how long another's write of permissions is awaited that may be based on what was there before ours.
+    `read_s` is how long nothing may come of an answer, `total_s` all of a read, `write_s` all of a change, and its
+    answer: a server may have LUNs to map, one after the other, for all who ask at the same time. Reads and changes have
+    `concurrency` turns each. `settle_s` is how long another's write of permissions is awaited that may be based on what
+    was there before ours.
     """
 
     connect_s: float = 5.0
     read_s: float = 10.0
     total_s: float = 30.0
+    write_s: float = 50.0
     names_s: float = 5.0
     body_bytes: int = 1 << 20
     concurrency: int = 8
@@ -79,15 +83,15 @@ class Wire:
 
     async def update(self, server: Server, url: str, body: bytes, *, fields: tuple[str, ...]) -> Answer:
         """Change some fields of an object: PUT in 1.x, PATCH from 2.0 on; any status. Raises as `get`."""
-        return await self._ask(server, lambda peer: self._update(peer, url, body, fields))
+        return await self._ask(server, lambda peer: self._update(peer, url, body, fields), Kind.CHANGE)
 
     async def create(self, server: Server, url: str, body: bytes) -> Answer:
         """Make an object with PUT, at a place where nothing is; any status. Raises as `get`."""
-        return await self._ask(server, lambda peer: self._create(peer, url, body))
+        return await self._ask(server, lambda peer: self._create(peer, url, body), Kind.CHANGE)
 
     async def delete(self, server: Server, url: str) -> Answer:
         """Delete what is at this URL itself: a reference is not followed; any status. Raises as `get`."""
-        return await self._ask(server, lambda peer: self._delete(peer, url))
+        return await self._ask(server, lambda peer: self._delete(peer, url), Kind.CHANGE)
 
     async def head(self, server: Server, url: str, count: int) -> bytes | None:
         """The first bytes of a value, by plain HTTP; None where the server does not give them. Raises as `get`."""
@@ -123,7 +127,7 @@ class Wire:
 
         Whatever `pieces` raises ends the connection before the value's end. Raises as `get`.
         """
-        return await self._ask(server, lambda peer: self._send(peer, url, pieces, headers), long=True)
+        return await self._ask(server, lambda peer: self._send(peer, url, pieces, headers), Kind.VALUE)
 
     async def _send(self, peer: Peer, url: str, pieces: AsyncIterator[bytes], headers: Mapping[str, str]) -> Answer:
         async with asyncio.timeout(STALLED_S) as limit:
@@ -146,14 +150,14 @@ class Wire:
                 raw = await self._read(peer.server, response)
                 return Answer(peer.server, f"PUT {url}", url, response.status, raw)
 
-    async def _ask(self, server: Server, talk: Callable[[Peer], Awaitable[Answer]], *, long: bool = False) -> Answer:
-        """One conversation, told of; not begun with a server that has just proved to be away. Bounded unless `long`."""
+    async def _ask(self, server: Server, talk: Callable[[Peer], Awaitable[Answer]], kind: Kind = Kind.READ) -> Answer:
+        """One conversation, told of; not begun with a server that has just proved to be away."""
         if server not in self._peers:
             self._peers[server] = make_peer(server, concurrency=self.limits.concurrency)
         peer, code = self._peers[server], UNREACHABLE
         peer.breaker.enter(self._clock())
         try:
-            answer = await self._bounded(peer, talk, long=long)
+            answer = await self._bounded(peer, talk, kind)
             code = str(answer.status)
             peer.breaker.answered()
             return answer
@@ -167,17 +171,16 @@ class Wire:
             peer.breaker.leave()
             self._told(server.url, code)
 
-    async def _bounded(self, peer: Peer, talk: Callable[[Peer], Awaitable[Answer]], *, long: bool) -> Answer:
-        server, limits = peer.server, self.limits
+    async def _bounded(self, peer: Peer, talk: Callable[[Peer], Awaitable[Answer]], kind: Kind) -> Answer:
+        server = peer.server
+        limit_s = {Kind.READ: self.limits.total_s, Kind.CHANGE: self.limits.write_s}.get(kind, STALLED_S)
         try:
-            if long:
+            if kind is Kind.VALUE:
                 return await talk(peer)
-            async with asyncio.timeout(limits.total_s), peer.turns:
+            async with asyncio.timeout(limit_s), peer.turns[kind]:
                 return await talk(peer)
         except TimeoutError as error:
-            within_s = STALLED_S if long else limits.total_s
-            reason = str(error) or f"no complete answer within {within_s:g} s"
-            raise unreachable(server, reason, status=504) from None
+            raise unreachable(server, str(error) or f"no complete answer within {limit_s:g} s", status=504) from None
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             raise unreachable(server, str(error) or type(error).__name__, status=502) from None
 
@@ -252,8 +255,11 @@ class Wire:
         self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect
     ) -> tuple[Answer, str | None]:
         headers = {**OURS, **dialect.headers(url, writing=body is not None), **login(peer.server)}
+        limits, how = self.limits, {"allow_redirects": False, **peer.options}
+        silent_s = limits.read_s if method == "GET" else limits.write_s
+        timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s, sock_read=silent_s)
         async with self._open().request(
-            method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False, **peer.options
+            method, URL(url, encoded=True), headers=headers, data=body, timeout=timeout, **how
         ) as response:
             raw = await self._read(peer.server, response)
             version = response.headers.get(VERSION_HEADER, "")

@@ -5,7 +5,7 @@ after a failure, or by a caller who asks twice.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -20,9 +20,8 @@ from agent.engine.domains import hand_over, take_back
 from agent.engine.exporting import ready_or_made
 from agent.engine.ledger import MADE, Grant, Row
 from agent.engine.plans import plan_of
-from agent.engine.preference import may_pass, passed, permissible, share, told, with_those_before
+from agent.engine.preference import first_usable, may_pass, passed, share, told, with_those_before
 from agent.engine.users import users_of
-from agent.engine.ways import choose_ways, ways_of
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
@@ -178,9 +177,9 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
             keys = [one.key for one in row.passed]
             resolved, export = await ready_or_made(desk, row, deadline=deadline, passed=keys)
-        export, names, over = permissible(desk, row, resolved, export, await sight)
-        plan, note = await _with_ways(desk, row, dict(export.plan or {}), sight)
-        plan = await plan_of(export.protocol, plan, row.request, desk.settings)
+        usable = first_usable(desk, row, resolved, export, await sight)
+        export, over = usable.export, usable.over
+        plan = await plan_of(export.protocol, usable.plan, row.request, desk.settings)
     finally:
         sight.cancel()
         await asyncio.gather(sight, return_exceptions=True)
@@ -191,28 +190,17 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         "key": export.key,
         "protocol": export.protocol,
         "plan": plan,
-        "note": "; ".join(part for part in (note, told(over)) if part),
+        "note": "; ".join(part for part in (usable.note, told(over)) if part),
         "passed": over,
         "others": len(candidates(resolved, row.request.protocols, passed=[one.key for one in over])) - 1,
     }
     async with desk.locks.hold([permissions_of(resolved.uri)]):  # so that nobody revokes what we count on
-        wanted = [Grant(resolved.uri, export.key, name) for name in names]
+        wanted = [Grant(resolved.uri, export.key, name) for name in usable.names]
         grants = [grant for grant in wanted if _is_to_be_made(grant, export, granted | desk.ledger.grants)]
         async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
             refuse_written(desk, resolved.uri, resolved.object_id)
             refuse_second_use(desk, replace(row, **found))
             return await desk.ledger.change(row.name, grants=grants, **found)
-
-
-async def _with_ways(
-    desk: Desk, row: Row, plan: dict[str, Any], host: Awaitable[HostSight]
-) -> tuple[dict[str, Any], str]:
-    """The plan, with all its ways or with one of them, and what a caller should know of that. Raises `Problem`."""
-    setting, min_paths = desk.settings.multipath, row.request.min_paths
-    if ways_of(plan) == 1 and setting != "always" and min_paths == 1:
-        return plan, ""
-    choice = choose_ways(plan, setting, (await host).multipath, min_paths=min_paths)
-    return (plan | {"multipath": True} if choice.multipath else plan), choice.note
 
 
 def _is_to_be_made(wanted: Grant, export: SeenExport, ours: set[Grant]) -> bool:

@@ -1,11 +1,14 @@
 """Which failures of a preferred export let the next one be tried, how long each try gets, and what the answer says."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from agent.cdmi import initiators
 from agent.cdmi.choose import candidates
 from agent.engine.desk import Desk
 from agent.engine.ledger import Passed, Row
+from agent.engine.ways import choose_ways
 from agent.model import Resolved, SeenExport
 from attachers.problems import Code, Problem
 from attachers.sights import HostSight
@@ -48,22 +51,44 @@ def with_those_before(row: Row, problem: Problem) -> Problem:
     return Problem(problem.code, detail, hint=problem.hint, step=problem.step, status=problem.status)
 
 
-def permissible(
-    desk: Desk, row: Row, resolved: Resolved, export: SeenExport, sight: HostSight
-) -> tuple[SeenExport, tuple[str, ...], tuple[Passed, ...]]:
-    """The export, the names of ours that it has to permit, and what is passed over: what this host has no name for."""
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """An export that this host can use: its plan, the names of ours that it has to permit, what a caller should know of
+    its paths, and the exports that were passed over for it.
+    """
+
+    export: SeenExport
+    plan: dict[str, Any]
+    names: tuple[str, ...]
+    note: str
+    over: tuple[Passed, ...]
+
+
+def first_usable(desk: Desk, row: Row, resolved: Resolved, export: SeenExport, sight: HostSight) -> Usable:
+    """This export, or the next one of which nothing that is known before the first step says that it cannot be used.
+
+    Raises `Problem`: why the last one cannot, and what was said of those before it.
+    """
     over = row.passed
     while True:
         try:
-            names = initiators.of_host(export.protocol, sight) if export.permissions is not None else ()
-            return export, tuple(names), over
+            names, plan, note = _usable(desk, row, export, sight)
+            return Usable(export, plan, names, note, over)
         except Problem as problem:
             keys = [*(one.key for one in over), export.key]
             rest = candidates(resolved, row.request.protocols, passed=keys)
             if not rest or problem.code not in PASSABLE:
-                raise
+                raise with_those_before(replace(row, passed=over), problem) from None
             over = (*over, Passed(export.key, export.protocol, problem.detail))
             desk.ended(
                 row.name, f"pass over {export.protocol} ({export.key})", "PassOver", desk.host.now(), problem.detail
             )
             export = rest[0]
+
+
+def _usable(desk: Desk, row: Row, export: SeenExport, sight: HostSight) -> tuple[tuple[str, ...], dict[str, Any], str]:
+    """Names, plan and note. Raises `Problem`: this host has no such name, or not as many paths as are asked for."""
+    names = initiators.of_host(export.protocol, sight) if export.permissions is not None else ()
+    plan = dict(export.plan or {})
+    choice = choose_ways(plan, desk.settings.multipath, sight.multipath, min_paths=row.request.min_paths)
+    return tuple(names), plan | {"multipath": True} if choice.multipath else plan, choice.note

@@ -39,6 +39,7 @@ from agent.host.lun_sights import LunSights
 from agent.host.mountinfo import MountEvents
 from agent.host.multipathd import Multipathd
 from agent.host.nfs_reach import Reach
+from agent.host.reading import Reader
 from agent.host.roots import Roots
 from agent.host.tools import Tools, left
 from agent.host.uevents import Changes, Uevents
@@ -109,10 +110,6 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 """What the workers of this host can do: `LinuxHost(Pool.start(FUNCTIONS))`."""
 
 
-READ_AT_ONCE = 4
-"""So that disks that answer slowly leave workers to the others."""
-
-
 class LinuxHost:
     """The `Host` that is the machine itself. Make it on the running event loop, with a pool of `FUNCTIONS`."""
 
@@ -129,7 +126,7 @@ class LinuxHost:
         self._nfs_steps = NfsSteps(self._reach)
         self._mount_events = MountEvents(self._roots.proc, self._changes.grow)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reading = asyncio.Semaphore(READ_AT_ONCE)
+        self._reader = Reader(self._tools)
         pool.on_end = self._changes.grow
         node_db.clear_stale_lock(self._roots)
         node_db.report_broken(self._roots)
@@ -170,8 +167,7 @@ class LinuxHost:
                 sight = await linux_domains.look(self._tools, domain)
                 return replace(sight, busy=self._under_way.busy(frozenset({f"domain:{domain}"})))
             case BlocksQuery():
-                async with self._reading:
-                    return await reading.look(self._tools, query)
+                return await self._reader.look(query)
             case HostQuery():
                 return self._host()
 

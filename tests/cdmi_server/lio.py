@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,19 @@ _NotFound = vars(rtslib).get("RTSLibNotInCFSError") or rtslib.RTSLibNotInCFS
 """The exception's names since 2.2, and up to 2.1."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one target shows, and the text that says how to log in to it."""
+
+    luns: tuple[Lun, ...]
+    chap: str
+
+
 class LioTargets:
     """LIO, with a file that lists what was made here: written before the making, so that a crash loses nothing.
 
     What stands already and is right is left alone, with its sessions: after a restart that kept the targets, and
-    when another LUN changes.
+    when another LUN changes. A target of which nothing changes is not even looked at: a host of many LUNs would wait.
     """
 
     exports = True
@@ -40,6 +49,7 @@ class LioTargets:
         made = json.loads(ledger.read_text()) if ledger.exists() else {}
         self._targets: set[str] = set(made.get("targets", ()))
         self._backstores: set[str] = set(made.get("backstores", ()))
+        self._standing: dict[str, Shown] = {}
 
     async def apply(self, luns: Sequence[Lun]) -> None:
         """Make exactly these LUNs visible; blocking configfs I/O is done in a thread."""
@@ -52,40 +62,57 @@ class LioTargets:
                 return
             rtslib.RTSRoot()
             self._fibre.trim([lun for lun in luns if not lun.portals])
-            self._withdraw(luns)
+            wanted = self._wanted(luns)
+            before, self._standing = self._standing, {}
+            new = {iqn: shown for iqn, shown in wanted.items() if before.get(iqn) != shown}
+            self._withdraw(luns, new)
+            for shown in new.values():
+                for lun in shown.luns:
+                    self._show(lun, shown.chap)
             for lun in luns:
-                if lun.portals:
-                    self._show(lun)
-                else:
+                if not lun.portals:
                     self._fibre.show(lun, Path(self._have_backstore(lun).path))
+            self._standing = wanted
         except (rtslib.RTSLibError, OSError) as error:
             raise TargetsError(f"LIO: {error}") from error
 
-    def _withdraw(self, luns: Sequence[Lun]) -> None:
+    def _wanted(self, luns: Sequence[Lun]) -> dict[str, "Shown"]:
+        """What each target is to show."""
+        chap = self._chap.read_text() if self._chap and self._chap.exists() else "{}"
+        wanted: dict[str, list[Lun]] = {}
+        for lun in luns:
+            if lun.portals:
+                wanted.setdefault(lun.target, []).append(lun)
+        return {iqn: Shown(tuple(shown), chap) for iqn, shown in wanted.items()}
+
+    def _withdraw(self, luns: Sequence[Lun], new: Mapping[str, "Shown"]) -> None:
         """Remove of ours what is not wanted: LUNs and ACLs first, since they hold targets and backstores."""
         _forget_index()
+        wanted = {lun.target for lun in luns}
         for iqn in sorted(self._targets):
+            if iqn in wanted and iqn not in new:
+                continue
             target = _target(iqn)
             if target is None:
                 self._forget(target=iqn)
-            elif wanted := [lun for lun in luns if lun.target == iqn]:
-                _trim(rtslib.TPG(target, 1), [lun for lun in wanted if _has_its_size(lun)])
+            elif iqn in new:
+                _trim(rtslib.TPG(target, 1), [lun for lun in new[iqn].luns if _has_its_size(lun)])
             else:
                 target.delete()
                 self._forget(target=iqn)
-        names = {_backstore_name(lun) for lun in luns if _has_its_size(lun)}
+        names = {_backstore_name(lun) for lun in luns if (lun.portals and lun.target not in new) or _has_its_size(lun)}
         for name in sorted(self._backstores - names):
             if backstore := _backstore(name):
                 backstore.delete()
             self._forget(backstore=name)
 
-    def _show(self, lun: Lun) -> None:
+    def _show(self, lun: Lun, credentials: str) -> None:
         """Make what is missing of one LUN."""
         backstore = self._have_backstore(lun)
         tpg = self._have_tpg(lun)
         numbers = {one.lun: one for one in tpg.luns}
         unit = numbers.get(lun.lun) or rtslib.LUN(tpg, lun.lun, backstore)
-        chap = json.loads(self._chap.read_text()) if self._chap and self._chap.exists() else {}
+        chap = json.loads(credentials)
         tpg.set_attribute("authentication", int(bool(chap)))
         for initiator in lun.initiators:
             acl = rtslib.NodeACL(tpg, initiator)

@@ -43,7 +43,7 @@ REFUSALS = {
     Code.DIRTY,
     Code.TARGET_REFUSED,
 }
-QUICK = Limits(connect_s=0.5, read_s=0.5, total_s=0.5)
+QUICK = Limits(connect_s=0.5, read_s=0.5, total_s=0.5, write_s=0.5)
 
 
 class Watch:

@@ -149,3 +149,27 @@ async def test_a_lun_takes_the_place_of_a_file_whose_server_is_dead(world: World
         assert not world.kernel.kernel.shares.mounts
         await daemon.detach("one")
     assert not world.kernel.inventory()
+
+
+async def test_a_file_has_no_two_paths_so_the_lun_that_has_them_is_taken(world: World) -> None:
+    world.kernel.kernel.multipathd.runs = True
+    source = add_lun_and_file(world, portals=(PORTAL, "127.0.0.2:3260"))
+    before = world.kernel.inventory()
+    async with running(world) as daemon:
+        view = await daemon.attach("one", source, protocols=("nfs", "iscsi"), min_paths=2)
+        assert (view["phase"], view["protocol"]) == ("attached", "iscsi")
+        assert len(view["device"]["paths"]) == 2
+        assert "nfs (Network/Second) was preferred, and tried in vain: min_paths: 2 are asked for" in str(view["note"])
+        await daemon.detach("one")
+    assert world.kernel.inventory() == before and world.object().permissions == []
+
+
+async def test_where_nothing_has_as_many_paths_each_is_told_and_nothing_was_begun(world: World) -> None:
+    source = add_lun_and_file(world)
+    async with running(world) as daemon:
+        steps = Steps(world)
+        with pytest.raises(Problem) as caught:
+            await daemon.attach("one", source, protocols=("nfs", "iscsi"), min_paths=2)
+        assert caught.value.code is Code.UNSUPPORTED_ON_HOST
+        assert "tried before in vain, and undone: nfs (Network/Second): min_paths: 2" in caught.value.detail
+        assert not steps.taken and daemon.ledger.grants == set()

@@ -20,7 +20,7 @@ HEADS = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6",
     b"HTTP/1.1 200 OK\r\nX-CDMI-Specification-Version: 1.1.1",
 )
-QUICK = Limits(connect_s=5, read_s=5, total_s=5)
+QUICK = Limits(connect_s=5, read_s=5, total_s=5, write_s=5)
 MOST = 8000
 
 

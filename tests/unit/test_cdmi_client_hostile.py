@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 
 from agent.cdmi.wire import Limits
-from attachers.problems import Code
-from tests.unit.test_cdmi_client import BODY, Handler, answering, client_of, problem_of, serving
+from attachers.problems import Code, Problem
+from tests.unit.test_cdmi_client import BODY, ENTRY, Handler, answering, client_of, problem_of, serving
 
-QUICK = Limits(connect_s=0.2, read_s=0.2, total_s=0.4, names_s=0.2)
+QUICK = Limits(connect_s=0.2, read_s=0.2, total_s=0.4, write_s=0.4, names_s=0.2)
 
 
 @asynccontextmanager
@@ -179,6 +179,37 @@ async def test_an_answer_that_trickles_is_given_up() -> None:
         problem = await problem_of(url, limits=QUICK)
     assert (problem.code, problem.status) == (Code.CDMI_UNREACHABLE, 504)
     assert "no complete answer within 0.4 s" in problem.detail
+
+
+async def test_a_change_may_take_longer_than_a_read_and_no_read_waits_for_it() -> None:
+    """As with arrays that map LUNs one after the other: one turn of each kind, and a read is given up meanwhile."""
+    limits = Limits(read_s=0.2, total_s=0.3, write_s=20, concurrency=1)
+    writing, mapped = asyncio.Event(), asyncio.Event()
+    permissions: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "PUT":
+            writing.set()
+            await mapped.wait()
+            permissions[:] = (await request.json())["exports"]["Network/iSCSI"]["permissions"]
+            return web.Response(status=204)
+        if "silent" in request.path:
+            await mapped.wait()
+        exports = {"Network/iSCSI": ENTRY | {"permissions": permissions}}
+        return web.json_response(BODY | {"exports": exports}, headers={"X-CDMI-Specification-Version": "1.1.1"})
+
+    async with serving(answer) as url, client_of(url, limits=limits) as client:
+        source = f"{url}cdmi_objectid/45234"
+        uri = (await client.resolve(source)).uri
+        granting = asyncio.create_task(client.grant(uri, "Network/iSCSI", "iqn.2026-01.org.example:host"))
+        await writing.wait()
+        assert (await client.resolve(source)).object_id == "45234"
+        with pytest.raises(Problem, match=r"Timeout|no complete answer"):
+            await client.resolve(f"{url}silent/")
+        assert not granting.done()
+        mapped.set()
+        await granting
+    assert permissions == ["iqn.2026-01.org.example:host"]
 
 
 async def test_nobody_listens() -> None:
