@@ -28,6 +28,7 @@ from agent.host import (
     linux_maps,
     linux_nfs,
     map_blocks,
+    nfs_reach,
     node_db,
     reading,
     scsi_generic,
@@ -131,6 +132,7 @@ class LinuxHost:
         node_db.clear_stale_lock(self._roots)
         node_db.report_broken(self._roots)
         links.drop_stale_claims(self._roots)
+        nfs_reach.drop_unused_points(self._roots)
 
     @property
     def changes(self) -> int:

@@ -5,11 +5,13 @@ workers to the others.
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agent.host import mountinfo
+from agent.host import mountinfo, sysfs
+from agent.host.roots import Roots
 from agent.host.tools import Tools, deadline_in, left
 from agent.workers.pool import Abandoned
 from attachers.nfs_share import Share
@@ -19,6 +21,17 @@ from attachers.sights import NfsFile, Trouble
 AT_ONCE = 4
 LOOK_S = 2.0
 _SILENT = (Code.TARGET_TIMEOUT, Code.UNAVAILABLE, Code.BUSY)
+
+
+def drop_unused_points(roots: Roots) -> None:
+    """Take away the directories that nothing is mounted on: a crash leaves them between mkdir(2) and mount(2).
+
+    No server is asked: the kernel refuses to remove what is mounted on before it looks into it (fs/namei.c, vfs_rmdir).
+    A mount that is still under way there finds no directory any more, and fails.
+    """
+    for name in sysfs.entries(roots.mounts):
+        with suppress(OSError):
+            (roots.mounts / name).rmdir()
 
 
 class Reach:

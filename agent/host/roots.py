@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from attachers.nfs_share import MOUNTS
 from attachers.steps import DEVICES, LINKS
 
 
@@ -32,6 +33,11 @@ class Roots:
     def claims(self) -> Path:
         """One file for each SCSI address that we are about to scan, or have scanned: the udev rule looks for it."""
         return self.run / "cdmi-attach/claim"
+
+    @property
+    def mounts(self) -> Path:
+        """The directories that shares are mounted on."""
+        return self.run / MOUNTS.removeprefix("/run/")
 
     @property
     def announced(self) -> Path:

@@ -158,6 +158,12 @@ def test_a_dead_server_holds_nobody_up(shares: Shares) -> None:
         ).stdout
         assert float(took) < 1, "status is as quick as ever"
         assert stage.attach("elsewhere", elsewhere) and stage.status("elsewhere")["phase"] == "attached"
+        left = "/run/cdmi-attach/mnt/left"  # as by a crash between mkdir(2) and mount(2)
+        gone = f"while test -e {left}; do sleep 0.5; done"
+        stage.guest.run(
+            f"mkdir {left} && systemctl kill --signal=KILL cdmi-attach-helperd && timeout 60 sh -c {shlex.quote(gone)}"
+        )
+        assert len(shares.mounts()) == 2, "what is mounted stays, and its server is not asked"
         status, problem = stage.api("DELETE", "/v1/attachments/busy")
         assert (status, problem["code"]) == (409, "in-use") and "dd" in problem["detail"], problem
         stage.detach("idle")

@@ -205,6 +205,15 @@ def test_a_claim_whose_scan_is_under_way_is_kept(tmp_path: Path) -> None:
     assert (links.is_claimed(roots, HCTL), links.is_claimed(roots, "6:0:0:2")) == (True, False)
 
 
+async def test_a_mount_point_that_a_crash_left_is_gone_after_a_start_and_no_other(pool: Pool, tmp_path: Path) -> None:
+    """Seen in the lab: killed between mkdir(2) and mount(2), and nothing was mounted that could be unmounted."""
+    roots = roots_in(tmp_path)
+    (roots.mounts / "left").mkdir(parents=True)
+    write(roots.mounts / "mounted/file", "what is not empty is not taken away; the kernel says so of a mount as well")
+    await LinuxHost(pool, roots).close()
+    assert [place.name for place in roots.mounts.iterdir()] == ["mounted"]
+
+
 async def test_a_full_run_directory_is_no_defect_of_the_helper(stage: Stage) -> None:
     add_session(stage.roots)
     stage.roots.claims.parent.mkdir(parents=True)
