@@ -67,7 +67,7 @@ class Usable:
 def first_usable(desk: Desk, row: Row, resolved: Resolved, export: SeenExport, sight: HostSight) -> Usable:
     """This export, or the next one of which nothing that is known before the first step says that it cannot be used.
 
-    Raises `Problem`: why the last one cannot, and what was said of those before it.
+    Raises `Problem`: why the last one cannot, and what was said here of those before it.
     """
     over = row.passed
     while True:
@@ -78,7 +78,7 @@ def first_usable(desk: Desk, row: Row, resolved: Resolved, export: SeenExport, s
             keys = [*(one.key for one in over), export.key]
             rest = candidates(resolved, row.request.protocols, passed=keys)
             if not rest or problem.code not in PASSABLE:
-                raise with_those_before(replace(row, passed=over), problem) from None
+                raise with_those_before(replace(row, passed=over[len(row.passed) :]), problem) from None
             over = (*over, Passed(export.key, export.protocol, problem.detail))
             desk.ended(
                 row.name, f"pass over {export.protocol} ({export.key})", "PassOver", desk.host.now(), problem.detail

@@ -173,3 +173,14 @@ async def test_where_nothing_has_as_many_paths_each_is_told_and_nothing_was_begu
         assert caught.value.code is Code.UNSUPPORTED_ON_HOST
         assert "tried before in vain, and undone: nfs (Network/Second): min_paths: 2" in caught.value.detail
         assert not steps.taken and daemon.ledger.grants == set()
+
+
+async def test_one_that_failed_and_one_that_cannot_be_are_each_told_once(world: World) -> None:
+    world.kernel.kernel.multipathd.runs = True
+    source = add_lun_and_file(world, mapped=False, portals=(PORTAL, "127.0.0.2:3260"))
+    async with running(world) as daemon:
+        with pytest.raises(Problem) as caught:
+            await daemon.attach("one", source, protocols=("iscsi", "nfs"), min_paths=2)
+        assert caught.value.detail.startswith("min_paths: 2 are asked for")
+        assert caught.value.detail.count("iscsi (") == 1
+        assert daemon.ledger.grants == set() and not world.kernel.kernel.records
