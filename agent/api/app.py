@@ -155,7 +155,7 @@ class Handlers:
         """PUT of a domain: the disk becomes its."""
         parse.known_query(request.query)
         wanted = parse.domain_body(request.match_info["domain"], await _body(request))
-        return web.json_response(await self._engine.give(checks.name(request.match_info["name"]), wanted))
+        return web.json_response(await self._engine.give(parse.callers_name(request.match_info["name"]), wanted))
 
     async def take(self, request: web.Request) -> web.Response:
         """DELETE of a domain: the disk is its no more."""

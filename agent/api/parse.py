@@ -31,7 +31,8 @@ ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 MAX_GENERATION = 2**63 - 1
 
 
-def _name(text: str) -> str:
+def callers_name(text: str) -> str:
+    """The checked name of an attachment that a caller makes, or hands to a domain. Raises `Problem` invalid-request."""
     if READING.fullmatch(text):
         raise Problem(
             Code.INVALID_REQUEST, f"name: {text} is one that the daemon gives itself", hint="choose another name"
@@ -42,7 +43,7 @@ def _name(text: str) -> str:
 def attach_request(name: str, fields: Fields, defaults: Attach) -> Request:
     """The checked request. Raises `Problem`: invalid-request with the field's path, unsupported-on-host."""
     request = Request(
-        name=_name(name),
+        name=callers_name(name),
         source=source(fields),
         access=Access(fields.choice("access", tuple(Access), "rw")),
         protocols=fields.choices("protocols", PROTOCOLS, defaults.protocols),

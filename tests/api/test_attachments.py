@@ -129,3 +129,10 @@ async def test_a_domain_gets_the_disk_and_gives_it_back(caller: Caller) -> None:
     assert (await caller.call("PUT", path, {"target": "sda", "persistent": True})).status == 501
     assert [(await caller.call("DELETE", path)).status for _ in range(2)] == [204, 204]
     assert (await caller.call("GET", "/v1/attachments/one-42-0")).json["domains"] == []
+
+
+async def test_what_is_attached_to_be_read_is_handed_to_no_domain(caller: Caller) -> None:
+    """It goes as soon as it has been read; a name of that kind says so."""
+    path = "/v1/attachments/content-0123456789abcdef0123456789abcdef/domains/one-42"
+    refused = await caller.call("PUT", path, {"target": "sda"})
+    assert (refused.status, refused.code) == (422, "invalid-request") and "name: content-" in refused.json["detail"]
