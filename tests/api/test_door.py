@@ -6,7 +6,7 @@ import os
 import time
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,14 +21,28 @@ SOON_S = 20.0
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+@asynccontextmanager
+async def serving(path: Path, *, header_s: float) -> AsyncIterator[Path]:
+    """A daemon's socket, with small limits."""
+    limits = Limits(per_user=3, total=2, header_s=header_s)
+    app = create_app(FakeEngine(), group_gid=None)
+    runner = await serve(app, path, group_gid=None, environ={}, limits=limits)
+    yield path
+    await runner.cleanup()
+
+
 @pytest.fixture
 async def path(tmp_path: Path) -> AsyncIterator[Path]:
-    """A daemon's socket, with small limits."""
-    limits = Limits(per_user=3, total=2, header_s=0.2)
-    app = create_app(FakeEngine(), group_gid=None)
-    runner = await serve(app, tmp_path / "api.sock", group_gid=None, environ={}, limits=limits)
-    yield tmp_path / "api.sock"
-    await runner.cleanup()
+    """One that is soon tired of waiting."""
+    async with serving(tmp_path / "api.sock", header_s=0.2) as socket:
+        yield socket
+
+
+@pytest.fixture
+async def patient(tmp_path: Path) -> AsyncIterator[Path]:
+    """One that waits, however busy the machine is."""
+    async with serving(tmp_path / "api.sock", header_s=SOON_S) as socket:
+        yield socket
 
 
 class Guest:
@@ -76,18 +90,18 @@ async def test_who_brought_one_may_stay(path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone is let in beyond the limit of all users")
-async def test_of_one_user_only_so_many_come_in_and_room_comes_back(path: Path) -> None:
+async def test_of_one_user_only_so_many_come_in_and_room_comes_back(patient: Path) -> None:
     async with AsyncExitStack() as stack:
-        guests = [await enter(path, stack) for _ in range(3)]
+        guests = [await enter(patient, stack) for _ in range(3)]
         assert [await guest.says(GET) for guest in guests] == ["HTTP/1.1 200 OK"] * 3
-        refused = await enter(path, stack)
+        refused = await enter(patient, stack)
         assert await refused.says(b"") == "HTTP/1.1 503 Service Unavailable"
         rest = (await refused.reader.read()).decode()
         assert json.loads(rest.partition("\r\n\r\n")[2])["code"] == "busy"
         await guests[0].close()
         await guests[0].writer.wait_closed()
         async with asyncio.timeout(SOON_S):
-            while await (await enter(path, stack)).says(GET) != "HTTP/1.1 200 OK":
+            while await (await enter(patient, stack)).says(GET) != "HTTP/1.1 200 OK":
                 pass
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from agent.host.created import open_created
 from agent.host.guarded import GuardedHost
 from agent.host.linux import FUNCTIONS, LinuxHost
+from agent.host.sysfs import entries
 from agent.workers.pool import Pool
 from attachers.base import Host
 from tests.cdmi_server.targets import Lun
@@ -137,9 +138,12 @@ class LinuxFcWorld:
         (port / "dev_loss_tmo").write_text(seconds)
 
     def _disks(self) -> Iterator[str]:
+        """The addresses behind the port; what goes while it is looked at is not there."""
         port = self._port()
-        for target in port.resolve().parents[1].glob("target*/*:*:*:*") if port else ():
-            yield target.name
+        behind = port.resolve().parents[1] if port else Path("/nonexistent")
+        for target in entries(behind):
+            if target.startswith("target"):
+                yield from (name for name in entries(behind / target) if name.count(":") == 3)
 
 
 async def linux_fc_world(tmp_path: Path) -> FcWorld:
