@@ -7,7 +7,7 @@ from tests.lab.execs import traced
 from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
 from tests.lab.stage import Stage
-from tests.lab.test_multipath import until
+from tests.lab.test_multipath import sound, until
 from tests.lab.writer import writing
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
@@ -62,3 +62,7 @@ def test_a_writer_sees_nothing_of_a_fabric_that_goes_and_comes(fibre: Fibre) -> 
     assert result.well
     stage.detach("writer")
     assert fibre.inventory() == before
+
+
+def test_nothing_of_the_daemon_has_failed(fibre: Fibre) -> None:
+    sound(fibre.stage)

@@ -92,11 +92,24 @@ def test_a_dead_portal_costs_the_caller_nothing(stage: Stage) -> None:
             "curl -s --unix-socket /run/cdmi-attach/control.sock 'http://localhost/v1/attachments/dead/events?follow=0'"
         ).stdout
         assert status == 201 and view["phase"] == "degraded" and TWO in view["problem"]["detail"], view
+        assert view["device"]["node"].startswith("/dev/dm-"), "no path by itself, not even at first (case 6)"
         told = [json.loads(line) for line in events.splitlines()]
         login = f"log in to {lun.target} at {TWO}:3260"
         assert [event["kind"] for event in told if event.get("what") == login] == ["step-began"], told
     assert paths(until(stage, "dead", "attached")) == {ONE: "running", TWO: "running"}
     stage.detach("dead")
+    assert stage.inventory() == before
+
+
+def test_a_detach_before_all_paths_are_found_leaves_none_behind(stage: Stage) -> None:
+    """Case 13: the login at the other portal is pending, and may still come."""
+    before = stage.inventory()
+    lun = stage.make_lun("early")
+    with cut(stage, TWO):
+        status, view = stage.api("PUT", "/v1/attachments/early", {"source": lun.source})
+        assert status == 201 and view["phase"] == "degraded", view
+        status, problem = stage.api("DELETE", "/v1/attachments/early")
+        assert status == 204, problem
     assert stage.inventory() == before
 
 
@@ -123,7 +136,8 @@ def test_a_writer_sees_nothing_of_a_path_that_goes_and_comes(stage: Stage) -> No
     assert stage.inventory() == before
 
 
-def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage) -> None:
+@pytest.mark.parametrize("queueing", [True, False])
+def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage, queueing: bool) -> None:
     """Cases 45, 46 and 56: no hang; what cannot be reached is let go, and nothing is left on this host."""
     before = stage.inventory()
     lun = stage.make_lun("lost")
@@ -131,8 +145,14 @@ def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage) -> None:
     view = until(stage, "lost", "attached")
     table = stage.guest.run(f"dmsetup table {view['device']['node']}").stdout
     assert "queue_if_no_path" in table, "LIO's own entry in multipath's table of arrays"
+    node = view["device"]["node"]
+    if not queueing:
+        stage.guest.run(f"dmsetup message {node} 0 fail_if_no_path")
+    failed = f"dmsetup status {node} | grep -Eo ' [0-9]+:[0-9]+ F ' | wc -l"
     with cut(stage, ONE, TWO):
         until(stage, "lost", "degraded")
+        stage.guest.run(["timeout", "90", "bash", "-c", f"until [ $({failed}) = 2 ]; do sleep 0.5; done"])
+        assert ("queue_if_no_path" in stage.guest.run(f"dmsetup table {node}").stdout) is queueing
         status, problem = stage.api("DELETE", "/v1/attachments/lost")
         assert status == 204, problem
     assert stage.inventory() == before
@@ -221,3 +241,15 @@ def test_without_multipathd_one_path_and_a_word_about_it(stage: Stage) -> None:
     status, problem = stage.api("PUT", "/v1/attachments/single", {"source": lun.source, "min_paths": 2})
     assert (status, problem["code"]) == (501, "unsupported-on-host"), problem
     stage.guest.run("systemctl start multipathd.socket multipathd.service")
+
+
+def test_nothing_of_the_daemon_has_failed(stage: Stage) -> None:
+    sound(stage)
+
+
+def sound(stage: Stage) -> None:
+    """No unit has failed, no process of ours is stuck, and nothing of ours has told of a defect."""
+    assert stage.guest.run("systemctl --failed --no-legend").stdout.strip() == ""
+    journal = stage.guest.run(f"journalctl -q -o cat {' '.join(f'-u {service}' for service in SERVICES)}").stdout
+    assert "Traceback" not in journal and "Logging error" not in journal
+    assert json.loads(stage.guest.run("cdmi-attach host --json").stdout)["stragglers"] == 0
