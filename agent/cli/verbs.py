@@ -78,7 +78,11 @@ VERBS = {
     "detach": Verb(
         "undo an attachment",
         Word("name", metavar="NAME", completes="attachment"),
-        Word("--force", action="store_true", help="leave behind what cannot be taken away (not yet: the daemon refuses it)"),
+        Word(
+            "--force",
+            action="store_true",
+            help="leave behind what cannot be taken away (not yet: the daemon refuses it)",
+        ),
     ),
     "status": Verb(
         "show the attachments, or one with its steps",

@@ -140,9 +140,10 @@ def test_a_writer_sees_nothing_of_a_path_that_goes_and_comes(stage: Stage) -> No
 def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage, queueing: bool) -> None:
     """Cases 45, 46 and 56: no hang; what cannot be reached is let go, and nothing is left on this host."""
     before = stage.inventory()
-    lun = stage.make_lun("lost")
-    stage.attach("lost", lun.source)
-    view = until(stage, "lost", "attached")
+    name = "lost-queueing" if queueing else "lost"
+    lun = stage.make_lun(name)
+    stage.attach(name, lun.source)
+    view = until(stage, name, "attached")
     table = stage.guest.run(f"dmsetup table {view['device']['node']}").stdout
     assert "queue_if_no_path" in table, "LIO's own entry in multipath's table of arrays"
     node = view["device"]["node"]
@@ -150,10 +151,10 @@ def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage, queueing: 
         stage.guest.run(f"dmsetup message {node} 0 fail_if_no_path")
     failed = f"dmsetup status {node} | grep -Eo ' [0-9]+:[0-9]+ F ' | wc -l"
     with cut(stage, ONE, TWO):
-        until(stage, "lost", "degraded")
+        until(stage, name, "degraded")
         stage.guest.run(["timeout", "90", "bash", "-c", f"until [ $({failed}) = 2 ]; do sleep 0.5; done"])
         assert ("queue_if_no_path" in stage.guest.run(f"dmsetup table {node}").stdout) is queueing
-        status, problem = stage.api("DELETE", "/v1/attachments/lost")
+        status, problem = stage.api("DELETE", f"/v1/attachments/{name}")
         assert status == 204, problem
     assert stage.inventory() == before
 
