@@ -147,12 +147,12 @@ def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage, queueing: 
     table = stage.guest.run(f"dmsetup table {view['device']['node']}").stdout
     assert "queue_if_no_path" in table, "LIO's own entry in multipath's table of arrays"
     node = view["device"]["node"]
-    if not queueing:
-        stage.guest.run(f"dmsetup message {node} 0 fail_if_no_path")
     failed = f"dmsetup status {node} | grep -Eo ' [0-9]+:[0-9]+ F ' | wc -l"
     with cut(stage, ONE, TWO):
         until(stage, name, "degraded")
         stage.guest.run(["timeout", "90", "bash", "-c", f"until [ $({failed}) = 2 ]; do sleep 0.5; done"])
+        if not queueing:  # as multipathd does itself once it has tried often enough
+            stage.guest.run(f"dmsetup message {node} 0 fail_if_no_path")
         assert ("queue_if_no_path" in stage.guest.run(f"dmsetup table {node}").stdout) is queueing
         status, problem = stage.api("DELETE", f"/v1/attachments/{name}")
         assert status == 204, problem
