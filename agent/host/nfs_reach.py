@@ -26,12 +26,14 @@ _SILENT = (Code.TARGET_TIMEOUT, Code.UNAVAILABLE, Code.BUSY)
 def drop_unused_points(roots: Roots) -> None:
     """Take away the directories that nothing is mounted on: a crash leaves them between mkdir(2) and mount(2).
 
-    No server is asked: the kernel refuses to remove what is mounted on before it looks into it (fs/namei.c, vfs_rmdir).
+    No server is asked: the mount table says what is mounted, and the kernel refuses it as well (fs/namei.c, vfs_rmdir).
     A mount that is still under way there finds no directory any more, and fails.
     """
     for name in sysfs.entries(roots.mounts):
-        with suppress(OSError):
-            (roots.mounts / name).rmdir()
+        place = roots.mounts / name
+        if not mountinfo.at(roots.proc, str(place)):
+            with suppress(OSError):
+                place.rmdir()
 
 
 class Reach:
