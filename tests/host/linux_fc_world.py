@@ -18,7 +18,7 @@ from attachers.base import Host
 from tests.cdmi_server.targets import Lun
 from tests.cdmi_server.tcm_fc import FcTargets
 from tests.host.fc_world import FcWorld
-from tests.host.linux_world import CLAIMS, DEVICES, LINKS, SYS
+from tests.host.linux_world import CLAIMS, DEVICES, LINKS, SYS, links_settled
 
 LOCAL, TARGET = "20000200000000c0", "20000200000000c1"
 WIRE = (
@@ -95,6 +95,7 @@ class LinuxFcWorld:
         (SYS / f"class/scsi_host/host{host}/scan").write_text(f"{channel} {target} {lun}")
 
     async def inventory(self) -> frozenset[str]:
+        await links_settled()
         return frozenset(self._inventory())
 
     async def close(self) -> None:

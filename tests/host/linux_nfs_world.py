@@ -15,7 +15,7 @@ from agent.host.linux import FUNCTIONS, LinuxHost
 from agent.workers.pool import Pool
 from attachers.base import Host
 from attachers.nfs_share import MOUNTS, Share
-from tests.host.linux_world import CLAIMS, DEVICES, LINKS
+from tests.host.linux_world import CLAIMS, DEVICES, LINKS, links_settled
 from tests.host.nfs_server import NfsServer
 from tests.host.nfs_world import NfsWorld
 
@@ -80,6 +80,7 @@ class LinuxNfsWorld:
         self._foreign.remove(point)
 
     async def inventory(self) -> frozenset[str]:
+        await links_settled()
         return frozenset(_inventory())
 
     async def close(self) -> None:

@@ -88,7 +88,7 @@ class LinuxWorld:
 
     async def foreign_map(self, wwid: str, hctl: str) -> None:
         assert self._multipathd
-        await self._run("udevadm", "settle")
+        await links_settled()
         await self._multipathd.add_path(_node(hctl))
         await self._multipathd.add_map(dm.multipath_name(wwid))
 
@@ -106,6 +106,7 @@ class LinuxWorld:
         self._foreign_links.append(_link_to_null(LINKS / name))
 
     async def inventory(self) -> frozenset[str]:
+        await links_settled()
         known = await self._multipathd.paths() if self._multipathd else ()
         return frozenset(self._inventory()) | {f"multipathd knows {path}" for path in known}
 
@@ -113,7 +114,7 @@ class LinuxWorld:
         for link in self._foreign_links:
             link.unlink(missing_ok=True)
         if self._multipathd:
-            await self._run("udevadm", "settle")  # it reads a map that has changed, which `-F` takes for use
+            await links_settled()  # it reads a map that has changed, which `-F` takes for use
             await self._run("multipath", "-F")
         for session in _sessions(self.target):
             await self._run("iscsiadm", "-m", "session", "-r", session.name.removeprefix("session"), "-u")
@@ -151,6 +152,12 @@ class LinuxWorld:
         )
         output, _ = await process.communicate()
         assert process.returncode == 0, f"{' '.join(command)}: {output.decode(errors='replace')}"
+
+
+async def links_settled() -> None:
+    """Wait until udev has come to its end: a disk that is gone has its links until then."""
+    process = await asyncio.create_subprocess_exec("udevadm", "settle", "--timeout=60")
+    assert await process.wait() == 0, "udev does not come to its end"
 
 
 async def linux_world(tmp_path: Path) -> World:
