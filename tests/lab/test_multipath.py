@@ -227,8 +227,12 @@ def test_a_disk_that_a_rescan_brings_back_is_removed_again(stage: Stage) -> None
     number = view["device"]["paths"][0]["hctl"].rpartition(":")[2]
     device, scan = f"/sys/class/scsi_device/{host}:0:0:{number}", f"/sys/class/scsi_host/host{host}/scan"
     once = f"until [ ! -e {device} ]; do :; done; echo '0 0 {number}' > {scan}"
-    stage.guest.run(["systemd-run", "--quiet", "--unit=rescan", "sh", "-c", once])
+    stage.guest.run(["systemd-run", "--quiet", "--unit=rescan", "--property=RemainAfterExit=yes", "sh", "-c", once])
     stage.detach("rescan")
+    wait_for = "timeout 30 sh -c 'until [ $(systemctl show -P SubState rescan) != running ]; do :; done'"
+    stage.guest.run(wait_for)
+    state = stage.guest.run("systemctl show -P SubState -P ExecMainStatus rescan; systemctl stop rescan").stdout.split()
+    assert sorted(state) == ["0", "exited"], "somebody did rescan"
     assert stage.inventory() == before
 
 
