@@ -108,11 +108,22 @@ def lun(value: int, *, field: str = "lun") -> int:
 
 FLAT = 0x4000
 """The bits of flat space addressing in the kernel's number of a LUN (SAM-5 4.7.7.3; scsi_common.c scsilun_to_int)."""
+MOST_PERIPHERAL = 256
+"""From here on a LUN has more than one form."""
 
 
 def plain_lun(number: int) -> int:
     """The kernel's number of a LUN without the bits of the addressing method (attach.md, case 73)."""
     return number & 0x3FFF if number & 0xC000 == FLAT else number
+
+
+def lun_forms(number: int) -> tuple[int, ...]:
+    """Every number under which the kernel may know a LUN, the given one first: above 255, arrays differ in whether they
+    address it as peripheral (with the upper bits as a bus number) or as flat space (SAM-5 4.7.7.2 and 4.7.7.3).
+    """
+    plain = plain_lun(number)
+    both = (plain, FLAT | plain) if MOST_PERIPHERAL <= plain < FLAT else (plain,)
+    return tuple(dict.fromkeys((number, *both)))
 
 
 def lun_of(hctl: str) -> int:

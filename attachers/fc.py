@@ -11,18 +11,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from attachers import checks, lun, maps
-from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Ready, Wait, may_free
+from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, FcPort, FcQuery, Query, ScsiPath, ScsiSight, Session, Sight
-from attachers.steps import Disown, Own, Publish, Scan
+from attachers.steps import Disown, Own
 
 protocol = "fc"
 comes_back = True
 NOT_PRESENT = "Not Present"
 """What the kernel says of a remote port that it no longer waits for (fc_remote_ports/port_state)."""
 MOST_REMOTE = 8
-MOST_PERIPHERAL = 256
-"""From here on a LUN has two forms: peripheral, with the upper bits as a bus number, and flat space addressing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +98,8 @@ def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return lun.step(Own(plan.targets, plan.lun), context)
     if plan.multipath:
         return maps.attach(_unit(plan), _ways(plan, sight, context), sight, context)
-    found = [(path, session) for session in usable for path in sight.paths if path.hctl in session.devices]
-    seen = _verified(plan, found, sight, context)
-    if seen is not None and (isinstance(seen, Ready | Act) or any(path.node is None for path, _ in found)):
-        return seen
-    return _scan(plan, usable, sight, context, seen)
+    ways = [(session, _lun(session.target, plan.lun) in context.needed) for session in usable]
+    return lun.find(_unit(plan), ways, sight, context)
 
 
 def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
@@ -115,12 +110,12 @@ def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
 
 
 def _way(plan: Plan, session: Session, sight: ScsiSight, context: Context) -> maps.Way:
-    scans = _scans(plan, [session])
-    path = next((path for path in sight.paths if path.hctl in session.devices), None)
+    scans = lun.scans(plan.lun, [session])
+    path = lun.path_on(_unit(plan), session, sight)
     needed = _lun(session.target, plan.lun) in context.needed
     if session.state != LOGGED_IN:
         return maps.Way(session.via, path, _awaited([session]), needed=needed)
-    next_ = lun.scan(_turn(scans, context), f"{session.via} to show LUN {plan.lun}", context)
+    next_ = lun.scan(lun.next_scan(scans, context), f"{session.via} to show LUN {plan.lun}", context)
     begun = Begin(next_.step) if isinstance(next_, Act) else next_
     return maps.Way(session.via, path, begun, own=tuple(scan.describe() for scan in scans), needed=needed)
 
@@ -129,42 +124,6 @@ def _unseen(target: str) -> maps.Way:
     text = f"{checks.with_colons(target)} to be seen by a port of this host"
     hint = "check cables and zoning, and target_wwpns of the export"
     return maps.Way(checks.with_colons(target), None, Wait(text, Problem(Code.TARGET_TIMEOUT, text, hint=hint)))
-
-
-def _verified(plan: Plan, found: list[tuple[ScsiPath, Session]], sight: ScsiSight, context: Context) -> Decision | None:
-    """What is next for the first path that is good (what is handed out already before all others), else for any."""
-    found.sort(key=lambda pair: pair[0].node is None or pair[0].node != sight.device_link)
-    decisions = [
-        lun.verify(_unit(plan), path, sight, context, needed=_lun(session.target, plan.lun) in context.needed)
-        for path, session in found
-    ]
-    good = (d for d in decisions if isinstance(d, Ready) or (isinstance(d, Act) and isinstance(d.step, Publish)))
-    return next(good, decisions[0] if decisions else None)
-
-
-def _scan(plan: Plan, usable: list[Session], sight: ScsiSight, context: Context, seen: Decision | None) -> Decision:
-    """Look at the LUN on each way that does not show it, one after the other; then again, the longest ago first."""
-    shown = {path.hctl for path in sight.paths}
-    scans = _scans(plan, [session for session in usable if not shown & {*session.devices}])
-    turn = _turn(scans, context) if scans else None
-    if seen is not None and (turn is None or turn in context.done or turn in context.failed):
-        return seen
-    ways = " and ".join(session.via for session in usable)
-    return lun.scan(turn or scans[0], f"{ways} to show LUN {plan.lun}", context)
-
-
-def _scans(plan: Plan, ways: list[Session]) -> list[Scan]:
-    """Every address at which the LUN may be. Above 255, arrays differ in how they address it (attach.md, case 73)."""
-    numbers = [plan.lun] if plan.lun < MOST_PERIPHERAL else [plan.lun, checks.FLAT | plan.lun]
-    return [Scan(session.at(number), session.target, session.portal) for number in numbers for session in ways]
-
-
-def _turn(scans: list[Scan], context: Context) -> Scan:
-    """The one that was not taken yet, else the one that was taken the longest ago."""
-    new = (scan for scan in scans if scan not in context.done and scan not in context.failed)
-    again = sorted((scan for scan in scans if scan in context.done), key=context.done.index)
-    good = (scan for scan in again if scan not in context.failed)
-    return next(new, None) or next(good, scans[0])
 
 
 def _no_port(plan: Plan, sight: ScsiSight) -> Decision:
@@ -218,7 +177,7 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
 
 def _unit(plan: Plan) -> lun.Unit:
     targets = ", ".join(checks.with_colons(target) for target in plan.targets)
-    return lun.Unit(f"LUN {plan.lun} of {targets}", plan.wwid, plan.size)
+    return lun.Unit(f"LUN {plan.lun} of {targets}", plan.wwid, plan.size, plan.lun)
 
 
 def _key_of(path: ScsiPath, sight: ScsiSight) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 from attachers import checks, lun, maps
 from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
-from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiPath, ScsiSight, Session, Sight
-from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Scan
+from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiSight, Session, Sight
+from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Scan, Step
 
 protocol = "iscsi"
 comes_back = False
@@ -92,12 +92,8 @@ def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     session = min(usable, key=lambda s: not s.ours, default=None)  # ours first: another may go any time
     if session is None:
         return _log_in(plan, sight, context)
-    path = _path_on(session, plan, sight)
-    if path is None:
-        scan = Scan(f"{session.host}:0:0:{plan.lun}", plan.target, session.portal)
-        return lun.scan(scan, f"{plan.target} at {session.portal} to show LUN {plan.lun}", context)
     needed = _lun(plan.target, session.portal, plan.lun) in context.needed
-    return lun.verify(_unit(plan), path, sight, context, needed=needed)
+    return lun.find(_unit(plan), [(session, needed)], sight, context)
 
 
 def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
@@ -114,22 +110,22 @@ def _way(plan: Plan, portal: str, sight: ScsiSight, context: Context, *, alone: 
         (s for s in sight.sessions if s.portal == portal), key=lambda s: (s.state != LOGGED_IN, not s.ours)
     )
     session = next(iter(sessions), None)
-    scan = Scan(session.at(plan.lun), plan.target, portal) if session else None
-    steps = (CreateRecord(plan.target, portal), Login(plan.target, portal), scan)
-    path = _path_on(session, plan, sight) if session else None
-    next_ = _to_lun(plan, session, scan, context) if session and scan else _to_session(plan, portal, sight, context)
+    scans = lun.scans(plan.lun, [session]) if session else []
+    steps: tuple[Step, ...] = (CreateRecord(plan.target, portal), Login(plan.target, portal), *scans)
+    path = lun.path_on(_unit(plan), session, sight) if session else None
+    next_ = _to_lun(plan, session, scans, context) if session else _to_session(plan, portal, sight, context)
     if alone not in (None, portal) and isinstance(next_, Begin):
         text = f"{alone} to say whether the secret is right"
         next_ = Wait(text, Problem(Code.TARGET_TIMEOUT, f"waiting for {text}"))
     needed = _lun(plan.target, portal, plan.lun) in context.needed
-    return maps.Way(portal, path, next_, tuple(step.describe() for step in steps if step), needed)
+    return maps.Way(portal, path, next_, tuple(step.describe() for step in steps), needed)
 
 
-def _to_lun(plan: Plan, session: Session, scan: Scan, context: Context) -> Decision:
+def _to_lun(plan: Plan, session: Session, scans: Sequence[Scan], context: Context) -> Decision:
     """What is next on a session, until the LUN shows there."""
     if session.state != LOGGED_IN:
         return _recovery(plan, session, [])
-    next_ = lun.scan(scan, f"{plan.target} at {session.portal} to show LUN {plan.lun}", context)
+    next_ = lun.scan(lun.next_scan(scans, context), f"{session.via} to show {_unit(plan).text}", context)
     return Begin(next_.step) if isinstance(next_, Act) else next_
 
 
@@ -149,7 +145,7 @@ def _log_in(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     Unless its disk was handed out: who has that open is not helped by another one.
     """
     recovering = next((s for s in sight.sessions if s.portal in plan.portals), None)
-    if recovering and context.wwid and _path_on(recovering, plan, sight):
+    if recovering and context.wwid and lun.path_on(_unit(plan), recovering, sight):
         return _recovery(plan, recovering, [])
     refused: list[Problem] = []
     for portal in plan.portals:
@@ -224,12 +220,7 @@ def _created(sight: ScsiSight) -> frozenset[str]:
 
 
 def _unit(plan: Plan) -> lun.Unit:
-    return lun.Unit(f"LUN {plan.lun} of {plan.target}", plan.wwid, plan.size)
-
-
-def _path_on(session: Session, plan: Plan, sight: ScsiSight) -> ScsiPath | None:
-    hctl = f"{session.host}:0:0:{plan.lun}"
-    return next((path for path in sight.paths if path.hctl == hctl), None)
+    return lun.Unit(f"LUN {plan.lun} of {plan.target}", plan.wwid, plan.size, plan.lun)
 
 
 def _record(target: str, portal: str) -> str:
@@ -240,5 +231,5 @@ def _session(target: str, portal: str) -> str:
     return f"session:{target}@{portal}"
 
 
-def _lun(target: str, portal: str, lun: int) -> str:
-    return f"lun:{target}@{portal}#{lun}"
+def _lun(target: str, portal: str, number: int) -> str:
+    return f"lun:{target}@{portal}#{checks.plain_lun(number)}"

@@ -7,7 +7,7 @@ between is decided here, the same for all of them.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from attachers import scsi, unmap
+from attachers import checks, scsi, unmap
 from attachers.base import Act, Context, Decision, Fail, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import MapPath, ScsiPath, ScsiSight, Session
@@ -19,12 +19,13 @@ class Unit:
     """The logical unit that a plan asks for.
 
     `text` names it in sentences ("LUN 3 of iqn..."), `wwid` is what the export says (None: nothing), `size` the least
-    one in bytes.
+    one in bytes, `number` its LUN at every target, for who has to look for it.
     """
 
     text: str
     wwid: str | None
     size: int
+    number: int = 0
 
 
 # On the way in.
@@ -40,6 +41,57 @@ def wait_if_busy(sight: ScsiSight, *, but: Collection[str] = ()) -> Wait | None:
     """Nothing is decided while a step on these very resources is under way, unless it is one of `but`."""
     busy = next((one for one in sight.busy if one not in but), None)
     return Wait(busy, Problem(Code.TARGET_TIMEOUT, f"still under way: {busy}")) if busy else None
+
+
+def find(unit: Unit, ways: Sequence[tuple[Session, bool]], sight: ScsiSight, context: Context) -> Decision:
+    """Bring up one path on any of these sessions, prove it, and hand it out.
+
+    With each goes whether another attachment here relies on the LUN by it.
+    """
+    found = [(path, needed) for session, needed in ways for path in sight.paths if _leads_to(session, path)]
+    found.sort(key=lambda pair: pair[0].node is None or pair[0].node != sight.device_link)
+    decisions = [verify(unit, path, sight, context, needed=needed) for path, needed in found]
+    good = (d for d in decisions if isinstance(d, Ready) or (isinstance(d, Act) and isinstance(d.step, Publish)))
+    seen = next(good, decisions[0] if decisions else None)
+    if seen is not None and (isinstance(seen, Ready | Act) or any(path.node is None for path, _ in found)):
+        return seen
+    return _look_on(unit, [session for session, _ in ways], sight, context, seen)
+
+
+def _look_on(
+    unit: Unit, sessions: Sequence[Session], sight: ScsiSight, context: Context, seen: Decision | None
+) -> Decision:
+    """Look at the LUN on each way that does not show it, one after the other; then again, the longest ago first."""
+    empty = [session for session in sessions if not any(_leads_to(session, path) for path in sight.paths)]
+    turn = next_scan(scans(unit.number, empty), context) if empty else None
+    if seen is not None and (turn is None or turn in context.done or turn in context.failed):
+        return seen
+    ways = " and ".join(session.via for session in sessions)
+    return scan(turn or scans(unit.number, sessions)[0], f"{ways} to show {unit.text}", context)
+
+
+def path_on(unit: Unit, session: Session, sight: ScsiSight) -> ScsiPath | None:
+    """The path to the LUN on that session; where there is one in each form of its number, the right one."""
+    there = [path for path in sight.paths if _leads_to(session, path)]
+    return min(there, key=lambda path: unit.wwid is not None and not scsi.is_right(path, unit.wwid), default=None)
+
+
+def _leads_to(session: Session, path: ScsiPath) -> bool:
+    return path.hctl == session.at(int(path.hctl.rpartition(":")[2]))
+
+
+def scans(number: int, sessions: Sequence[Session]) -> list[Scan]:
+    """Every address at which the LUN may be (attach.md, case 73), the likelier form first on all sessions."""
+    forms = checks.lun_forms(number)
+    return [Scan(session.at(form), session.target, session.portal) for form in forms for session in sessions]
+
+
+def next_scan(scans: Sequence[Scan], context: Context) -> Scan:
+    """The one that was not taken yet, else the one that was taken the longest ago."""
+    new = (scan for scan in scans if scan not in context.done and scan not in context.failed)
+    again = sorted((scan for scan in scans if scan in context.done), key=context.done.index)
+    good = (scan for scan in again if scan not in context.failed)
+    return next(new, None) or next(good, scans[0])
 
 
 def scan(step: Scan, awaited: str, context: Context) -> Decision:

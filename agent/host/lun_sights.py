@@ -141,9 +141,7 @@ def _usable(sessions: Iterable[Session]) -> bool:
 
 
 def _at_lun(session: Session, lun: int) -> list[str]:
-    if checks.is_wwpn(session.target):
-        return [hctl for hctl in session.devices if checks.lun_of(hctl) == lun]
-    return [hctl for hctl in session.devices if hctl.rpartition(":")[2] == str(lun)]
+    return [hctl for hctl in session.devices if checks.lun_of(hctl) == checks.plain_lun(lun)]
 
 
 def _path(

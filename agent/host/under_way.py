@@ -74,9 +74,9 @@ def touched(step: Step) -> frozenset[str]:
 
 def asked(query: ScsiQuery, sessions: Iterable[Session]) -> frozenset[str]:
     """The keys of what a query looks at."""
-    numbers = (query.lun, checks.FLAT | query.lun)
     keys = {f"name:{query.name}", f"wwid:{query.wwid}"}
-    keys |= {f"hctl:{session.at(number)}" for session in sessions for number in numbers}
+    plain = checks.plain_lun(query.lun)
+    keys |= {f"hctl:{session.at(number)}" for session in sessions for number in (plain, checks.FLAT | plain)}
     if isinstance(query, IscsiQuery):
         keys |= {f"portal:{query.target}@{portal}" for portal in query.portals}
     return frozenset(keys)

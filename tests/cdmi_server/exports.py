@@ -9,13 +9,13 @@ from tests.cdmi_server import fibre, nfs
 from tests.cdmi_server.records import Export, Record, Volume
 from tests.cdmi_server.settings import Settings
 from tests.cdmi_server.store import Store
-from tests.cdmi_server.targets import Lun, naa, serial, with_port
+from tests.cdmi_server.targets import FLAT, Lun, naa, number_on_the_wire, serial, with_port
 from tests.cdmi_server.wire import CdmiError, strings
 
 KEY = "Network/iSCSI"
 ASSIGNED_SIZE = "cdmi_assignedsize"
 TARGET, NUMBER = "x_target", "x_lun"
-FIXED = (TARGET, NUMBER)
+FIXED = (TARGET, NUMBER, FLAT)
 """Metadata that decides how a LUN is made, and cannot change afterwards."""
 
 _BLOCK = 512
@@ -107,5 +107,6 @@ def luns(store: Store, settings: Settings) -> tuple[Lun, ...]:
             behind = store.get(record.volume.backing) or record
             size = behind.volume.size if behind.volume else record.volume.size
             file = store.value_file(behind).resolve()
-            shown.append(Lun(export.target, portals, export.lun, serial(behind.id), size, file, export.permissions))
+            number = number_on_the_wire(export.lun, record.metadata)
+            shown.append(Lun(export.target, portals, number, serial(behind.id), size, file, export.permissions))
     return (*shown, *fibre.luns(store, settings))

@@ -9,7 +9,7 @@ from attachers.problems import Problem
 from tests.cdmi_server.records import FcExport, Record
 from tests.cdmi_server.settings import Settings
 from tests.cdmi_server.store import Store
-from tests.cdmi_server.targets import Lun, naa, serial
+from tests.cdmi_server.targets import Lun, naa, number_on_the_wire, serial
 from tests.cdmi_server.wire import CdmiError, strings
 
 KEY = "Network/FC"
@@ -81,6 +81,7 @@ def luns(store: Store, settings: Settings) -> tuple[Lun, ...]:
             behind = store.get(record.volume.backing) or record
             size = behind.volume.size if behind.volume else record.volume.size
             file, names = store.value_file(behind).resolve(), export.permissions
+            number = number_on_the_wire(export.lun, record.metadata)
             for target in settings.fc_targets:
-                shown.append(Lun(target, (), export.lun, serial(behind.id), size, file, names))
+                shown.append(Lun(target, (), number, serial(behind.id), size, file, names))
     return tuple(shown)

@@ -15,7 +15,7 @@ from tests.cdmi_server.targets import Lun, TargetsError
 from tests.cdmi_server.tcm_fc import FcTargets
 
 _TPG_ATTRIBUTES = {"generate_node_acls": 0, "demo_mode_write_protect": 1}
-rtslib.MappedLUN.MAX_LUN = 16383
+rtslib.MappedLUN.MAX_LUN = 0x7FFF
 """rtslib ends at 255; the kernel does not (drivers/target/target_core_fabric_configfs.c, an unsigned long long)."""
 _NotFound = vars(rtslib).get("RTSLibNotInCFSError") or rtslib.RTSLibNotInCFS
 """The exception's names since 2.2, and up to 2.1."""

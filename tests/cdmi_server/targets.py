@@ -1,11 +1,11 @@
 """What the storage network shows: the contract, and the implementations without a kernel behind them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.cdmi_server.store import write_atomically
 
@@ -41,6 +41,15 @@ class Lun:
     size: int
     file: Path
     initiators: tuple[str, ...]
+
+
+FLAT = "x_flat"
+"""Metadata: the target answers this LUN's number in flat space addressing, and in no other form."""
+
+
+def number_on_the_wire(number: int, metadata: Mapping[str, Any]) -> int:
+    """A LUN's number as initiators have to say it, in the kernel's count (SAM-5 4.7.7.3; scsi_common.c)."""
+    return 0x4000 | number if metadata.get(FLAT) else number
 
 
 class Targets(Protocol):

@@ -146,10 +146,14 @@ class Stage:
         permissions: Sequence[str] = (),
         content: bytes = b"",
         lun: int | None = None,
+        flat: bool = False,
     ) -> Lun:
-        """A LUN container on the server; with `target`, beside others on that target; `lun` is its number there."""
+        """A LUN container on the server; with `target`, beside others on that target; `lun` is its number there, `flat`
+        that the target answers it in flat space addressing.
+        """
         metadata = {"cdmi_assignedsize": str(size)} | ({"x_target": target} if target else {})
         metadata |= {"x_lun": str(lun)} if lun is not None else {}
+        metadata |= {"x_flat": "yes"} if flat else {}
         exports = {"Network/iSCSI": {"permissions": list(permissions)}}
         made = self.cdmi("PUT", f"/{name}/", {"metadata": metadata, "exports": exports})
         if content:

@@ -211,16 +211,19 @@ def test_a_target_without_the_lun_and_one_with_it(fibre: Fibre) -> None:
     stage.cdmi("DELETE", "/hidden/")
 
 
-def test_a_lun_number_above_255(fibre: Fibre) -> None:
-    """Case 73."""
+@pytest.mark.parametrize(("addressed", "number"), [({}, 300), ({"x_flat": "yes"}, 16684)], ids=["plain", "flat"])
+def test_a_lun_number_above_255(fibre: Fibre, addressed: dict[str, str], number: int) -> None:
+    """Case 73, in both forms in which arrays have it."""
     stage = fibre.stage
     before = fibre.inventory()
-    lun = fibre.make_lun("big", x_lun="300", content=b"number 300".ljust(512, b"\0"))
+    lun = fibre.make_lun("big", x_lun="300", content=b"number 300".ljust(512, b"\0"), **addressed)
+    assert fibre.export("big")["logical_unit_number"] == "300"
     link = stage.attach("big", lun.source)
-    assert fibre.disks()[0].split()[0].endswith(":300")
+    assert fibre.disks()[0].split()[0].endswith(f":{number}")
     assert fibre.guest.run(f"head -c 10 {link}").stdout == "number 300"
     stage.detach("big")
     assert fibre.inventory() == before
+    stage.cdmi("DELETE", "/big/")
 
 
 def test_the_other_way_when_one_is_gone(fibre: Fibre) -> None:

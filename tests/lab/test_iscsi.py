@@ -138,6 +138,20 @@ def test_a_lun_above_255_and_no_other_of_its_target(stage: Stage) -> None:
     assert stage.inventory() == before
 
 
+def test_a_lun_in_flat_space_addressing(stage: Stage) -> None:
+    """Case 73: an array that addresses so answers its LUN 300 under the kernel's number 16684, and under no other."""
+    before = stage.inventory()
+    lun = stage.make_lun("flat", lun=300, flat=True, content=b"flat space")
+    assert stage.export("flat")["logical_unit_number"] == "300"
+    link = stage.attach("flat", lun.source)
+    assert stage.status("flat")["device"]["paths"][0]["hctl"].endswith(":0:0:16684")
+    assert stage.guest.run(f"head -c 10 {link}").stdout == "flat space"
+    scans = [step for step in steps_of(stage, "flat") if step.startswith("scan")]
+    assert [scan.rpartition(":")[2] for scan in scans] == ["300", "16684"], scans
+    stage.detach("flat")
+    assert stage.inventory() == before
+
+
 def test_somebody_logs_in_at_the_same_moment(stage: Stage) -> None:
     """The session is theirs: it is borrowed, and never logged out."""
     lun = stage.make_lun("moment", permissions=[initiator(stage)])
@@ -299,6 +313,20 @@ def test_a_session_in_recovery_at_one_portal_keeps_nobody_from_the_other(stage: 
     stage.attach("recovers0", luns[0].source)
     stage.detach("recovers0")
     assert stage.inventory() == before
+
+
+def test_a_session_in_recovery_is_detached_all_the_same(stage: Stage) -> None:
+    """Case 31: nothing of it is left, and nobody waits for the target's return."""
+    before, lun = stage.inventory(), stage.make_lun("lost")
+    stage.attach("lost", lun.source)
+    address, _, port = stage.status("lost")["device"]["paths"][0]["via"].partition(":")
+    block = f"iptables -I INPUT -p tcp -d {address} --dport {port} -j REJECT --reject-with tcp-reset"
+    stage.guest.run(f"{block} && ss -K dst {address} dport = {port}")
+    wait_for(stage, "grep -q FAILED /sys/class/iscsi_session/*/state")
+    stage.detach("lost")
+    gone = stage.inventory()
+    stage.guest.run(block.replace("-I INPUT", "-D INPUT"))
+    assert gone == before, "while the portal was still dead"
 
 
 def test_an_ipv6_portal(stage: Stage) -> None:

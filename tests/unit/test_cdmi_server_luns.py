@@ -104,6 +104,12 @@ async def test_luns_may_share_a_target(http: aiohttp.ClientSession, server: Serv
     await put(http, server, "four/", body, status=400)
 
 
+async def test_a_target_may_address_flat(http: aiohttp.ClientSession, server: ServerHandle) -> None:
+    made = iscsi(await make_lun(http, server, "flat", HOST1, x_lun="300", x_flat="yes"))
+    assert made["logical_unit_number"] == "300"
+    assert [lun["lun"] for lun in san(server)] == [0x4000 + 300]
+
+
 async def test_blocks_are_written_and_read_by_range(http: aiohttp.ClientSession, server: ServerHandle) -> None:
     made = await make_lun(http, server, "vol")
     async with http.put(at(server, "vol/"), data=b"boot" * 128) as answer:

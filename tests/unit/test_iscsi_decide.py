@@ -8,11 +8,12 @@ import pytest
 from attachers import iscsi, scsi
 from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait, may_free
 from attachers.problems import Code, Problem
-from attachers.sights import Record, ScsiPath, ScsiSight, Session
+from attachers.sights import MapNotes, Record, ScsiPath, ScsiSight, Session
 from attachers.steps import (
     DEVICES,
     CreateRecord,
     DeleteRecord,
+    JoinMap,
     Login,
     Logout,
     Publish,
@@ -147,6 +148,66 @@ ATTACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
     "unnamed, another than before": (UNNAMED, LINKED, replace(UNVERIFIED, wwid=WRONG), REMOVE),
     "unnamed, silent since": (UNNAMED, seen(LINKED, designators=frozenset()), replace(UNVERIFIED, wwid=RIGHT), Wait),
 }
+HIGH = replace(PLAN, lun=300)
+PLAIN, FLAT = (Scan(f"3:0:0:{number}", TARGET, PORTAL) for number in (300, 16684))
+AT_PLAIN, AT_FLAT = (
+    seen(replace(MADE, sessions=(replace(EMPTY, devices=(scan.hctl,)),)), hctl=scan.hctl) for scan in (PLAIN, FLAT)
+)
+IN_VAIN = RemoveDevice(PLAIN.hctl)
+ABOVE_255: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
+    "as it is written": (HIGH, ScsiSight((RECORD,), (EMPTY,)), tried(), PLAIN),
+    "then the other form": (HIGH, ScsiSight((RECORD,), (EMPTY,)), tried(PLAIN), FLAT),
+    "then in turns": (HIGH, ScsiSight((RECORD,), (EMPTY,)), tried(PLAIN, FLAT), Wait),
+    "written as flat": (replace(HIGH, lun=16684), ScsiSight((RECORD,), (EMPTY,)), tried(), FLAT),
+    "written as flat, and not": (replace(HIGH, lun=16684), ScsiSight((RECORD,), (EMPTY,)), tried(FLAT), PLAIN),
+    "below there is one": (
+        replace(PLAN, lun=255),
+        ScsiSight((RECORD,), (EMPTY,)),
+        tried(),
+        Scan("3:0:0:255", TARGET, PORTAL),
+    ),
+    "below it is not looked for as flat": (PLAN, ScsiSight((RECORD,), (EMPTY,)), tried(SCAN), Wait),
+    "another method has no second form": (
+        replace(HIGH, lun=0x8001),
+        ScsiSight((RECORD,), (EMPTY,)),
+        tried(Scan("3:0:0:32769", TARGET, PORTAL)),
+        Wait,
+    ),
+    "there in the plain form": (HIGH, AT_PLAIN, tried(), replace(PUBLISH, hctl=PLAIN.hctl)),
+    "there in the flat form": (HIGH, AT_FLAT, tried(PLAIN, FLAT), replace(PUBLISH, hctl=FLAT.hctl)),
+    "another unit in the plain form": (HIGH, seen(AT_PLAIN, designators=frozenset({WRONG})), tried(PLAIN), IN_VAIN),
+    "that was dropped": (HIGH, ScsiSight((RECORD,), (EMPTY,)), tried(PLAIN, IN_VAIN), FLAT),
+    "two paths, the other form": (
+        replace(HIGH, multipath=True),
+        ScsiSight((RECORD,), (EMPTY,), notes=MapNotes(announced=True, listed=True, ours=True)),
+        tried(PLAIN),
+        ("begin", FLAT),
+    ),
+    "two paths, it joins": (
+        replace(HIGH, multipath=True),
+        replace(AT_FLAT, notes=MapNotes(announced=True, listed=True, ours=True)),
+        tried(PLAIN, FLAT),
+        JoinMap(FLAT.hctl, RIGHT),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ABOVE_255)
+def test_above_255_a_lun_has_two_forms(case: str) -> None:
+    """Case 73: LUN 300 of an array with flat space addressing is the kernel's 16684."""
+    plan, sight, context, next_ = ABOVE_255[case]
+    assert short(iscsi.decide(Goal.ATTACHED, plan.as_json(), sight, context)) == next_
+
+
+@pytest.mark.parametrize("lun", [300, 16684])
+def test_in_whatever_form_it_is_the_same_lun(lun: int) -> None:
+    plan = replace(HIGH, lun=lun)
+    assert iscsi.needs(plan.as_json()) == iscsi.needs(HIGH.as_json())
+    assert iscsi.decide(Goal.GONE, plan.as_json(), AT_FLAT, tried()) == Act(RemoveDevice(FLAT.hctl, RIGHT))
+    needed = others(f"lun:{TARGET}@{PORTAL}#300", WWID_KEY, SESSION_KEY, RECORD_KEY)
+    assert iscsi.decide(Goal.GONE, plan.as_json(), AT_FLAT, needed) == Gone()
+
+
 SILENT = seen(designators=frozenset())
 LOGGED_IN = ScsiSight((RECORD,), (EMPTY,))
 DETACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
