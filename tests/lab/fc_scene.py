@@ -170,6 +170,12 @@ class Fibre:
         acl = f"/sys/kernel/config/target/fc/{with_colons(pair.target)}/tpgt_1/acls/{with_colons(pair.initiator)}"
         self.guest.run(f"cd {shlex.quote(acl)}/lun_{lun.target} && rm cdmi && cd .. && rmdir lun_{lun.target}")
 
+    def remap(self, lun: Lun, pair: Pair, other: Lun) -> None:
+        """Let another LUN answer at a LUN's number, for one port of the host's, behind everybody's back."""
+        group = f"/sys/kernel/config/target/fc/{with_colons(pair.target)}/tpgt_1"
+        place = shlex.quote(f"{group}/acls/{with_colons(pair.initiator)}/lun_{lun.target}")
+        self.guest.run(f"cd {place} && rm cdmi && ln -s {group}/lun/lun_{other.target} cdmi")
+
     def ask_again(self, name: str, source: str, *, times: int) -> list[str]:
         """PUT an attachment that stands so many times. Returns the status of each answer."""
         return self._curl([_put(f"{name}#[1-{times}]", source)], times)

@@ -1,9 +1,9 @@
 """Runs in the guest: attach and detach for as many cycles as wanted, and kill -9 the services at random moments.
 
-    python3 -m tests.lab.inside_soak CYCLES SEED < '[{"source": ..., "present": ..., "stamp": ..., "export": ...}, ...]'
+    python3 -m tests.lab.inside_soak CYCLES SEED < DISKS
 
-After each cycle nothing may be left: no session, record, mount, disk, link, claim, row in either ledger, or permission.
-`export` is the command that tells the permissions (words with tabs between them), empty where there are none.
+DISKS is a list of what `Disk` has. After each cycle nothing may be left: no session, record, mount, disk, map, link,
+claim, row in either ledger, or permission.
 """
 
 import http.client
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,20 @@ LEDGERS = {
 }
 LIO = "/sys/kernel/config/target"
 SETTLE_S = 180.0
-Lun = dict[str, str]
+MULTIPATH_LUNS = Path("/etc/multipath/wwids")
+LONGEST_S = {False: 1.2, True: 3.0}
+"""How late a moment may be; `True` where several paths are brought up and taken down."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What is attached: the body of the request, what is to be read from it, and the command that tells its export."""
+
+    name: str
+    body: dict[str, Any]
+    stamp: str
+    export: list[str]
+    several: bool = False
 
 
 class Unix(http.client.HTTPConnection):
@@ -64,7 +78,7 @@ def until(method: str, wanted: tuple[int, ...], body: Any = None) -> None:
             until("DELETE", (204,))
 
 
-def kill_amid(rng: random.Random, method: str, body: Any = None) -> str:
+def kill_amid(rng: random.Random, method: str, longest_s: float, body: Any = None) -> str:
     """Make a request, and kill one or both services at a random moment of it. Returns who was killed when."""
     ended = threading.Event()
 
@@ -74,7 +88,7 @@ def kill_amid(rng: random.Random, method: str, body: Any = None) -> str:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    victims, moment = rng.choice([UNITS[:1], UNITS[1:], UNITS]), rng.uniform(0, 1.2)
+    victims, moment = rng.choice([UNITS[:1], UNITS[1:], UNITS]), rng.uniform(0, longest_s)
     ended.wait(moment)
     subprocess.run(["systemctl", "kill", "--signal=KILL", *victims], check=True)
     thread.join()
@@ -87,13 +101,21 @@ def read_stamp() -> str:
     return subprocess.run(command, check=True, capture_output=True).stdout.rstrip(b"\0").decode()
 
 
-def left(luns: list[Lun]) -> list[str]:
+def maps() -> list[str]:
+    """The multipath maps, and the LUNs that multipath remembers."""
+    uuids = [path.read_text().strip() for path in Path("/sys/block").glob("dm-*/dm/uuid")]
+    known = MULTIPATH_LUNS.read_text().splitlines() if MULTIPATH_LUNS.exists() else []
+    return [*uuids, *(f"{MULTIPATH_LUNS}: {line}" for line in known if line.startswith("/"))]
+
+
+def left(disks: list[Disk]) -> list[str]:
     """Everything that should not be there any more."""
     found = []
     for command in ("iscsiadm -m session", "iscsiadm -m node", "lsblk -S -n -o NAME"):
         done = subprocess.run(command.split(), capture_output=True, text=True)
         found += [f"{command}: {line}" for line in done.stdout.splitlines()]
-    for folder in ("/dev/cdmi-attach", "/run/cdmi-attach/disk", "/run/cdmi-attach/claim"):
+    found += maps()
+    for folder in ("/dev/cdmi-attach", *(f"/run/cdmi-attach/{name}" for name in ("disk", "claim", "map"))):
         found += [str(path) for path in Path(folder).rglob("*") if not path.is_dir() or path.is_symlink()]
     found += [line for line in Path("/proc/mounts").read_text().splitlines() if "/run/cdmi-attach/" in line]
     for folder, names in (("/run/cdmi-attach/mnt", "*"), (LIO, "loopback/naa.*"), (LIO, "core/fileio_*/cdmi-attach-*")):
@@ -102,27 +124,25 @@ def left(luns: list[Lun]) -> list[str]:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
             for table in tables:
                 found += [f"{table}: {row}" for row in db.execute(f"SELECT * FROM {table}")]
-    for lun in [lun for lun in luns if lun["export"]]:
-        shown = subprocess.run(lun["export"].split("\t"), check=True, capture_output=True, text=True).stdout
-        found += json.loads(shown)["exports"]["Network/iSCSI"]["permissions"]
+    for disk in [disk for disk in disks if disk.export]:
+        shown = subprocess.run(disk.export, check=True, capture_output=True, text=True).stdout
+        found += [name for entry in json.loads(shown)["exports"].values() for name in entry["permissions"]]
     return found
 
 
-def cycle(rng: random.Random, luns: list[Lun]) -> str:
+def cycle(rng: random.Random, disk: Disk) -> str:
     """One cycle. Returns what was done."""
-    lun = rng.choice(luns)
-    body = {"source": lun["source"], "present": lun["present"], "protocols": ["iscsi", "nfs"]}
-    story = []
+    longest_s, story = LONGEST_S[disk.several], [disk.name]
     if rng.random() < 0.6:
-        story.append(kill_amid(rng, "PUT", body))
+        story.append(kill_amid(rng, "PUT", longest_s, disk.body))
         if rng.random() < 0.5:
-            until("PUT", (200, 201), body)
-            assert read_stamp() == lun["stamp"], "the wrong disk"
+            until("PUT", (200, 201), disk.body)
+            assert read_stamp() == disk.stamp, "the wrong disk"
             story.append("finished")
     else:
-        until("PUT", (200, 201), body)
-        assert read_stamp() == lun["stamp"], "the wrong disk"
-        story.append(kill_amid(rng, "DELETE"))
+        until("PUT", (200, 201), disk.body)
+        assert read_stamp() == disk.stamp, "the wrong disk"
+        story.append(kill_amid(rng, "DELETE", longest_s))
     until("DELETE", (204,))
     return ", ".join(story)
 
@@ -130,11 +150,11 @@ def cycle(rng: random.Random, luns: list[Lun]) -> str:
 def main() -> int:
     """Run the cycles. Returns 0 when nothing was ever left."""
     cycles, seed = int(sys.argv[1]), int(sys.argv[2])
-    luns: list[Lun] = json.load(sys.stdin)
+    disks = [Disk(**values) for values in json.load(sys.stdin)]
     rng = random.Random(seed)
     for number in range(1, cycles + 1):
-        story = cycle(rng, luns)
-        remains = left(luns)
+        story = cycle(rng, rng.choice(disks))
+        remains = left(disks)
         print(f"{number}: {story}{': LEFT: ' + '; '.join(remains) if remains else ''}", flush=True)
         if remains:
             return 1

@@ -5,28 +5,33 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 from tests.lab import fleet
 from tests.lab.cache import open_cache
+from tests.lab.inside_soak import Disk
 from tests.lab.stage import Stage
+from tests.lab.whole_scene import WAYS, Way, Whole
 
-ROOT = "/srv/cdmi-nfs"
+OVER = {"all": ("iscsi", "fc", "nfs", "file"), "iscsi": ("iscsi",), "fc": ("fc",), "nfs": ("nfs", "file")}
+SINGLE = '\nmultipath = "never"'
+EACH = 2
 
 
-def files(stage: Stage) -> list[dict[str, str]]:
-    """Files on NFS, to be attached as disks and as they are."""
-    stage.guest.run(
-        f"mkdir -p {ROOT}/pool && systemctl start nfs-server && "
-        f"exportfs -o rw,no_root_squash,insecure,no_subtree_check '*:{ROOT}/pool'"
-    )
-    stage.cdmi("PUT", "/pool/", {"metadata": {"x_nfs_path": f"127.0.0.1:{ROOT}/pool", "x_nfs_protocol": "NFSv4"}})
+def disks(scene: Whole, way: Way, *, single: bool) -> list[Disk]:
+    """Objects that are reached by this way; those over iSCSI share a target."""
     found = []
-    for number, present in enumerate(("block", "file", "block", "file")):
-        stamp = f"the stamp of file {number}"
-        stage.write_blocks(f"/pool/{number}.img", stamp.encode().ljust(1 << 20, b"\0"))
-        made = stage.cdmi("GET", f"/pool/{number}.img?objectID", kind="object")
-        source = f"cdmi://127.0.0.1:8443/cdmi_objectid/{made['objectID']}"
-        found.append({"source": source, "present": present, "stamp": stamp, "export": ""})
+    for number in range(EACH):
+        name = f"{way.name}-{number}"
+        stamp = f"the stamp of {name}"
+        content = stamp.encode().ljust(512, b"\0")
+        if way.protocol == "iscsi":
+            source = scene.stage.make_lun(name, target="soak", content=content).source
+        else:
+            source = scene.make(way, name, content)
+        export = scene.stage.read_export(name) if way.protocol != "nfs" else []
+        body = (replace(way, paths=1) if single else way).body(source) | {"protocols": [way.protocol]}
+        found.append(Disk(name, body, stamp, export, several=not single and way.paths > 1))
     return found
 
 
@@ -35,25 +40,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--cycles", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
-    parser.add_argument("--over", choices=("all", "iscsi", "nfs"), default="all")
+    parser.add_argument("--over", choices=OVER, default="all")
+    parser.add_argument("--single", action="store_true", help="one path, and no maps")
     options = parser.parse_args()
     print(f"{options.cycles} cycles, seed {options.seed}", flush=True)
     cache = open_cache()
     guest = fleet.up(cache, "soak", "bookworm")
     try:
-        stage = Stage(guest)
-        stage.start_server("--nfs-root", ROOT)
-        stage.start_daemon()
-        luns = []
-        for number in range(4):
-            name = f"soak{number}"
-            stamp = f"the stamp of {name}"
-            lun = stage.make_lun(name, target=f"soak-{number // 2}", content=stamp.encode().ljust(512, b"\0"))
-            export = "\t".join(stage.read_export(name))
-            luns.append({"source": lun.source, "present": "block", "stamp": stamp, "export": export})
-        luns = [*(luns if options.over != "nfs" else ()), *(files(stage) if options.over != "iscsi" else ())]
+        scene = Whole(Stage(guest)).set(SINGLE if options.single else "")
+        ways = [way for way in WAYS if way.name in OVER[options.over]]
+        wanted = [disk for way in ways for disk in disks(scene, way, single=options.single)]
         command = f"cd /opt/cdmi-attach && exec python3 -m tests.lab.inside_soak {options.cycles} {options.seed}"
-        done = subprocess.run(guest.argv(command), cwd=guest.place.folder, input=json.dumps(luns), text=True)
+        done = subprocess.run(
+            guest.argv(command), cwd=guest.place.folder, input=json.dumps([asdict(disk) for disk in wanted]), text=True
+        )
         if done.returncode:
             print(guest.run("journalctl -b --no-pager | tail -n 300", check=False).stdout)
         return done.returncode

@@ -172,6 +172,10 @@ class Stage:
         """The command that reads the exports of a LUN, for whoever runs it in the guest."""
         return [*self._curl("GET", f"/{name}/?exports"), "-H", "X-CDMI-Specification-Version: 1.1.1"]
 
+    def read_value(self, name: str) -> list[str]:
+        """The command that reads the blocks of a LUN, or a value, by plain HTTP."""
+        return self._curl("GET", f"/{name}/")
+
     def swap(self, one: str, other: str) -> None:
         """Exchange what answers at two LUNs' numbers, behind everybody's back."""
         words = [*self._curl("POST", "/.admin/swap", root=False), "-H", "Content-Type: application/json", "-d", "@-"]

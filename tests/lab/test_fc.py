@@ -13,6 +13,7 @@ from tests.lab.execs import traced
 from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
 from tests.lab.stage import Stage
+from tests.lab.syscalls import assert_in_order, watched, writes_out
 from tests.lab.writer import writing
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
@@ -209,6 +210,22 @@ def test_a_target_without_the_lun_and_one_with_it(fibre: Fibre) -> None:
     assert ONE.via in problem["detail"] and TWO.via in problem["detail"] and "permissions" in problem["hint"]
     assert fibre.inventory() == before
     stage.cdmi("DELETE", "/hidden/")
+
+
+def test_what_was_written_is_flushed_before_the_disk_goes(fibre: Fibre) -> None:
+    """Case 7."""
+    stage = fibre.stage
+    before = fibre.inventory()
+    lun = fibre.make_lun("unsynced")
+    link = stage.attach("unsynced", lun.source)
+    node = stage.status("unsynced")["device"]["node"]
+    with watched(fibre.guest) as calls:
+        fibre.guest.run(f"head -c 1048576 /dev/zero | tr '\\0' x > {link} && cdmi-attach detach unsynced")
+    assert_in_order(calls, *writes_out(node), r'write\(\d+</sys/devices/.*/delete>, "1"')
+    assert fibre.inventory() == before
+    link = stage.attach("unsynced", lun.source, "--ro")
+    assert fibre.guest.run(f"head -c 1048576 {link} | tr -d x | wc -c").stdout.strip() == "0"
+    stage.detach("unsynced")
 
 
 @pytest.mark.parametrize(("addressed", "number"), [({}, 300), ({"x_flat": "yes"}, 16684)], ids=["plain", "flat"])

@@ -6,7 +6,7 @@ from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
-from tests.lab.stage import Stage
+from tests.lab.stage import LUN_SIZE, Stage
 from tests.lab.test_multipath import sound, until
 from tests.lab.writer import writing
 
@@ -61,6 +61,48 @@ def test_a_writer_sees_nothing_of_a_fabric_that_goes_and_comes(fibre: Fibre) -> 
         assert sorted(path["via"] for path in view["device"]["paths"]) == WAYS
     assert result.well
     stage.detach("writer")
+    assert fibre.inventory() == before
+
+
+def test_a_grown_lun_grows_on_both_ways(fibre: Fibre) -> None:
+    """Case 51."""
+    stage = fibre.stage
+    before = fibre.inventory()
+    lun = fibre.make_lun("grows")
+    stage.attach("grows", lun.source)
+    view = until(stage, "grows", "attached")
+    nodes = [view["device"]["node"], *(path["node"] for path in view["device"]["paths"])]
+    sizes = " && ".join(f"blockdev --getsize64 {node}" for node in nodes)
+    stage.resize("grows", 2 * LUN_SIZE)
+    assert fibre.guest.run(sizes).stdout.split() == [str(LUN_SIZE)] * 3, "nobody has told this host"
+    assert int(fibre.guest.run("cdmi-attach resize grows").stdout) == 2 * LUN_SIZE
+    assert fibre.guest.run(sizes).stdout.split() == [str(2 * LUN_SIZE)] * 3
+    stage.detach("grows")
+    assert fibre.inventory() == before
+
+
+def test_another_unit_inside_the_map_is_taken_out(fibre: Fibre) -> None:
+    """Case 3: the array maps another LUN at one of its ports; nothing is written to that, and it is named."""
+    stage = fibre.stage
+    before = fibre.inventory()
+    lun, other = fibre.make_lun("mixed"), fibre.make_lun("other", content=b"somebody else's".ljust(512, b"\0"))
+    link = stage.attach("mixed", lun.source)
+    view = until(stage, "mixed", "attached")
+    inside = f"dmsetup deps -o devname {view['device']['node']}"
+    assert fibre.guest.run(inside).stdout.startswith("2 dependencies")
+    fibre.remap(lun, TWO, other)
+    status, view = stage.api("PUT", "/v1/attachments/mixed", {"source": lun.source})
+    assert (status, view["phase"]) == (200, "degraded"), view
+    assert fibre.guest.run(inside).stdout.startswith("1 dependencies")
+    fibre.guest.run(f"dd if=/dev/zero of={link} bs=1M count=8 oflag=direct status=none")
+    told = fibre.guest.run([*stage.read_value("other"), "-r", "0-511"]).stdout
+    assert told.rstrip("\0") == "somebody else's"
+    view = until(stage, "mixed", "degraded", code="wrong-device")
+    assert TWO.via in view["problem"]["detail"] and other.wwid in view["problem"]["detail"], view
+    fibre.remap(lun, TWO, lun)
+    view = until(stage, "mixed", "attached")
+    assert fibre.guest.run(inside).stdout.startswith("2 dependencies")
+    stage.detach("mixed")
     assert fibre.inventory() == before
 
 

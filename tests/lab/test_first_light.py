@@ -9,6 +9,7 @@ from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
 from tests.lab.stage import Stage
+from tests.lab.syscalls import assert_in_order, watched, writes_out
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 ISCSIADM = re.compile(r"/s?bin/iscsiadm$")
@@ -114,14 +115,17 @@ def test_a_lun_swapped_behind_a_live_session_is_refused(stage: Stage) -> None:
 
 
 def test_what_was_written_without_a_sync_is_there_after_a_detach(stage: Stage) -> None:
-    """Case 7."""
+    """Case 7. The last close of a disk writes it out as well: so the daemon's own flush is looked for in the calls."""
     before = stage.inventory()
     lun = stage.make_lun("unsynced")
     link = stage.attach("unsynced", lun.source)
-    written = stage.guest.run(
-        "head -c 8388608 /dev/urandom > /root/random && sha256sum < /root/random && "
-        f"dd if=/root/random of={link} bs=1M conv=notrunc,nocreat status=none && cdmi-attach detach unsynced"
-    ).stdout
+    node = stage.status("unsynced")["device"]["node"]
+    with watched(stage.guest) as calls:
+        written = stage.guest.run(
+            "head -c 8388608 /dev/urandom > /root/random && sha256sum < /root/random && "
+            f"dd if=/root/random of={link} bs=1M conv=notrunc,nocreat status=none && cdmi-attach detach unsynced"
+        ).stdout
+    assert_in_order(calls, *writes_out(node), r'write\(\d+</sys/devices/.*/delete>, "1"')
     assert stage.inventory() == before
     link = stage.attach("unsynced", lun.source)
     read = stage.guest.run(f"dd if={link} bs=1M count=8 iflag=direct status=none | sha256sum").stdout

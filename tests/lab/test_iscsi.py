@@ -70,9 +70,9 @@ class Hand:
         self.stage.guest.run(f"{self.node} --logout; {self.node} -o delete")
 
 
-def secrets(stage: Stage, out: str) -> None:
+def secrets(stage: Stage, out: str, back: str = IN) -> None:
     """Root's files with the secrets."""
-    for name, secret in (("chap", out), ("chap-in", IN)):
+    for name, secret in (("chap", out), ("chap-in", back)):
         stage.guest.write(f"/etc/cdmi-attach/{name}", secret, mode=0o400)
 
 
@@ -97,6 +97,10 @@ def test_chap_in_both_directions_and_no_secret_is_ever_seen(stage: Stage, chap: 
     assert (status, problem["code"]) == (502, "target-refused") and "exit code 24" in problem["detail"], problem
     logins = [what for what in steps_of(stage, "chap") if what.startswith("log in")]
     assert len(logins) == 1, "at once, and not at the other portal"
+    assert stage.inventory() == before
+    secrets(stage, OUT, back=WRONG)
+    status, problem = stage.api("PUT", "/v1/attachments/chap", {"source": lun.source})
+    assert status >= 502 and problem["code"].startswith("target-"), "a target that cannot prove who it is"
     assert stage.inventory() == before
     secrets(stage, OUT)
     trace = "strace -f -qq -e trace=execve -s 4096 -o /root/exec.trace"
@@ -276,6 +280,38 @@ def test_the_database_is_looked_through_at_the_start(stage: Stage) -> None:
     assert stage.guest.run("iscsiadm -m node | wc -l").stdout.strip() == "2", "made anew, and readable"
     for lun in luns:
         stage.detach(lun.name)
+    assert stage.inventory() == before
+
+
+def test_a_record_of_somebody_elses_that_nobody_can_read(stage: Stage) -> None:
+    """Case 28: it makes iscsiadm refuse to list the database; ours goes on, it is named, and it stays."""
+    before, lun = stage.inventory(), stage.make_lun("beside")
+    theirs = "iscsiadm -m node -T iqn.2000-01.org.example:theirs -p 127.0.0.9:3260"
+    file = f"{NODES}/iqn.2000-01.org.example:theirs/127.0.0.9,3260"
+    stage.guest.run(f"{theirs} -o new && sed -i '2i node.session.of_tomorrow = 1' {file}*")
+    assert stage.guest.run("iscsiadm -m node", check=False).returncode == 7, "nobody can list it"
+    stage.attach("beside", lun.source)
+    doctor = stage.guest.run("cdmi-attach doctor node-records", check=False)
+    assert doctor.returncode == 1 and "org.example:theirs" in doctor.stdout and "of_tomorrow" in doctor.stdout
+    stage.detach("beside")
+    assert stage.guest.run(f"grep -c of_tomorrow {file}*").stdout.strip() == "1", "it is not ours to mend"
+    stage.guest.run(f"rm -r {NODES}/iqn.2000-01.org.example:theirs")
+    assert stage.inventory() == before
+
+
+def test_a_session_by_a_configured_interface(stage: Stage) -> None:
+    """And without that interface on the host nothing is begun."""
+    before, lun = stage.inventory(), stage.make_lun("iface")
+    stage.configure('\n[iscsi]\ninterface = "san"\n')
+    status, problem = stage.api("PUT", "/v1/attachments/iface", {"source": lun.source})
+    assert (status, problem["code"]) == (501, "unsupported-on-host") and "san" in problem["detail"], problem
+    assert stage.inventory() == before
+    stage.guest.run("iscsiadm -m iface -I san -o new")
+    stage.attach("iface", lun.source)
+    assert stage.guest.run("iscsiadm -m session -P 1 | grep -c 'Iface Name: san'").stdout.strip() == "1"
+    stage.detach("iface")
+    stage.guest.run("iscsiadm -m iface -I san -o delete")
+    stage.configure()
     assert stage.inventory() == before
 
 

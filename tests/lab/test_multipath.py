@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
 from tests.lab.stage import LUN_SIZE, Stage
+from tests.lab.syscalls import PROCESSES, assert_in_order, watched, writes_out
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 ISCSIADM = re.compile(r"/s?bin/iscsiadm$")
@@ -38,10 +40,10 @@ def cut(stage: Stage, *addresses: str) -> Iterator[None]:
         stage.guest.run(" && ".join(f"iptables -w -D {rule}" for rule in rules))
 
 
-def until(stage: Stage, name: str, phase: str, *, within_s: float = 90) -> Any:
-    """Wait until an attachment is in that phase; by its events, not by asking again and again."""
+def until(stage: Stage, name: str, phase: str, *, code: str = "", within_s: float = 90) -> Any:
+    """Wait until an attachment is in that phase, for that reason; by its events, not by asking again and again."""
     end = time.monotonic() + within_s
-    while (view := stage.status(name))["phase"] != phase:
+    while (view := stage.status(name))["phase"] != phase or code not in ("", (view["problem"] or {}).get("code")):
         assert time.monotonic() < end, view
         url = "http://localhost/v1/events?since="
         curl = f"curl -sN --max-time 10 --unix-socket /run/cdmi-attach/control.sock '{url}"
@@ -80,6 +82,24 @@ def test_two_paths_one_map_and_nothing_left(stage: Stage) -> None:
     assert len(executed.programs) <= 4, "at most two logouts and two records"
     assert stage.inventory() == before
     assert stage.export("pair")["permissions"] == []
+
+
+def test_what_was_written_to_a_map_is_flushed_before_it_goes(stage: Stage) -> None:
+    """Case 7: the map is written out, then each of its disks, before that goes."""
+    before = stage.inventory()
+    lun = stage.make_lun("unsynced")
+    link = stage.attach("unsynced", lun.source)
+    view = until(stage, "unsynced", "attached")
+    nodes = [path["node"] for path in view["device"]["paths"]]
+    with watched(stage.guest) as calls:
+        stage.guest.run(f"head -c 1048576 /dev/zero | tr '\\0' x > {link} && cdmi-attach detach unsynced")
+    above = writes_out(view["device"]["node"])
+    for node in nodes:
+        assert_in_order(calls, *above, *writes_out(node), r'write\(\d+</sys/devices/.*/delete>, "1"')
+    assert stage.inventory() == before
+    link = stage.attach("unsynced", lun.source, "--ro")
+    assert stage.guest.run(f"head -c 1048576 {link} | tr -d x | wc -c").stdout.strip() == "0"
+    stage.detach("unsynced")
 
 
 def test_a_dead_portal_costs_the_caller_nothing(stage: Stage) -> None:
@@ -157,6 +177,40 @@ def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage, queueing: 
         status, problem = stage.api("DELETE", f"/v1/attachments/{name}")
         assert status == 204, problem
     assert stage.inventory() == before
+
+
+def test_all_paths_are_lost_during_a_flush(stage: Stage) -> None:
+    """Cases 45 and 46: it is not killed and holds up nobody else; what was not written out is never said to be."""
+    before = stage.inventory()
+    lun = stage.make_lun("midflush")
+    stage.attach("midflush", lun.source)
+    node = until(stage, "midflush", "attached")["device"]["node"]
+    stage.guest.run("head -c 1048576 /dev/urandom > /root/random")
+    with watched(stage.guest, "-P", node, "-e", "inject=fsync:delay_enter=4s:when=1"):
+        ask = "curl -sS -X DELETE --unix-socket /run/cdmi-attach/control.sock http://localhost/v1/attachments/midflush"
+        stage.guest.run(f"systemd-run --quiet --unit=ask --property=StandardOutput=file:/root/answer {ask}")
+        stage.guest.run(f"timeout 60 sh -c 'until {opened_by_helper(node)}; do :; done'")
+        stage.guest.run(f"dd if=/root/random of={node} bs=64k conv=notrunc,nocreat status=none")
+        dirty = stage.guest.run("grep Dirty: /proc/meminfo").stdout
+        with cut(stage, ONE, TWO):
+            both = f"[ $(dmsetup status {node} | grep -Eo ' [0-9]+:[0-9]+ F ' | wc -l) = 2 ]"
+            stage.guest.run(["timeout", "90", "bash", "-c", f"until {both}; do sleep 0.5; done"])
+            assert stage.api("GET", "/v1/host")[0] == 200, "nobody else is held up"
+        stage.guest.run("timeout 120 sh -c 'while systemctl -q is-active ask; do sleep 0.5; done'", timeout_s=150)
+    answer = stage.guest.run("cat /root/answer").stdout
+    print(dirty, answer)
+    read = stage.guest.run(f"{shlex.join(stage.read_value('midflush'))} -r 0-1048575 | cmp - /root/random", check=False)
+    if answer:
+        assert json.loads(answer)["code"] in ("dirty", "target-timeout", "device-timeout"), answer
+        stage.detach("midflush")
+    else:
+        assert read.returncode == 0, read.stdout
+    assert stage.inventory() == before
+
+
+def opened_by_helper(node: str) -> str:
+    """The shell command that succeeds while a process of the helper has a device open."""
+    return f"ls -l $(sed 's,.*,/proc/&/fd,' {PROCESSES}) 2>/dev/null | grep -q {node}$"
 
 
 def test_a_guest_boots_from_the_map_and_its_disk_grows(stage: Stage) -> None:

@@ -194,7 +194,7 @@ def test_handles_that_went_stale_are_told_and_made_anew(shares: Shares) -> None:
     anew = "until systemctl show -P StatusText nfs-mortal | grep -q anew; do sleep 0.2; done"
     stage.guest.run(f"systemctl kill --kill-whom=main -s HUP nfs-mortal && timeout 20 sh -c {shlex.quote(anew)}")
     status, problem = stage.api("PUT", "/v1/attachments/stale2", {"source": second, "timeout_s": 10})
-    assert status >= 500 and problem["code"] in ("target-refused", "target-timeout", "wrong-device"), problem
+    assert status >= 500 and "stale" in problem["detail"], problem
     assert len(shares.mounts()) == 1
     stage.detach("stale1")
     stage.attach("stale2", second)

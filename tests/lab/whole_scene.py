@@ -46,11 +46,11 @@ class Whole:
         self.fibre = Fibre(stage)
         self.shares = Shares(stage)
 
-    def set(self) -> "Whole":
-        """Start the servers, lay the cables, and give the daemon its configuration."""
+    def set(self, more: str = "") -> "Whole":
+        """Start the servers, lay the cables, and give the daemon its configuration, with these lines more."""
         self.stage.guest.run("systemctl start multipathd.service")
         self.shares.serve()
-        self.fibre.set("--nfs-root", ROOT, config=CONFIG)
+        self.fibre.set("--nfs-root", ROOT, config=CONFIG + more)
         self.shares.declare("alive", ALIVE)
         return self
 
