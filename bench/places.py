@@ -17,12 +17,12 @@ Make = Callable[[str, str], Lun]
 
 
 def place(cache: Cache, kind: str) -> tuple[Guest, Make]:
-    """A new guest for the cases of this kind (iscsi, fc, nfs), and how a LUN is made there. Raises `LabError`."""
+    """A new guest for the cases of this kind, and how a LUN is made there. Raises `LabError`."""
     fleet.down(cache, NAME)
     guest = fleet.up(cache, NAME, RELEASE)
     guest.push(CHECKOUT / "bench", "/opt/cdmi-attach/bench")
     guest.push(packages.FOLDER, "/opt/os-brick")
-    return guest, {"iscsi": _iscsi, "fc": _fc, "nfs": _nfs}[kind](Stage(guest))
+    return guest, {"iscsi": _iscsi, "fc": _fc, "fcpaths": _fc_paths, "nfs": _nfs}[kind](Stage(guest))
 
 
 def _stamp(name: str) -> str:
@@ -47,8 +47,18 @@ def _portal(text: str) -> str:
 
 
 def _fc(stage: Stage) -> Make:
-    """A LUN's portals are its target ports. Two of them, and one path: nobody makes a map."""
-    fibre = Fibre(stage).set(config='protocols = ["fc"]\nmultipath = "never"')
+    """Two target ports, and one path: nobody makes a map."""
+    return _fibre(stage, 'multipath = "never"')
+
+
+def _fc_paths(stage: Stage) -> Make:
+    """Two target ports, each on a fabric of its own."""
+    return _fibre(stage, 'multipath = "auto"')
+
+
+def _fibre(stage: Stage, multipath: str) -> Make:
+    """A LUN's portals are its target ports."""
+    fibre = Fibre(stage).set(config=f'protocols = ["fc"]\n{multipath}')
 
     def make(name: str, _target: str) -> Lun:
         made = fibre.make_lun(name, content=_stamp(name).encode().ljust(512, b"\0"))

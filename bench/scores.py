@@ -65,6 +65,16 @@ def _pair(case: str, first: str, second: str) -> tuple[Act, ...]:
     )
 
 
+def _both(case: str, first: str, second: str) -> tuple[Act, ...]:
+    """Two LUNs behind the same ports, one after the other, and back."""
+    return (
+        Act(f"{case}.attach", "attach", (first,)),
+        Act(f"{case}.attach.second", "attach", (second,)),
+        Act(f"{case}.detach.second", "detach", (second,)),
+        Act(f"{case}.detach", "detach", (first,)),
+    )
+
+
 GROUPS: dict[str, Group] = {
     "single": Group(
         luns={"bench-a": "bench-pair", "bench-b": "bench-pair"},
@@ -80,15 +90,19 @@ GROUPS: dict[str, Group] = {
         },
         acts=_pair("iscsi.paths2", "bench-p", "bench-q"),
     ),
+    "fcpaths": Group(
+        luns={"bench-h": "", "bench-i": ""},
+        contenders={
+            "ours": OURS | {"multipath": True, "min_paths": 2},
+            "floor": {"module": "fc_floor", "paths": 2},
+        },
+        acts=_both("fc.paths2", "bench-h", "bench-i"),
+        kind="fcpaths",
+    ),
     "fc": Group(
         luns={"bench-f": "", "bench-g": ""},
         contenders={"ours": OURS, "floor": {"module": "fc_floor"}},
-        acts=(
-            Act("fc.attach", "attach", ("bench-f",)),
-            Act("fc.attach.second", "attach", ("bench-g",)),
-            Act("fc.detach.second", "detach", ("bench-g",)),
-            Act("fc.detach", "detach", ("bench-f",)),
-        ),
+        acts=_both("fc", "bench-f", "bench-g"),
         kind="fc",
     ),
     "nfs": Group(
@@ -99,7 +113,11 @@ GROUPS: dict[str, Group] = {
     ),
     "file": Group(
         luns={"bench-r": "", "bench-s": ""},
-        contenders={"ours": OURS | {"present": "file"}, "floor": {"module": "nfs_floor", "present": "file"}},
+        contenders={
+            "peer": {"module": "nfs_peer"},
+            "ours": OURS | {"present": "file"},
+            "floor": {"module": "nfs_floor", "present": "file"},
+        },
         acts=_pair("nfs.file", "bench-r", "bench-s"),
         kind="nfs",
     ),

@@ -1,6 +1,7 @@
-"""The floor behind Fibre Channel: one scan of one address, the kernel's own event, an INQUIRY; deleting the disk."""
+"""The floor behind Fibre Channel: a scan of one address on each way, the kernel's own event, an INQUIRY; deleting."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,26 @@ REMOTE = Path("/sys/class/fc_remote_ports")
 
 
 class FcFloor:
-    """The operations in a row. A LUN's portals are the names of its target ports here; the first one is used."""
+    """The operations in a row, the ways side by side. A LUN's portals are the names of its target ports here.
 
-    def __init__(self) -> None:
-        self._disks: dict[str, str] = {}
+    `paths`: how many of them are used.
+    """
+
+    def __init__(self, *, paths: int) -> None:
+        self._paths = paths
+        self._disks: dict[str, list[str]] = {}
 
     def attach(self, lun: Lun) -> str:
-        hctl = f"{place_of(lun.portals[0])}:{lun.number}"
-        node = scan(hctl, lun.wwid)
-        self._disks[lun.name] = hctl
-        return node
+        hctls = [f"{place_of(port)}:{lun.number}" for port in lun.portals[: self._paths]]
+        with ThreadPoolExecutor(len(hctls)) as pool:
+            nodes = list(pool.map(lambda hctl: scan(hctl, lun.wwid), hctls))
+        self._disks[lun.name] = hctls
+        return nodes[0]
 
     def detach(self, lun: Lun) -> None:
-        remove(self._disks.pop(lun.name))
+        gone = self._disks.pop(lun.name)
+        with ThreadPoolExecutor(len(gone)) as pool:
+            list(pool.map(remove, gone))
 
 
 def place_of(port: str) -> str:
@@ -36,8 +44,8 @@ def place_of(port: str) -> str:
     raise LookupError(f"no port here sees {port}")
 
 
-def make(_options: Mapping[str, Any]) -> FcFloor:
-    return FcFloor()
+def make(options: Mapping[str, Any]) -> FcFloor:
+    return FcFloor(paths=options.get("paths", 1))
 
 
 if __name__ == "__main__":

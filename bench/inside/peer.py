@@ -53,6 +53,12 @@ def properties(lun: Lun) -> dict[str, Any]:
 
 
 def make(options: Mapping[str, Any]) -> Peer:
+    """The connector, where os-brick is set up."""
+    set_up()
+    return Peer(multipath=bool(options.get("multipath")))
+
+
+def set_up() -> None:
     """Set os-brick up as a service does: configuration, lock folder, privileged daemon."""
     Path(LOCKS).mkdir(parents=True, exist_ok=True)
     conf = importlib.import_module("oslo_config.cfg").CONF
@@ -61,7 +67,6 @@ def make(options: Mapping[str, Any]) -> Peer:
     importlib.import_module("os_brick").setup(conf)
     fork = importlib.import_module("oslo_privsep.priv_context").Method.FORK
     importlib.import_module("os_brick.privileged").default.start(fork)
-    return Peer(multipath=bool(options.get("multipath")))
 
 
 if __name__ == "__main__":

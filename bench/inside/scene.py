@@ -14,6 +14,7 @@ from bench.inside.lun import Lun
 STATE = Path("/var/lib/cdmi-server")
 PASSWORD = Path("/etc/cdmi-attach/server.password")
 ADDRESS, USER = ("127.0.0.1", 8443), "one"
+PEER_MOUNTS = Path("/run/bench-peer-nfs")
 INITIATOR, FC_HOSTS = Path("/etc/iscsi/initiatorname.iscsi"), Path("/sys/class/fc_host")
 
 
@@ -50,16 +51,23 @@ def quiet() -> None:
 
 
 def forget(luns: Iterable[Lun]) -> None:
-    """After a contender's turn: no session and no record of these targets stays, whatever it left."""
+    """After a contender's turn: no mount, and no session and no record of these targets stays, whatever it left."""
+    for point in _mounts():
+        run("umount", point)
     for target in dict.fromkeys(lun.target for lun in luns):
         run("iscsiadm", "-m", "node", "-T", target, "--logout")
         run("iscsiadm", "-m", "node", "-T", target, "-o", "delete")
 
 
 def left(luns: Iterable[Lun]) -> list[str]:
-    """Which of these targets still have a session or a record."""
+    """Which of these targets still have a session or a record, and the peer's mounts."""
     said = run("iscsiadm", "-m", "session") + run("iscsiadm", "-m", "node")
-    return [lun.target for lun in luns if f"{lun.target}" in said.split()]
+    return [lun.target for lun in luns if f"{lun.target}" in said.split()] + _mounts()
+
+
+def _mounts() -> list[str]:
+    points = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+    return [point for point in points if point.startswith(f"{PEER_MOUNTS}/")]
 
 
 def block(portal: str, *, now: bool) -> None:
