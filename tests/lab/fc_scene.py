@@ -8,13 +8,12 @@ while it is being made brings the kernel down (Linux 6.1, libfcoe fcoe_ctlr_vn_r
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from attachers.checks import with_colons
 from tests.lab.stage import LUN_SIZE, Lun, Stage
-from tests.lab.writer import while_still
 
 FCOE = "/sys/module/libfcoe/parameters"
 REMOTE = "/sys/class/fc_remote_ports"
@@ -111,13 +110,16 @@ class Fibre:
         self.plug(*PAIRS)
         return self
 
-    def pull(self, *pairs: Pair, lost: bool = False, writer: bool = False) -> None:
-        """Pull cables; `lost`: for so long that the kernel gives the disks up. `writer`: there is one (writer.py)."""
+    def pull(self, *pairs: Pair, lost: bool = False, while_still: Callable[[str], str] = str) -> None:
+        """Pull cables; `lost`: for so long that the kernel gives the disks up.
+
+        `while_still` has the command run at a moment at which nothing is being written (writer.py, writing_guest.py).
+        """
         self._out |= {*pairs}
         patience = [_patience(pair, LOST_S) for pair in pairs if lost]
         down = "; ".join(f"ip link set {pair.array} down" for pair in pairs)
         seen = [_until(pair, "Not Present" if lost else "Blocked") for pair in pairs]
-        self.guest.run("; ".join([*patience, while_still(down) if writer else down, *seen]))
+        self.guest.run("; ".join([*patience, while_still(down), *seen]))
 
     def plug(self, *pairs: Pair) -> None:
         """Put cables back (those that are out, where none is named), and wait until the ports see each other again."""

@@ -14,7 +14,7 @@ from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
 from tests.lab.stage import Stage
 from tests.lab.syscalls import assert_in_order, watched, writes_out
-from tests.lab.writer import writing
+from tests.lab.writer import while_still, writing
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 ONE, TWO = PAIRS
@@ -80,7 +80,7 @@ def test_a_cable_pulled_for_a_moment(fibre: Fibre) -> None:
     lun = fibre.make_lun("moment")
     link = stage.attach("moment", lun.source)
     with writing(fibre.guest, link) as result:
-        fibre.pull(ONE, writer=True)
+        fibre.pull(ONE, while_still=while_still)
         status, problem = stage.api("PUT", "/v1/attachments/moment", {"source": lun.source, "timeout_s": 2})
         fibre.plug(ONE)
         assert status == 504 and "is Blocked" in problem["detail"], problem

@@ -8,7 +8,8 @@ from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
 from tests.lab.stage import LUN_SIZE, Stage
 from tests.lab.test_multipath import sound, until
-from tests.lab.writer import writing
+from tests.lab.writing_guest import goes_on, nothing_lost, suspended
+from tests.lab.writing_sector import writing_sector
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 ONE, TWO = PAIRS
@@ -45,21 +46,26 @@ def test_two_ways_one_map_no_process_and_nothing_left(fibre: Fibre) -> None:
     assert fibre.export("pair")["permissions"] == []
 
 
-def test_a_writer_sees_nothing_of_a_fabric_that_goes_and_comes(fibre: Fibre) -> None:
+def test_a_guest_that_writes_sees_nothing_of_a_fabric_that_goes_and_comes(fibre: Fibre) -> None:
     """The kernel takes the disk of a lost way away and brings it back: it joins the map again, and goes with it."""
     stage = fibre.stage
     before = fibre.inventory()
-    lun = fibre.make_lun("writer")
-    link = stage.attach("writer", lun.source)
-    until(stage, "writer", "attached")
-    with writing(fibre.guest, link) as result:
-        fibre.pull(TWO, lost=True, writer=True)
+    lun = fibre.make_lun("writer", content=writing_sector())
+    stage.attach("writer", lun.source)
+    view = until(stage, "writer", "attached")
+    stage.start_domain("writer", disk=view["disk_xml"], paused=False)
+    for gone in PAIRS:
+        goes_on(stage, "writer")
+        fibre.pull(gone, lost=True, while_still=suspended("writer"))
         view = until(stage, "writer", "degraded")
-        assert TWO.via in view["problem"]["detail"], view
-        fibre.plug(TWO)
+        assert gone.via in view["problem"]["detail"], view
+        goes_on(stage, "writer")
+        fibre.plug(gone)
         view = until(stage, "writer", "attached")
         assert sorted(path["via"] for path in view["device"]["paths"]) == WAYS
-    assert result.well
+    goes_on(stage, "writer")
+    fibre.guest.run("virsh -q destroy writer")
+    assert nothing_lost(stage, "writer", view["device"]["node"])
     stage.detach("writer")
     assert fibre.inventory() == before
 

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.lab.guest import Guest
-from tests.lab.stage import LUN_SIZE, STATE, Lun, Stage
+from tests.lab.iscsi_scene import Hand, begin, initiator, lose, sessions, steps_of, wait_for
+from tests.lab.stage import LUN_SIZE, STATE, Stage
 
 OUT, IN, WRONG = "not-battery-staple", "the-other-staple", "wrong-battery-staple"
 CHAP = """chap = { user = "host", password_file = "/etc/cdmi-attach/chap", mutual_user = "target",
@@ -22,52 +23,6 @@ def stage(guest: Guest) -> Stage:
     """A guest with the server and the configured daemon."""
     guest.run("systemctl start iscsid")
     return Stage(guest).set()
-
-
-def sessions(stage: Stage, target: str) -> list[str]:
-    """The sessions to targets whose names have that in them, by iscsiadm."""
-    done = stage.guest.run("iscsiadm -m session", check=False)
-    return [line for line in done.stdout.splitlines() if target in line]
-
-
-def initiator(stage: Stage) -> str:
-    """This host's name."""
-    return stage.guest.run("sed -n s/^InitiatorName=//p /etc/iscsi/initiatorname.iscsi").stdout.strip()
-
-
-def steps_of(stage: Stage, name: str) -> list[str]:
-    """What the daemon did for an attachment."""
-    return [step["what"] for step in stage.status(name)["steps"]]
-
-
-def lose(stage: Stage, lun: Lun) -> None:
-    """An administrator takes the disk and its session away."""
-    disk = f"basename $(readlink -f /dev/cdmi-attach/{lun.wwid})"
-    stage.guest.run(f"echo 1 > /sys/block/$({disk})/device/delete; iscsiadm -m node -T {lun.target} -u")
-
-
-def begin(stage: Stage, lun: Lun, **more: object) -> None:
-    """PUT, without waiting."""
-    status, view = stage.api("PUT", f"/v1/attachments/{lun.name}?wait=0", {"source": lun.source, **more})
-    assert status == 202, view
-
-
-def wait_for(stage: Stage, shell: str, *, timeout_s: int = 60) -> None:
-    """Wait in the guest until a shell command succeeds."""
-    stage.guest.run(f"timeout {timeout_s} sh -c 'until {shell}; do sleep 0.1; done'", timeout_s=timeout_s + 10)
-
-
-class Hand:
-    """iscsiadm by an administrator's hand, for one LUN's target at the first portal."""
-
-    def __init__(self, stage: Stage, lun: Lun, portal: str = "127.0.0.1:3260") -> None:
-        self.node = f"iscsiadm -m node -T {lun.target} -p {portal}"
-        self.make = f"{self.node} -o new && {self.node} -o update -n node.session.scan -v manual"
-        self.stage = stage
-
-    def away(self) -> None:
-        """Log out and forget."""
-        self.stage.guest.run(f"{self.node} --logout; {self.node} -o delete")
 
 
 def secrets(stage: Stage, out: str, back: str = IN) -> None:

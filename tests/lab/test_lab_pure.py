@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.lab.cache import LAB, Cache, cache_root, digest, prune, tree_parts
 from tests.lab.errors import LabError
 from tests.lab.identity import checked_name, identity
 from tests.lab.image import packages
+from tests.lab.writing_sector import SECTOR, SECTORS, lost
 
 
 def place(tmp_path: Path, pid: str) -> machine.Place:
@@ -20,6 +22,33 @@ def place(tmp_path: Path, pid: str) -> machine.Place:
     made.folder.mkdir(parents=True)
     made.pid_file.write_text(pid)
     return made
+
+
+def written(newest: int) -> list[int]:
+    """The numbers in the sectors after so many writes."""
+    return [max(newest - (newest - place) % SECTORS, 0) for place in range(SECTORS)]
+
+
+def on_disk(numbers: list[int]) -> bytes:
+    return b"".join(struct.pack("<I", number) * (SECTOR // 4) for number in numbers)
+
+
+@pytest.mark.parametrize("newest", [0, 1, 511, 512, 513, 5000])
+def test_a_guest_that_lost_nothing(newest: int) -> None:
+    assert not lost(on_disk(written(newest)))
+
+
+@pytest.mark.parametrize(("place", "number"), [(7, 7), (7, 8), (0, 1)])
+def test_a_sector_with_an_older_or_another_number_is_found(place: int, number: int) -> None:
+    numbers = written(5000)
+    numbers[place] = number
+    assert len(lost(on_disk(numbers))) == 1
+
+
+def test_a_sector_of_two_writes_is_found() -> None:
+    sectors = bytearray(on_disk(written(5000)))
+    sectors[:4] = sectors[4 * SECTOR : 4 * SECTOR + 4]
+    assert len(lost(bytes(sectors))) == 1
 
 
 def process(tmp_path: Path, pid: int, *argv: str) -> Path:

@@ -1,0 +1,51 @@
+"""A guest that writes: 512 bytes that SeaBIOS boots, and that write and read back numbered sectors for ever.
+
+Sector 2048 + number % 512 gets the number, 128 times over; then it is read again and compared. The first serial port
+says how it went: a line with a dot after 16 sectors, one with E where the BIOS told of an error, one with W where
+something else was read than was written.
+"""
+
+import struct
+from collections.abc import Sequence
+
+SECTOR, FIRST, SECTORS, EACH = 512, 2048, 512, 16
+WELL, FAILED, WRONG = ".", "E", "W"
+_CODE = (
+    ("fa 31c0 8ed8 8ec0 8ed0 bc007c fc fb", "no interrupts; all segments 0; the stack below the code; forwards"),
+    ("8816a67c", "keep the drive that was booted from"),
+    ("66ff06a27c 66a1a27c", "next: eax = ++number"),
+    ("bf0080 b98000 66f3ab", "fill the sector at 0x8000 with it"),
+    ("6625ff010000 660500080000 66a39a7c", "the packet's LBA = 2048 + number % 512"),
+    ("c706967c0080 b443 e83200", "its buffer = 0x8000; write (INT 13h, 43h)"),
+    ("c706967c0090 b442 e82700", "its buffer = 0x9000; read (42h)"),
+    ("be0080 bf0090 b90001 f3a7 7516", "are they equal? else: wrong"),
+    ("f606a27c0f 75b4 b02e", "not after 16 sectors: next; a dot"),
+    ("e81e00 b00a e81900 bc007c eba5", "tell: send it and a line's end; an empty stack; next"),
+    ("b057 ebef", "wrong: tell W"),
+    ("b000 8a16a67c be927c cd13 b045 72e0 c3", "the disk by the BIOS; tell E where it fails"),
+    ("88c3 bafd03 ec a820 74fb baf803 88d8 ee c3", "send a byte once the port takes it"),
+    ("1000 0100 0000 0000 0000000000000000", "the packet: its size, one sector, the buffer, the LBA"),
+    ("00000000 00", "the number; the drive"),
+)
+
+
+def writing_sector() -> bytes:
+    """The boot sector."""
+    code = b"".join(bytes.fromhex(part) for part, _ in _CODE)
+    return code.ljust(SECTOR - 2, b"\0") + b"\x55\xaa"
+
+
+def lost(sectors: bytes) -> Sequence[str]:
+    """What is wrong with the written sectors of the disk, from `FIRST` on: nothing where each has its last number."""
+    numbers = [set(struct.unpack_from("<128I", sectors, place * SECTOR)) for place in range(SECTORS)]
+    mixed = [f"sector {place} has {sorted(found)}" for place, found in enumerate(numbers) if len(found) > 1]
+    if mixed:
+        return mixed
+    last = [found.pop() for found in numbers]
+    newest = max(last)
+    wanted = [newest - (newest - place) % SECTORS for place in range(SECTORS)]
+    return [
+        f"sector {place} has {found}, not {right}"
+        for place, (found, right) in enumerate(zip(last, wanted, strict=True))
+        if found != max(right, 0)
+    ]
