@@ -40,8 +40,10 @@ def _join(kernel: Kernel, step: JoinMap) -> None:
     if found is None or found[1].node is None:
         raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no disk at {step.hctl}")
     identity = kernel.identity(*found)
+    if not identity:
+        raise _refused(step, Code.DEVICE_TIMEOUT, f"{step.hctl} gives no answer")
     if identity != step.wwid or found[1].wwid != step.wwid:
-        raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} is {identity or 'silent'}, not {step.wwid}")
+        raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} is {identity}, not {step.wwid}")
     if not kernel.multipathd.runs:
         raise _refused(step, Code.UNAVAILABLE, "multipathd does not run on this host")
     if step.wwid in kernel.multipathd.blacklisted:

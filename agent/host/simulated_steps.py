@@ -144,8 +144,10 @@ def _verified(kernel: Kernel, step: Step, hctl: str, wwid: str) -> Device:
     if found is None or found[1].node is None:
         raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no block device at {hctl}")
     identity = kernel.identity(*found)
+    if not identity:
+        raise _refused(step, Code.DEVICE_TIMEOUT, f"{hctl} gives no answer")
     if identity != wwid:
-        raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {identity or 'silent'}, not {wwid}")
+        raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {identity}, not {wwid}")
     return found[1]
 
 

@@ -118,7 +118,7 @@ async def test_a_map_does_not_grow_while_a_path_lags_behind(world: World) -> Non
         world.change(size=2 * SIZE)
         world.san.dead.add(OTHER_PORTAL)
         steps = Steps(world)
-        problem = await refused(daemon.engine.resize("one"), Code.WRONG_DEVICE)
+        problem = await refused(daemon.engine.resize("one"), Code.DEVICE_TIMEOUT)
         assert "4:0:0:1" in problem.detail
         assert not any(isinstance(step, ResizeMap) for step in steps.taken)
         assert daemon.engine.view("one")["device"]["size"] == SIZE

@@ -168,6 +168,11 @@ class Stage:
         entry: Mapping[str, Any] = answer["exports"]["Network/iSCSI"]
         return entry
 
+    def permissions(self, name: str) -> list[str]:
+        """Who may use a LUN, by whatever export."""
+        entries = self.cdmi("GET", f"/{name}/?exports")["exports"].values()
+        return [initiator for entry in entries for initiator in entry["permissions"]]
+
     def read_export(self, name: str) -> list[str]:
         """The command that reads the exports of a LUN, for whoever runs it in the guest."""
         return [*self._curl("GET", f"/{name}/?exports"), "-H", "X-CDMI-Specification-Version: 1.1.1"]

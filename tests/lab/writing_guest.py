@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Callable
 
 from tests.lab.stage import SERIAL, Stage
-from tests.lab.writing_sector import FIRST, SECTOR, SECTORS, WELL, lost
+from tests.lab.writing_sector import EACH, FIRST, SECTOR, SECTORS, WELL, lost
 
-MORE = 2 * SECTORS // 16
-"""So many lines, and every sector has been written twice."""
+MORE = SECTORS // EACH + 1
+"""So many lines, and every sector has been written again."""
 WAIT_S = 180
 
 

@@ -1,6 +1,6 @@
 """A guest that writes: 512 bytes that SeaBIOS boots, and that write and read back numbered sectors for ever.
 
-Sector 2048 + number % 512 gets the number, 128 times over; then it is read again and compared. The first serial port
+Sector 2048 + number % 128 gets the number, 128 times over; then it is read again and compared. The first serial port
 says how it went: a line with a dot after 16 sectors, one with E where the BIOS told of an error, one with W where
 something else was read than was written.
 """
@@ -8,14 +8,14 @@ something else was read than was written.
 import struct
 from collections.abc import Sequence
 
-SECTOR, FIRST, SECTORS, EACH = 512, 2048, 512, 16
+SECTOR, FIRST, SECTORS, EACH = 512, 2048, 128, 16
 WELL, FAILED, WRONG = ".", "E", "W"
 _CODE = (
     ("fa 31c0 8ed8 8ec0 8ed0 bc007c fc fb", "no interrupts; all segments 0; the stack below the code; forwards"),
     ("8816a67c", "keep the drive that was booted from"),
     ("66ff06a27c 66a1a27c", "next: eax = ++number"),
     ("bf0080 b98000 66f3ab", "fill the sector at 0x8000 with it"),
-    ("6625ff010000 660500080000 66a39a7c", "the packet's LBA = 2048 + number % 512"),
+    ("66257f000000 660500080000 66a39a7c", "the packet's LBA = 2048 + number % 128"),
     ("c706967c0080 b443 e83200", "its buffer = 0x8000; write (INT 13h, 43h)"),
     ("c706967c0090 b442 e82700", "its buffer = 0x9000; read (42h)"),
     ("be0080 bf0090 b90001 f3a7 7516", "are they equal? else: wrong"),
