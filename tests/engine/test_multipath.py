@@ -188,6 +188,9 @@ async def test_a_lun_swapped_behind_one_path_is_taken_out_of_the_map(world: Worl
         assert world.kernel.kernel.maps[WWID].paths == [
             path["hctl"] for path in view["device"]["paths"] if path["via"] == ONE
         ]
+        world.san.astray.clear()
+        await until(daemon, "attached")
+        assert len(world.kernel.kernel.maps[WWID].paths) == 2, "the right one comes back"
         world.kernel.close_map(WWID)
         await daemon.detach("vm")
 
