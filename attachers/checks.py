@@ -114,7 +114,7 @@ MOST_PERIPHERAL = 256
 
 def plain_lun(number: int) -> int:
     """The kernel's number of a LUN without the bits of the addressing method (attach.md, case 73)."""
-    return number & 0x3FFF if number & 0xC000 == FLAT else number
+    return number & 0x3FFF if FLAT <= number < 2 * FLAT else number
 
 
 def lun_forms(number: int) -> tuple[int, ...]:

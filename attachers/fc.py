@@ -110,12 +110,12 @@ def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
 
 
 def _way(plan: Plan, session: Session, sight: ScsiSight, context: Context) -> maps.Way:
-    scans = lun.scans(plan.lun, [session])
-    path = lun.path_on(_unit(plan), session, sight)
+    unit = _unit(plan)
+    scans, path = lun.scans(unit, [session]), next(iter(lun.paths_on(unit, session, sight)), None)
     needed = _lun(session.target, plan.lun) in context.needed
     if session.state != LOGGED_IN:
         return maps.Way(session.via, path, _awaited([session]), needed=needed)
-    next_ = lun.scan(lun.next_scan(scans, context), f"{session.via} to show LUN {plan.lun}", context)
+    next_ = lun.scan(scans, f"{session.via} to show LUN {plan.lun}", context)
     begun = Begin(next_.step) if isinstance(next_, Act) else next_
     return maps.Way(session.via, path, begun, own=tuple(scan.describe() for scan in scans), needed=needed)
 

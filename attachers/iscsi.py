@@ -1,13 +1,13 @@
 """iSCSI: from an export (target, portals, LUN, logical unit name) to one verified disk, and back to nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from attachers import checks, lun, maps
 from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
-from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiSight, Session, Sight
+from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiPath, ScsiSight, Session, Sight
 from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Scan, Step
 
 protocol = "iscsi"
@@ -92,8 +92,7 @@ def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     session = min(usable, key=lambda s: not s.ours, default=None)  # ours first: another may go any time
     if session is None:
         return _log_in(plan, sight, context)
-    needed = _lun(plan.target, session.portal, plan.lun) in context.needed
-    return lun.find(_unit(plan), [(session, needed)], sight, context)
+    return lun.find(_unit(plan), [(session, _is_needed(plan, session, sight, context))], sight, context)
 
 
 def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
@@ -110,14 +109,14 @@ def _way(plan: Plan, portal: str, sight: ScsiSight, context: Context, *, alone: 
         (s for s in sight.sessions if s.portal == portal), key=lambda s: (s.state != LOGGED_IN, not s.ours)
     )
     session = next(iter(sessions), None)
-    scans = lun.scans(plan.lun, [session]) if session else []
+    scans = lun.scans(_unit(plan), [session]) if session else []
     steps: tuple[Step, ...] = (CreateRecord(plan.target, portal), Login(plan.target, portal), *scans)
-    path = lun.path_on(_unit(plan), session, sight) if session else None
+    path = _path_on(plan, session, sight) if session else None
     next_ = _to_lun(plan, session, scans, context) if session else _to_session(plan, portal, sight, context)
     if alone not in (None, portal) and isinstance(next_, Begin):
         text = f"{alone} to say whether the secret is right"
         next_ = Wait(text, Problem(Code.TARGET_TIMEOUT, f"waiting for {text}"))
-    needed = _lun(plan.target, portal, plan.lun) in context.needed
+    needed = session is not None and _is_needed(plan, session, sight, context)
     return maps.Way(portal, path, next_, tuple(step.describe() for step in steps), needed)
 
 
@@ -125,7 +124,7 @@ def _to_lun(plan: Plan, session: Session, scans: Sequence[Scan], context: Contex
     """What is next on a session, until the LUN shows there."""
     if session.state != LOGGED_IN:
         return _recovery(plan, session, [])
-    next_ = lun.scan(lun.next_scan(scans, context), f"{session.via} to show {_unit(plan).text}", context)
+    next_ = lun.scan(scans, f"{session.via} to show {_unit(plan).text}", context)
     return Begin(next_.step) if isinstance(next_, Act) else next_
 
 
@@ -145,7 +144,7 @@ def _log_in(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     Unless its disk was handed out: who has that open is not helped by another one.
     """
     recovering = next((s for s in sight.sessions if s.portal in plan.portals), None)
-    if recovering and context.wwid and lun.path_on(_unit(plan), recovering, sight):
+    if recovering and context.wwid and _path_on(plan, recovering, sight):
         return _recovery(plan, recovering, [])
     refused: list[Problem] = []
     for portal in plan.portals:
@@ -194,7 +193,7 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     if wait := lun.wait_if_busy(sight, but=tuple(filter(None, logins))):  # a dead portal holds up nothing but itself
         return wait
     free = may_free(needs(plan.as_json()), _created(sight), context.needed)
-    doomed = [p for p in sight.paths if p.ours and _lun(plan.target, p.via, plan.lun) in free]
+    doomed = [path for path in sight.paths if path.ours and _is_free(plan, path, free, context)]
     if next_ := lun.take_back(_unit(plan), sight, doomed, context):
         return next_
     for session in sight.sessions:
@@ -205,6 +204,23 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         if _record(record.target, record.portal) in free and not used:
             return lun.step(DeleteRecord(record.target, record.portal), context)
     return lun.wait_if_busy(sight) or Gone()
+
+
+def _is_free(plan: Plan, path: ScsiPath, free: Collection[str], context: Context) -> bool:
+    """Whether a path of ours may go. At its number in the other form it is another attachment's where that says so."""
+    key = _lun(plan.target, path.via, int(path.hctl.rpartition(":")[2]))
+    needed = key in context.needed or (plan.wwid is not None and f"wwid:{plan.wwid}" in context.needed)
+    return key in free or (key != _lun(plan.target, path.via, plan.lun) and not needed)
+
+
+def _is_needed(plan: Plan, session: Session, sight: ScsiSight, context: Context) -> bool:
+    """Whether another attachment relies on what this session shows of the LUN, at whatever form of its number."""
+    shown = [int(path.hctl.rpartition(":")[2]) for path in lun.paths_on(_unit(plan), session, sight)]
+    return any(_lun(plan.target, session.portal, number) in context.needed for number in (plan.lun, *shown))
+
+
+def _path_on(plan: Plan, session: Session, sight: ScsiSight) -> ScsiPath | None:
+    return next(iter(lun.paths_on(_unit(plan), session, sight)), None)
 
 
 def _logging_in(plan: Plan, portal: str, sight: ScsiSight) -> str:
@@ -232,4 +248,4 @@ def _session(target: str, portal: str) -> str:
 
 
 def _lun(target: str, portal: str, number: int) -> str:
-    return f"lun:{target}@{portal}#{checks.plain_lun(number)}"
+    return f"lun:{target}@{portal}#{number}"

@@ -48,11 +48,13 @@ def find(unit: Unit, ways: Sequence[tuple[Session, bool]], sight: ScsiSight, con
 
     With each goes whether another attachment here relies on the LUN by it.
     """
-    found = [(path, needed) for session, needed in ways for path in sight.paths if _leads_to(session, path)]
+    found = [(path, needed) for session, needed in ways for path in paths_on(unit, session, sight)]
     found.sort(key=lambda pair: pair[0].node is None or pair[0].node != sight.device_link)
     decisions = [verify(unit, path, sight, context, needed=needed) for path, needed in found]
     good = (d for d in decisions if isinstance(d, Ready) or (isinstance(d, Act) and isinstance(d.step, Publish)))
     seen = next(good, decisions[0] if decisions else None)
+    if context.wwid and decisions and isinstance(decisions[0], Wait) and found[0][0].node == sight.device_link:
+        return decisions[0]  # who has that one open is not helped by another one
     if seen is not None and (isinstance(seen, Ready | Act) or any(path.node is None for path, _ in found)):
         return seen
     return _look_on(unit, [session for session, _ in ways], sight, context, seen)
@@ -62,47 +64,68 @@ def _look_on(
     unit: Unit, sessions: Sequence[Session], sight: ScsiSight, context: Context, seen: Decision | None
 ) -> Decision:
     """Look at the LUN on each way that does not show it, one after the other; then again, the longest ago first."""
-    empty = [session for session in sessions if not any(_leads_to(session, path) for path in sight.paths)]
-    turn = next_scan(scans(unit.number, empty), context) if empty else None
+    empty = [session for session in sessions if not paths_on(unit, session, sight)]
+    taken = {path.hctl for path in sight.paths}
+    open_ = [scan for scan in scans(unit, empty) if scan.hctl not in taken]
+    turn = _next(open_, context) if open_ else None
     if seen is not None and (turn is None or turn in context.done or turn in context.failed):
         return seen
     ways = " and ".join(session.via for session in sessions)
-    return scan(turn or scans(unit.number, sessions)[0], f"{ways} to show {unit.text}", context)
+    return scan(open_ or scans(unit, sessions), f"{ways} to show {unit.text}", context)
 
 
-def path_on(unit: Unit, session: Session, sight: ScsiSight) -> ScsiPath | None:
-    """The path to the LUN on that session; where there is one in each form of its number, the right one."""
-    there = [path for path in sight.paths if _leads_to(session, path)]
-    return min(there, key=lambda path: unit.wwid is not None and not scsi.is_right(path, unit.wwid), default=None)
+def paths_on(unit: Unit, session: Session, sight: ScsiSight) -> list[ScsiPath]:
+    """The paths to the LUN on that session: the right one first, then that of its number as it is written.
+
+    At its number in the other form there may be another unit (LIO tells them apart), which is somebody else's affair:
+    such a path counts where it is the right one, or where we had the kernel find it.
+    """
+    there = [path for path in sight.paths if path.hctl == session.at(_number_of(path))]
+    if unit.wwid is None:
+        return [path for path in there if _is_as_written(unit, path)]
+    wwid = unit.wwid
+    known = [path for path in there if path.ours or scsi.is_right(path, wwid) or _is_as_written(unit, path)]
+    return sorted(known, key=lambda path: (not scsi.is_right(path, wwid), not _is_as_written(unit, path)))
 
 
-def _leads_to(session: Session, path: ScsiPath) -> bool:
-    return path.hctl == session.at(int(path.hctl.rpartition(":")[2]))
+def _number_of(path: ScsiPath) -> int:
+    return int(path.hctl.rpartition(":")[2])
 
 
-def scans(number: int, sessions: Sequence[Session]) -> list[Scan]:
-    """Every address at which the LUN may be (attach.md, case 73), the likelier form first on all sessions."""
-    forms = checks.lun_forms(number)
+def _is_as_written(unit: Unit, path: ScsiPath) -> bool:
+    """Below 256 a number means one unit, in whatever form (the kernel takes that of the array: FC)."""
+    number = _number_of(path)
+    return number == unit.number or checks.plain_lun(number) == unit.number < checks.MOST_PERIPHERAL
+
+
+def scans(unit: Unit, sessions: Sequence[Session]) -> list[Scan]:
+    """Every address at which the LUN may be (attach.md, case 73), its number as it is written first on all sessions.
+
+    A unit without a name is looked for there alone: what answers in the other form could not be told from it.
+    """
+    forms = checks.lun_forms(unit.number) if unit.wwid else (unit.number,)
     return [Scan(session.at(form), session.target, session.portal) for form in forms for session in sessions]
 
 
-def next_scan(scans: Sequence[Scan], context: Context) -> Scan:
-    """The one that was not taken yet, else the one that was taken the longest ago."""
-    new = (scan for scan in scans if scan not in context.done and scan not in context.failed)
-    again = sorted((scan for scan in scans if scan in context.done), key=context.done.index)
-    good = (scan for scan in again if scan not in context.failed)
-    return next(new, None) or next(good, scans[0])
-
-
-def scan(step: Scan, awaited: str, context: Context) -> Decision:
-    """Look at exactly that address; where nothing is found, again after a wait. `awaited`: who is to show what."""
+def scan(turns: Sequence[Scan], awaited: str, context: Context) -> Decision:
+    """Look at one of these addresses; where none shows anything, again after a wait. `awaited`: who is to show what."""
+    step = _next(turns, context)
     if step in context.failed:
         return Fail(context.failed[step])
     if step in context.done:
-        text = f"{awaited} ({step.hctl})"
+        refused = [context.failed[one].detail for one in turns if one in context.failed]
+        text = "; ".join([f"{awaited} ({step.hctl})", *refused])
         hint = "the target does not map that LUN to this initiator: see the export's permissions on the server"
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint=hint), again=step)
     return Act(step)
+
+
+def _next(turns: Sequence[Scan], context: Context) -> Scan:
+    """The one that was not taken yet, else the one that was taken the longest ago; one that failed where all did."""
+    new = (scan for scan in turns if scan not in context.done and scan not in context.failed)
+    again = sorted((scan for scan in turns if scan in context.done), key=context.done.index)
+    good = (scan for scan in again if scan not in context.failed)
+    return next(new, None) or next(good, turns[0])
 
 
 def verify(unit: Unit, path: ScsiPath, sight: ScsiSight, context: Context, *, needed: bool) -> Decision:
@@ -173,12 +196,15 @@ def _wrong(unit: Unit, path: ScsiPath, wwid: str, context: Context, *, needed: b
     remove = RemoveDevice(path.hctl)
     if path.ours and not needed and remove not in context.done and remove not in context.failed:
         return Act(remove)
-    return Fail(
-        Problem(
-            Code.WRONG_DEVICE,
-            f"{unit.text} is {scsi.what_it_is(path)}, not {wwid}",
-            hint="the server maps another logical unit there: correct the export's logical_unit_number or the mapping",
-        )
+    return Fail(another(unit, path, wwid))
+
+
+def another(unit: Unit, path: ScsiPath, wwid: str) -> Problem:
+    """What is said of a path that leads to another logical unit."""
+    return Problem(
+        Code.WRONG_DEVICE,
+        f"{unit.text} is {scsi.what_it_is(path)}, not {wwid}",
+        hint="the server maps another logical unit there: correct the export's logical_unit_number or the mapping",
     )
 
 

@@ -56,7 +56,7 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     enough = sight.map is not None and len(good) >= context.min_paths
     if sight.map is not None and enough and (publish := _hand_out(wwid, sight.map, sight, context)):
         return publish
-    missing = _missing([(way, next_) for way, next_ in states if next_ is not None], len(ways))
+    missing = _missing(unit, [(way, next_) for way, next_ in states if next_ is not None], len(ways))
     open_ = [next_ for _, next_ in states if next_ is not None and not isinstance(next_, Fail)]
     if sight.map is not None and enough and (not context.whole or not open_):
         return Ready(_device(wwid, sight.map, ways, good, context), verified=True, missing=missing)
@@ -203,26 +203,32 @@ def _when(wait: Wait, context: Context) -> int:
     return max((index for index, done in enumerate(context.done) if done == wait.again), default=0)
 
 
-def _missing(states: Sequence[tuple[Way, Decision]], wanted: int) -> Problem | None:
-    """What is said of the paths that are not there; None when all are."""
+def _missing(unit: lun.Unit, states: Sequence[tuple[Way, Decision]], wanted: int) -> Problem | None:
+    """What is said of the paths that are not there; None when all are. Another unit on one of them is said first."""
     if not states:
         return None
-    reasons = [f"{way.name}: {_reason(next_)}" for way, next_ in states]
-    first = next((next_.problem for _, next_ in states if isinstance(next_, Fail | Wait)), None)
-    code, hint = (first.code, first.hint) if first else (Code.DEVICE_TIMEOUT, "")
+    problems = [(way, next_, _problem(unit, way, next_)) for way, next_ in states]
+    reasons = [f"{way.name}: {_reason(next_, problem)}" for way, next_, problem in problems]
+    told = sorted((p for _, _, p in problems if p), key=lambda problem: problem.code is not Code.WRONG_DEVICE)
+    code, hint = (told[0].code, told[0].hint) if told else (Code.DEVICE_TIMEOUT, "")
     text = f"{wanted - len(states)} of {wanted} paths ({'; '.join(reasons)})"
     return Problem(code, text, hint=hint or "the daemon goes on trying")
 
 
-def _reason(next_: Decision) -> str:
+def _problem(unit: lun.Unit, way: Way, next_: Decision) -> Problem | None:
+    """What keeps a way from being used; of a path to another unit that, whatever is done about it."""
+    if way.path and unit.wwid and scsi.is_wrong(way.path, unit.wwid):
+        return lun.another(unit, way.path, unit.wwid)
+    return next_.problem if isinstance(next_, Fail | Wait) else None
+
+
+def _reason(next_: Decision, problem: Problem | None) -> str:
     match next_:
-        case Act(step) | Begin(step):
-            return f"{step.describe()} is to be done"
         case Wait(reason):
             return f"waiting for {reason}"
-        case Fail(problem):
-            return problem.detail
-    return ""
+        case Act(step) | Begin(step) if problem is None:
+            return f"{step.describe()} is to be done"
+    return problem.detail if problem else ""
 
 
 def _lost(wwid: str) -> Problem:

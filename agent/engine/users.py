@@ -5,21 +5,30 @@ from dataclasses import replace
 from agent.engine.converge import observe
 from agent.engine.desk import Desk
 from agent.engine.ledger import Row
+from attachers import scsi
 from attachers.base import Goal
-from attachers.sights import NfsQuery, NfsSight, ScsiQuery, ScsiSight, Sight
+from attachers.sights import IscsiQuery, NfsQuery, NfsSight, ScsiPath, ScsiQuery, ScsiSight, Sight
 
 
 async def users_of(desk: Desk, row: Row) -> list[str]:
     """The users, as the host words them. Raises `Problem` (`unavailable`) where it cannot tell."""
     query = desk.attacher(row.protocol).query(row.name, row.plan or {}, goal=Goal.ATTACHED)
     assert isinstance(query, ScsiQuery | NfsQuery)
-    return _users_in(await observe(desk.host, replace(query, holders=True)), disk=query.wwid is not None)
+    return _users_in(await observe(desk.host, replace(query, holders=True)), query)
 
 
-def _users_in(sight: Sight, *, disk: bool) -> list[str]:
+def _users_in(sight: Sight, query: ScsiQuery | NfsQuery) -> list[str]:
     """A file that a disk is made of is used by that disk, and what counts is who uses the disk."""
-    scsi = sight.scsi if isinstance(sight, NfsSight) else sight
-    assert isinstance(scsi, ScsiSight)
-    file = sight.file if isinstance(sight, NfsSight) and not disk else None
-    held = [*(path.holders for path in scsi.paths), scsi.map.holders if scsi.map else (), file.holders if file else ()]
+    shown = sight.scsi if isinstance(sight, NfsSight) else sight
+    assert isinstance(shown, ScsiSight)
+    file = sight.file if isinstance(sight, NfsSight) and query.wwid is None else None
+    paths = [path for path in shown.paths if not _is_anothers(path, query)]
+    held = [*(path.holders for path in paths), shown.map.holders if shown.map else (), file.holders if file else ()]
     return [user for users in held for user in users or ()]
+
+
+def _is_anothers(path: ScsiPath, query: ScsiQuery | NfsQuery) -> bool:
+    """At the number of an iSCSI target's LUN in its other form (SAM-5 4.7.7) there may be a unit of somebody else."""
+    if not isinstance(query, IscsiQuery) or query.wwid is None or path.hctl.rpartition(":")[2] == str(query.lun):
+        return False
+    return not path.ours and scsi.is_wrong(path, query.wwid)

@@ -11,7 +11,7 @@ from agent.host import fc_sysfs, links, linux_iscsi, nexus, sysfs
 from agent.host.map_sights import beside, look_at_map, notes_of
 from agent.host.tools import Tools, sought
 from agent.workers.pool import Abandoned
-from attachers import checks, scsi
+from attachers import scsi
 from attachers.problems import Problem
 from attachers.sights import LOGGED_IN, FcQuery, IscsiQuery, ScsiPath, ScsiQuery, ScsiSight, Session
 
@@ -37,7 +37,7 @@ class LunSights:
     async def look(self, query: ScsiQuery, busy: Callable[[tuple[Session, ...]], tuple[str, ...]]) -> ScsiSight:
         """The sight of a LUN; `busy` tells what is under way on it. Raises `Problem` (`unavailable`)."""
         sessions = nexus.asked_for(self._roots, query)
-        found = [(s, d) for s in sessions for hctl in _at_lun(s, query.lun) if (d := sysfs.disk(self._roots, hctl))]
+        found = [(s, d) for s in sessions for hctl in _at_lun(s, query) if (d := sysfs.disk(self._roots, hctl))]
         shown = await self.disks(found, name=query.name, wwid=query.wwid, holders=query.holders)
         return replace(
             shown,
@@ -140,8 +140,8 @@ def _usable(sessions: Iterable[Session]) -> bool:
     return any(session.state == LOGGED_IN for session in sessions)
 
 
-def _at_lun(session: Session, lun: int) -> list[str]:
-    return [hctl for hctl in session.devices if checks.lun_of(hctl) == checks.plain_lun(lun)]
+def _at_lun(session: Session, query: ScsiQuery) -> list[str]:
+    return [hctl for hctl in session.devices if nexus.may_be(query, int(hctl.rpartition(":")[2]))]
 
 
 def _path(

@@ -16,3 +16,13 @@ def asked_for(roots: Roots, query: ScsiQuery) -> tuple[Session, ...]:
     return (
         fc_sysfs.sessions(roots, query.targets) if isinstance(query, FcQuery) else sysfs.sessions(roots, query.target)
     )
+
+
+def may_be(query: ScsiQuery, number: int) -> bool:
+    """Whether what the kernel counts so may be the LUN asked for.
+
+    FC: the kernel takes the form of the number from the array. iSCSI: where there is a name to tell the unit by.
+    """
+    if isinstance(query, FcQuery):
+        return checks.plain_lun(number) == query.lun
+    return number in (checks.lun_forms(query.lun) if query.wwid else (query.lun,))

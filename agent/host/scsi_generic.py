@@ -226,8 +226,8 @@ def _check(statuses: tuple[int, int, int], sense: bytes) -> None:
         return
     key, code = (sense[1] & 0xF, sense[2]) if sense[0] & 0x7E == 0x72 else (sense[2] & 0xF, sense[12])
     raise Problem(
-        Code.DEVICE_TIMEOUT,
-        f"no answer to a command: status {device:#x}, transport {transport:#x}, driver {driver:#x},"
+        Code.UNAVAILABLE,
+        f"a command failed: status {device:#x}, transport {transport:#x}, driver {driver:#x},"
         f" sense key {key:#x}, code {code:#x}",
         hint="see that this path works, and the kernel's log",
     )

@@ -41,7 +41,7 @@ def _join(kernel: Kernel, step: JoinMap) -> None:
         raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no disk at {step.hctl}")
     identity = kernel.identity(*found)
     if not identity:
-        raise _refused(step, Code.DEVICE_TIMEOUT, f"{step.hctl} gives no answer")
+        raise _refused(step, Code.UNAVAILABLE, f"{step.hctl} gives no answer")
     if identity != step.wwid or found[1].wwid != step.wwid:
         raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} is {identity}, not {step.wwid}")
     if not kernel.multipathd.runs:

@@ -1,10 +1,10 @@
 """What a simulated host shows: the answers to the queries of attachers/sights.py."""
 
-from agent.host import simulated_blocks, simulated_nfs
+from agent.host import nexus, simulated_blocks, simulated_nfs
 from agent.host.simulated_fabric import ports
 from agent.host.simulated_kernel import Device, Kernel, Session
 from agent.host.simulated_maps import notes_of, see_map
-from attachers import checks, sights
+from attachers import sights
 from attachers.sights import (
     LOGGED_IN,
     BlocksQuery,
@@ -52,7 +52,7 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
             sights.Record(t, p, flaw=kernel.flaws.get((t, p), "")) for t, p in kernel.records if _is_at(query, t, p)
         ),
         sessions=tuple(_session(s) for s in sessions),
-        paths=tuple(_path(kernel, s, d, query) for s in sessions for d in s.devices.values() if _is_asked(query, d)),
+        paths=tuple(_path(kernel, s, d, query) for s, d in _asked_for(query, sessions)),
         link=link,
         device_link=node,
         owner=owner,
@@ -69,8 +69,9 @@ def _is_at(query: ScsiQuery, target: str, portal: str) -> bool:
     return target == query.target and portal in query.portals
 
 
-def _is_asked(query: ScsiQuery, device: Device) -> bool:
-    return checks.plain_lun(device.lun) == checks.plain_lun(query.lun)
+def _asked_for(query: ScsiQuery, sessions: list[Session]) -> list[tuple[Session, Device]]:
+    devices = [(session, device) for session in sessions for device in session.devices.values()]
+    return [(session, device) for session, device in devices if nexus.may_be(query, device.lun)]
 
 
 def _usable(sessions: list[Session]) -> bool:

@@ -145,7 +145,7 @@ def _verified(kernel: Kernel, step: Step, hctl: str, wwid: str) -> Device:
         raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no block device at {hctl}")
     identity = kernel.identity(*found)
     if not identity:
-        raise _refused(step, Code.DEVICE_TIMEOUT, f"{hctl} gives no answer")
+        raise _refused(step, Code.UNAVAILABLE, f"{hctl} gives no answer")
     if identity != wwid:
         raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {identity}, not {wwid}")
     return found[1]

@@ -69,13 +69,16 @@ def granted(store: Store, settings: Settings, record: Record, permissions: tuple
 def _new_export(store: Store, settings: Settings, record: Record, permissions: tuple[str, ...]) -> Export:
     name = str(record.metadata.get(TARGET) or record.name)
     target = f"{settings.iqn_prefix}.{re.sub('[^a-z0-9.:-]', '-', name.lower())}"
-    others = [other.volume.export for other in store.volumes() if other.volume and other.id != record.id]
-    taken = {export.lun for export in others if export and export.target == target}
+    taken = {
+        number_on_the_wire(other.volume.export.lun, other.metadata)
+        for other in store.volumes()
+        if other.volume and other.volume.export and other.volume.export.target == target and other.id != record.id
+    }
     if NUMBER not in record.metadata:
         free = next(number for number in range(1, _MOST_LUNS + 2) if number not in taken)
         return Export(target, free, permissions)
     text = str(record.metadata[NUMBER])
-    if not text.isdecimal() or int(text) > _MOST_LUNS or int(text) in taken:
+    if not text.isdecimal() or int(text) > _MOST_LUNS or number_on_the_wire(int(text), record.metadata) in taken:
         raise CdmiError(400, f"{NUMBER} must be a free number up to {_MOST_LUNS} of {target}, not {text}")
     return Export(target, int(text), permissions)
 

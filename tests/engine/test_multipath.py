@@ -185,6 +185,7 @@ async def test_a_lun_swapped_behind_one_path_is_taken_out_of_the_map(world: Worl
         world.san.astray[TARGET, TWO, 1] = wwid_of(9)
         view = await until(daemon, "degraded")
         await daemon.engine.settled()
+        assert daemon.engine.view("vm")["problem"]["code"] == "wrong-device", "and not what is done about it"
         assert world.kernel.kernel.maps[WWID].paths == [
             path["hctl"] for path in view["device"]["paths"] if path["via"] == ONE
         ]

@@ -11,6 +11,8 @@ TRACE = "/root/syscalls.trace"
 PROCESSES = "/sys/fs/cgroup/system.slice/cdmi-attach-helperd.service/cgroup.procs"
 WATCHED = "fsync,ioctl,write"
 LONG_S = 60
+RELEASE = "systemctl stop syscalls.service"
+"""Ends the watch: what it delays goes on."""
 
 
 @contextmanager
@@ -24,12 +26,12 @@ def watched(guest: Guest, *more: str) -> Iterator[list[str]]:
     attached = "for p in $(cat {0}); do grep -q 'TracerPid:.[1-9]' /proc/$p/status || exit 1; done"
     wait = f"until ( {attached.format(PROCESSES)} ); do sleep 0.1; done"
     command = f"exec {strace} $(sed 's/^/-p /' {PROCESSES})"
-    guest.run(["systemd-run", "--quiet", "--collect", "--unit=syscalls", "sh", "-c", command])
-    guest.run(["timeout", str(LONG_S), "bash", "-c", wait])
     try:
+        guest.run(["systemd-run", "--quiet", "--collect", "--unit=syscalls", "sh", "-c", command])
+        guest.run(["timeout", str(LONG_S), "bash", "-c", wait])
         yield calls
     finally:
-        guest.run("systemctl stop syscalls.service")
+        guest.run(RELEASE, check=False)
         calls += [call for call in guest.run(f"cat {TRACE}").stdout.splitlines() if "resumed>" not in call]
 
 
@@ -44,4 +46,10 @@ def assert_in_order(calls: list[str], *wanted: str) -> None:
 
 def writes_out(node: str) -> tuple[str, str]:
     """The calls that write a block device out, and forget what is cached of it."""
-    return rf"fsync\(\d+<{node}", rf"ioctl\(\d+<{node}.*BLKFLSBUF"
+    done = r"(\)\s+= 0| <unfinished)"
+    return rf"fsync\(\d+<{node}>{done}", rf"ioctl\(\d+<{node}>, BLKFLSBUF{done}"
+
+
+def deletes(hctl: str) -> str:
+    """The call that deletes the SCSI device at that address."""
+    return rf'write\(\d+</sys/devices/.*/{hctl}/delete>, "1"'

@@ -13,7 +13,7 @@ from tests.lab.execs import traced
 from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
 from tests.lab.stage import Stage
-from tests.lab.syscalls import assert_in_order, watched, writes_out
+from tests.lab.syscalls import assert_in_order, deletes, watched, writes_out
 from tests.lab.writer import while_still, writing
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
@@ -218,10 +218,10 @@ def test_what_was_written_is_flushed_before_the_disk_goes(fibre: Fibre) -> None:
     before = fibre.inventory()
     lun = fibre.make_lun("unsynced")
     link = stage.attach("unsynced", lun.source)
-    node = stage.status("unsynced")["device"]["node"]
+    (path,) = stage.status("unsynced")["device"]["paths"]
     with watched(fibre.guest) as calls:
         fibre.guest.run(f"head -c 1048576 /dev/zero | tr '\\0' x > {link} && cdmi-attach detach unsynced")
-    assert_in_order(calls, *writes_out(node), r'write\(\d+</sys/devices/.*/delete>, "1"')
+    assert_in_order(calls, *writes_out(path["node"]), deletes(path["hctl"]))
     assert fibre.inventory() == before
     link = stage.attach("unsynced", lun.source, "--ro")
     assert fibre.guest.run(f"head -c 1048576 {link} | tr -d x | wc -c").stdout.strip() == "0"
@@ -231,16 +231,16 @@ def test_what_was_written_is_flushed_before_the_disk_goes(fibre: Fibre) -> None:
 @pytest.mark.parametrize(("addressed", "number"), [({}, 300), ({"x_flat": "yes"}, 16684)], ids=["plain", "flat"])
 def test_a_lun_number_above_255(fibre: Fibre, addressed: dict[str, str], number: int) -> None:
     """Case 73, in both forms in which arrays have it."""
-    stage = fibre.stage
+    stage, name = fibre.stage, f"big-{number}"
     before = fibre.inventory()
-    lun = fibre.make_lun("big", x_lun="300", content=b"number 300".ljust(512, b"\0"), **addressed)
-    assert fibre.export("big")["logical_unit_number"] == "300"
-    link = stage.attach("big", lun.source)
+    lun = fibre.make_lun(name, x_lun="300", content=b"number 300".ljust(512, b"\0"), **addressed)
+    assert fibre.export(name)["logical_unit_number"] == "300"
+    link = stage.attach(name, lun.source)
     assert fibre.disks()[0].split()[0].endswith(f":{number}")
     assert fibre.guest.run(f"head -c 10 {link}").stdout == "number 300"
-    stage.detach("big")
+    stage.detach(name)
     assert fibre.inventory() == before
-    stage.cdmi("DELETE", "/big/")
+    stage.cdmi("DELETE", f"/{name}/")
 
 
 def test_the_other_way_when_one_is_gone(fibre: Fibre) -> None:

@@ -9,7 +9,7 @@ from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
 from tests.lab.stage import Stage
-from tests.lab.syscalls import assert_in_order, watched, writes_out
+from tests.lab.syscalls import assert_in_order, deletes, watched, writes_out
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 ISCSIADM = re.compile(r"/s?bin/iscsiadm$")
@@ -119,13 +119,13 @@ def test_what_was_written_without_a_sync_is_there_after_a_detach(stage: Stage) -
     before = stage.inventory()
     lun = stage.make_lun("unsynced")
     link = stage.attach("unsynced", lun.source)
-    node = stage.status("unsynced")["device"]["node"]
+    (path,) = stage.status("unsynced")["device"]["paths"]
     with watched(stage.guest) as calls:
         written = stage.guest.run(
             "head -c 8388608 /dev/urandom > /root/random && sha256sum < /root/random && "
             f"dd if=/root/random of={link} bs=1M conv=notrunc,nocreat status=none && cdmi-attach detach unsynced"
         ).stdout
-    assert_in_order(calls, *writes_out(node), r'write\(\d+</sys/devices/.*/delete>, "1"')
+    assert_in_order(calls, *writes_out(path["node"]), deletes(path["hctl"]))
     assert stage.inventory() == before
     link = stage.attach("unsynced", lun.source)
     read = stage.guest.run(f"dd if={link} bs=1M count=8 iflag=direct status=none | sha256sum").stdout

@@ -14,8 +14,8 @@ from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
 from tests.lab.stage import LUN_SIZE, Stage
-from tests.lab.syscalls import PROCESSES, assert_in_order, watched, writes_out
-from tests.lab.writing_guest import goes_on, nothing_lost
+from tests.lab.syscalls import PROCESSES, RELEASE, assert_in_order, deletes, watched, writes_out
+from tests.lab.writing_guest import writing
 from tests.lab.writing_sector import writing_sector
 
 SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
@@ -42,10 +42,10 @@ def cut(stage: Stage, *addresses: str) -> Iterator[None]:
         stage.guest.run(" && ".join(f"iptables -w -D {rule}" for rule in rules))
 
 
-def until(stage: Stage, name: str, phase: str, *, code: str = "", within_s: float = 90) -> Any:
-    """Wait until an attachment is in that phase, for that reason; by its events, not by asking again and again."""
+def until(stage: Stage, name: str, phase: str, *, within_s: float = 90) -> Any:
+    """Wait until an attachment is in that phase; by its events, not by asking again and again."""
     end = time.monotonic() + within_s
-    while (view := stage.status(name))["phase"] != phase or code not in ("", (view["problem"] or {}).get("code")):
+    while (view := stage.status(name))["phase"] != phase:
         assert time.monotonic() < end, view
         url = "http://localhost/v1/events?since="
         curl = f"curl -sN --max-time 10 --unix-socket /run/cdmi-attach/control.sock '{url}"
@@ -92,12 +92,11 @@ def test_what_was_written_to_a_map_is_flushed_before_it_goes(stage: Stage) -> No
     lun = stage.make_lun("unsynced")
     link = stage.attach("unsynced", lun.source)
     view = until(stage, "unsynced", "attached")
-    nodes = [path["node"] for path in view["device"]["paths"]]
     with watched(stage.guest) as calls:
         stage.guest.run(f"head -c 1048576 /dev/zero | tr '\\0' x > {link} && cdmi-attach detach unsynced")
     above = writes_out(view["device"]["node"])
-    for node in nodes:
-        assert_in_order(calls, *above, *writes_out(node), r'write\(\d+</sys/devices/.*/delete>, "1"')
+    for path in view["device"]["paths"]:
+        assert_in_order(calls, *above, *writes_out(path["node"]), deletes(path["hctl"]))
     assert stage.inventory() == before
     link = stage.attach("unsynced", lun.source, "--ro")
     assert stage.guest.run(f"head -c 1048576 {link} | tr -d x | wc -c").stdout.strip() == "0"
@@ -141,17 +140,16 @@ def test_a_guest_that_writes_sees_nothing_of_a_path_that_goes_and_comes(stage: S
     lun = stage.make_lun("writer", content=writing_sector())
     stage.attach("writer", lun.source)
     view = until(stage, "writer", "attached")
-    stage.start_domain("writer", disk=view["disk_xml"], paused=False)
-    goes_on(stage, "writer")
-    with cut(stage, TWO):
-        assert paths(until(stage, "writer", "degraded")) == {ONE: "running", TWO: "failed"}
-        goes_on(stage, "writer")
-    assert paths(until(stage, "writer", "attached")) == {ONE: "running", TWO: "running"}
-    goes_on(stage, "writer")
-    status, problem = stage.api("DELETE", "/v1/attachments/writer")
-    assert (status, problem["code"]) == (409, "in-use") and "domain writer" in problem["detail"], problem
-    stage.guest.run("virsh -q destroy writer")
-    assert nothing_lost(stage, "writer", view["device"]["node"])
+    with writing(stage, "writer", view["disk_xml"]) as writer:
+        writer.goes_on()
+        with cut(stage, TWO):
+            assert paths(until(stage, "writer", "degraded")) == {ONE: "running", TWO: "failed"}
+            writer.goes_on()
+        assert paths(until(stage, "writer", "attached")) == {ONE: "running", TWO: "running"}
+        writer.goes_on()
+        status, problem = stage.api("DELETE", "/v1/attachments/writer")
+        assert (status, problem["code"]) == (409, "in-use") and "domain writer" in problem["detail"], problem
+    writer.has_lost_nothing(view["device"]["node"])
     stage.detach("writer")
     assert stage.inventory() == before
 
@@ -179,33 +177,48 @@ def test_all_paths_are_lost_with_queueing_then_detached(stage: Stage, queueing: 
     assert stage.inventory() == before
 
 
-def test_all_paths_are_lost_during_a_flush(stage: Stage) -> None:
-    """Cases 45 and 46: it is not killed and holds up nobody else; what was not written out is never said to be."""
+@pytest.mark.parametrize("back", [True, False], ids=["and come back", "for good"])
+def test_all_paths_are_lost_during_a_flush(stage: Stage, back: bool) -> None:
+    """Cases 45 and 46: it is not killed, and ends by the paths' return, or by the end of queueing; either is told."""
     before = stage.inventory()
-    lun = stage.make_lun("midflush")
-    stage.attach("midflush", lun.source)
-    node = until(stage, "midflush", "attached")["device"]["node"]
+    name = "midflush-back" if back else "midflush"
+    lun = stage.make_lun(name)
+    stage.attach(name, lun.source)
+    node = until(stage, name, "attached")["device"]["node"]
     stage.guest.run("head -c 1048576 /dev/urandom > /root/random")
-    with watched(stage.guest, "-P", node, "-e", "inject=fsync:delay_enter=4s:when=1"):
-        ask = "curl -sS -X DELETE --unix-socket /run/cdmi-attach/control.sock http://localhost/v1/attachments/midflush"
-        stage.guest.run(f"systemd-run --quiet --unit=ask --property=StandardOutput=file:/root/answer {ask}")
-        stage.guest.run(["timeout", "60", "sh", "-c", f"until {opened_by_helper(node)}; do :; done"])
-        stage.guest.run(f"dd if=/root/random of={node} bs=64k conv=notrunc,nocreat status=none")
-        dirty = stage.guest.run("grep Dirty: /proc/meminfo").stdout
+    ask = f"curl -sS -X DELETE --unix-socket /run/cdmi-attach/control.sock http://localhost/v1/attachments/{name}"
+    flushing = f"timeout 60 sh -c {shlex.quote(f'until {opened_by_helper(node)}; do :; done')}"
+    dirty = f"dd if=/root/random of={node} bs=64k conv=notrunc,nocreat status=none"  # its close writes nothing out
+    with watched(stage.guest, "-P", node, "-e", "inject=fsync:delay_enter=120s:when=1"):
+        stage.guest.run(
+            f"systemd-run --quiet --unit=ask-{name} --property=StandardOutput=file:/root/answer {ask} && {flushing}"
+        )
+        if back:  # nobody waits for the flush any more when the paths go
+            until(stage, name, "uncertain")
         with cut(stage, ONE, TWO):
-            both = f"[ $(dmsetup status {node} | grep -Eo ' [0-9]+:[0-9]+ F ' | wc -l) = 2 ]"
-            stage.guest.run(["timeout", "90", "bash", "-c", f"until {both}; do sleep 0.5; done"])
+            stage.guest.run(
+                f"{dirty} && for path in $(dmsetup deps {node} | grep -Eo '[0-9]+, [0-9]+' | tr -d ' ' | "
+                f"tr , :); do dmsetup message {node} 0 fail_path $path; done"
+            )
+            stage.guest.run(RELEASE)
             assert stage.api("GET", "/v1/host")[0] == 200, "nobody else is held up"
-        stage.guest.run("timeout 120 sh -c 'while systemctl -q is-active ask; do sleep 0.5; done'", timeout_s=150)
+            stage.guest.run(opened_by_helper(node))
+            if not back:
+                ended(stage, name)
+    ended(stage, name)
     answer = stage.guest.run("cat /root/answer").stdout
-    print(dirty, answer)
-    read = stage.guest.run(f"{shlex.join(stage.read_value('midflush'))} -r 0-1048575 | cmp - /root/random", check=False)
-    if answer:
-        assert json.loads(answer)["code"] in ("dirty", "target-timeout", "device-timeout"), answer
-        stage.detach("midflush")
+    if back:
+        assert answer == ""
+        stage.guest.run(f"{shlex.join(stage.read_value(name))} -r 0-1048575 | cmp - /root/random")
     else:
-        assert read.returncode == 0, read.stdout
+        assert json.loads(answer)["code"] == "dirty", answer
+        stage.detach(name)
     assert stage.inventory() == before
+
+
+def ended(stage: Stage, name: str) -> None:
+    """Wait until the DELETE that was sent has its answer."""
+    stage.guest.run(f"timeout 120 sh -c 'while systemctl -q is-active ask-{name}; do sleep 0.2; done'", timeout_s=150)
 
 
 def opened_by_helper(node: str) -> str:

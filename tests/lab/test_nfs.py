@@ -149,7 +149,7 @@ def test_a_dead_server_holds_nobody_up(shares: Shares) -> None:
             f"systemd-run -q --unit=writer --property=RemainAfterExit=yes dd if=/dev/urandom of={link} bs=64k count=16 "
             "oflag=direct conv=fsync"
         )
-        body = {"source": sources[2], "timeout_s": 15}
+        body = {"source": sources[2], "timeout_s": 20}
         assert stage.api("PUT", "/v1/attachments/late?wait=0", body)[0] == 202
         assert stage.attach("elsewhere", elsewhere) and stage.status("elsewhere")["phase"] == "attached"
         assert stage.status("late")["phase"] == "attaching", "others were answered, and attached, while it waits"

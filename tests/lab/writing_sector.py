@@ -35,17 +35,19 @@ def writing_sector() -> bytes:
     return code.ljust(SECTOR - 2, b"\0") + b"\x55\xaa"
 
 
+def newest(sectors: bytes) -> int:
+    """The highest number in the written sectors of the disk, from `FIRST` on."""
+    numbers: tuple[int, ...] = struct.unpack(f"<{len(sectors) // 4}I", sectors)
+    return max(numbers)
+
+
 def lost(sectors: bytes) -> Sequence[str]:
-    """What is wrong with the written sectors of the disk, from `FIRST` on: nothing where each has its last number."""
-    numbers = [set(struct.unpack_from("<128I", sectors, place * SECTOR)) for place in range(SECTORS)]
-    mixed = [f"sector {place} has {sorted(found)}" for place, found in enumerate(numbers) if len(found) > 1]
-    if mixed:
-        return mixed
-    last = [found.pop() for found in numbers]
-    newest = max(last)
-    wanted = [newest - (newest - place) % SECTORS for place in range(SECTORS)]
+    """What is wrong with these sectors: nothing where each has the last number that it was to have."""
+    last = newest(sectors)
+    found = [struct.unpack_from("<128I", sectors, place * SECTOR) for place in range(SECTORS)]
+    wanted = [max(last - (last - place) % SECTORS, 0) for place in range(SECTORS)]
     return [
-        f"sector {place} has {found}, not {right}"
-        for place, (found, right) in enumerate(zip(last, wanted, strict=True))
-        if found != max(right, 0)
+        f"sector {place} has {sorted(set(numbers))}, not {right}"
+        for place, (numbers, right) in enumerate(zip(found, wanted, strict=True))
+        if set(numbers) != {right}
     ]

@@ -150,6 +150,7 @@ ATTACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
 }
 HIGH = replace(PLAN, lun=300)
 PLAIN, FLAT = (Scan(f"3:0:0:{number}", TARGET, PORTAL) for number in (300, 16684))
+LOGGED = ScsiSight((RECORD,), (EMPTY,))
 AT_PLAIN, AT_FLAT = (
     seen(replace(MADE, sessions=(replace(EMPTY, devices=(scan.hctl,)),)), hctl=scan.hctl) for scan in (PLAIN, FLAT)
 )
@@ -199,13 +200,94 @@ def test_above_255_a_lun_has_two_forms(case: str) -> None:
     assert short(iscsi.decide(Goal.ATTACHED, plan.as_json(), sight, context)) == next_
 
 
-@pytest.mark.parametrize("lun", [300, 16684])
-def test_in_whatever_form_it_is_the_same_lun(lun: int) -> None:
-    plan = replace(HIGH, lun=lun)
-    assert iscsi.needs(plan.as_json()) == iscsi.needs(HIGH.as_json())
-    assert iscsi.decide(Goal.GONE, plan.as_json(), AT_FLAT, tried()) == Act(RemoveDevice(FLAT.hctl, RIGHT))
-    needed = others(f"lun:{TARGET}@{PORTAL}#300", WWID_KEY, SESSION_KEY, RECORD_KEY)
-    assert iscsi.decide(Goal.GONE, plan.as_json(), AT_FLAT, needed) == Gone()
+def both(plain: str, flat: str, **path: Any) -> ScsiSight:
+    """A session that shows a unit at each form of the number; `path` changes that in the flat form."""
+    session = replace(EMPTY, devices=(PLAIN.hctl, FLAT.hctl))
+    other = replace(PATH, hctl=FLAT.hctl, node="/dev/sdb", sysfs_wwid=flat, designators=frozenset({flat}))
+    first = replace(PATH, hctl=PLAIN.hctl, sysfs_wwid=plain, designators=frozenset({plain}))
+    return ScsiSight((RECORD,), (session,), (first, replace(other, **path)))
+
+
+STRANGE = both(RIGHT, WRONG, ours=False)
+ONLY_STRANGE = replace(STRANGE, paths=STRANGE.paths[1:], sessions=(replace(EMPTY, devices=(FLAT.hctl,)),))
+KEY_PLAIN, KEY_FLAT = (f"lun:{TARGET}@{PORTAL}#{number}" for number in (300, 16684))
+TWO_UNITS: dict[str, tuple[Goal, iscsi.Plan, ScsiSight, Context, object]] = {
+    "the right one of two": (Goal.ATTACHED, HIGH, both(WRONG, RIGHT), tried(), replace(PUBLISH, hctl=FLAT.hctl)),
+    "another's in the other form": (Goal.ATTACHED, HIGH, STRANGE, tried(), replace(PUBLISH, hctl=PLAIN.hctl)),
+    "another's in the other form, and ours not there yet": (Goal.ATTACHED, HIGH, ONLY_STRANGE, tried(), PLAIN),
+    "then it is waited for": (Goal.ATTACHED, HIGH, ONLY_STRANGE, tried(PLAIN), Wait),
+    "a silent one in the other form": (
+        Goal.ATTACHED,
+        HIGH,
+        replace(ONLY_STRANGE, paths=(replace(ONLY_STRANGE.paths[0], designators=frozenset(), sysfs_wwid=None),)),
+        tried(),
+        PLAIN,
+    ),
+    "by several paths": (
+        Goal.ATTACHED,
+        replace(HIGH, multipath=True),
+        replace(ONLY_STRANGE, notes=MapNotes(announced=True, listed=True, ours=True)),
+        tried(),
+        ("begin", PLAIN),
+    ),
+    "unnamed: as it is written, or not at all": (
+        Goal.ATTACHED,
+        replace(HIGH, wwid=None),
+        ScsiSight((RECORD,), (EMPTY,)),
+        replace(UNVERIFIED, done=(PLAIN,)),
+        Wait,
+    ),
+    "unnamed, another's in the other form": (Goal.ATTACHED, replace(HIGH, wwid=None), ONLY_STRANGE, UNVERIFIED, PLAIN),
+    "one form was refused": (Goal.ATTACHED, HIGH, LOGGED, tried(failed=(PLAIN,)), FLAT),
+    "both were refused": (Goal.ATTACHED, HIGH, LOGGED, tried(failed=(PLAIN, FLAT)), Code.TARGET_REFUSED),
+    "handed out, and silent": (
+        Goal.ATTACHED,
+        HIGH,
+        replace(
+            both(RIGHT, RIGHT),
+            paths=(replace(AT_PLAIN.paths[0], designators=frozenset()), both(RIGHT, RIGHT).paths[1]),
+            link=f"{DEVICES}/{RIGHT}",
+            device_link="/dev/sda",
+        ),
+        tried(wwid=RIGHT),
+        Wait,
+    ),
+    "detach: found in the other form": (Goal.GONE, HIGH, AT_FLAT, tried(), RemoveDevice(FLAT.hctl, RIGHT)),
+    "detach: another of our attachments has it, too": (
+        Goal.GONE,
+        HIGH,
+        AT_FLAT,
+        others(KEY_PLAIN, WWID_KEY, SESSION_KEY, RECORD_KEY),
+        Gone,
+    ),
+    "detach: another of our attachments has the other form": (
+        Goal.GONE,
+        HIGH,
+        both(RIGHT, WRONG),
+        others(KEY_FLAT, f"wwid:{WRONG}", SESSION_KEY, RECORD_KEY),
+        RemoveDevice(PLAIN.hctl, RIGHT),
+    ),
+    "detach: and it stays": (
+        Goal.GONE,
+        HIGH,
+        AT_FLAT,
+        others(KEY_FLAT, f"wwid:{WRONG}", SESSION_KEY, RECORD_KEY),
+        Gone,
+    ),
+    "detach: somebody else's in the other form": (Goal.GONE, HIGH, ONLY_STRANGE, tried(), Gone),
+}
+
+
+@pytest.mark.parametrize("case", TWO_UNITS)
+def test_another_unit_in_the_other_form_is_nobodys_business(case: str) -> None:
+    """Case 73: LIO tells LUN 300 from 16684, and so may others; which one is ours is for the INQUIRY to say."""
+    goal, plan, sight, context, next_ = TWO_UNITS[case]
+    assert short(iscsi.decide(goal, plan.as_json(), sight, context)) == next_
+
+
+def test_why_a_form_was_refused_is_told_with_what_is_awaited() -> None:
+    waiting = iscsi.decide(Goal.ATTACHED, HIGH.as_json(), LOGGED, tried(FLAT, failed=(PLAIN,)))
+    assert isinstance(waiting, Wait) and waiting.again == FLAT and BROKEN.detail in waiting.problem.detail
 
 
 SILENT = seen(designators=frozenset())

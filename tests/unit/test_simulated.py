@@ -134,7 +134,7 @@ async def test_an_unmapped_lun_answers_nothing() -> None:
     assert not path.designators and path.inquiry_error and path.sysfs_wwid == W
     with pytest.raises(Problem) as caught:
         await host.act(Publish("vm", HCTL, W, False, ""), timeout_s=30)
-    assert caught.value.code is Code.DEVICE_TIMEOUT
+    assert caught.value.code is Code.UNAVAILABLE
 
 
 async def test_domains_hold_what_they_are_given() -> None:
