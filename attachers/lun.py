@@ -53,7 +53,8 @@ def find(unit: Unit, ways: Sequence[tuple[Session, bool]], sight: ScsiSight, con
     decisions = [verify(unit, path, sight, context, needed=needed) for path, needed in found]
     good = (d for d in decisions if isinstance(d, Ready) or (isinstance(d, Act) and isinstance(d.step, Publish)))
     seen = next(good, decisions[0] if decisions else None)
-    if context.wwid and decisions and isinstance(decisions[0], Wait) and found[0][0].node == sight.device_link:
+    linked = sight.device_link is not None and bool(found) and found[0][0].node == sight.device_link
+    if context.wwid and linked and isinstance(decisions[0], Wait):
         return decisions[0]  # who has that one open is not helped by another one
     if seen is not None and (isinstance(seen, Ready | Act) or any(path.node is None for path, _ in found)):
         return seen
