@@ -1,4 +1,4 @@
-"""Runs in the guest: attach and detach for as many cycles as wanted, and kill -9 the services at random moments.
+"""Runs in the guest: attach and detach for as many cycles as wanted, several disks at once, and kill -9 the services.
 
     python3 -m tests.lab.inside_soak CYCLES SEED < DISKS
 
@@ -16,12 +16,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SOCKET = "/run/cdmi-attach/control.sock"
-NAME = "soak"
 UNITS = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 LEDGERS = {
     "/var/lib/cdmi-attach/ledger.sqlite": ("attachments", "grants"),
@@ -32,9 +33,10 @@ SETTLE_S = 180.0
 MULTIPATH_LUNS = Path("/etc/multipath/wwids")
 LONGEST_S = {False: 1.2, True: 3.0}
 """How late a moment may be; `True` where several paths are brought up and taken down."""
+AT_ONCE = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Disk:
     """What is attached: the body of the request, what is to be read from it, and the command that tells its export."""
 
@@ -54,11 +56,11 @@ class Unix(http.client.HTTPConnection):
         self.sock.connect(SOCKET)
 
 
-def call(method: str, body: Any = None) -> int:
-    """One request for the attachment. Returns the status, 0 when the connection was lost."""
+def call(method: str, disk: Disk) -> int:
+    """One request for an attachment. Returns the status, 0 when the connection was lost."""
     connection = Unix("localhost", timeout=SETTLE_S)
     try:
-        connection.request(method, f"/v1/attachments/{NAME}", None if body is None else json.dumps(body))
+        connection.request(method, f"/v1/attachments/{disk.name}", json.dumps(disk.body) if method == "PUT" else None)
         answer = connection.getresponse()
         answer.read()
         return answer.status
@@ -68,36 +70,47 @@ def call(method: str, body: Any = None) -> int:
         connection.close()
 
 
-def until(method: str, wanted: tuple[int, ...], body: Any = None) -> None:
-    """Ask again until the answer is a wanted one. A PUT that meets an attachment on its way out waits for that."""
+def until(method: str, disk: Disk) -> None:
+    """Ask again until it is done. A PUT that meets an attachment on its way out waits for that."""
+    wanted = (200, 201) if method == "PUT" else (204,)
     deadline = time.monotonic() + SETTLE_S
-    while (status := call(method, body)) not in wanted:
+    while (status := call(method, disk)) not in wanted:
         if time.monotonic() > deadline:
-            raise AssertionError(f"{method} still answers {status}")
+            raise AssertionError(f"{method} {disk.name} still answers {status}")
         if method == "PUT" and status == 409:
-            until("DELETE", (204,))
+            until("DELETE", disk)
+    if method == "PUT":
+        assert read_stamp(disk) == disk.stamp, f"the wrong disk as {disk.name}"
 
 
-def kill_amid(rng: random.Random, method: str, longest_s: float, body: Any = None) -> str:
-    """Make a request, and kill one or both services at a random moment of it. Returns who was killed when."""
+def all_at_once(work: Callable[[Disk], object], disks: Iterable[Disk]) -> None:
+    """Do that with each of them, at the same time."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for future in [pool.submit(work, disk) for disk in disks]:
+            future.result()
+
+
+def kill_amid(rng: random.Random, methods: Mapping[Disk, str]) -> str:
+    """Make these requests, and kill one or both services at a random moment of them. Returns who was killed when."""
+    victims = rng.choice([UNITS[:1], UNITS[1:], UNITS])
+    moment = rng.uniform(0, max(LONGEST_S[disk.several] for disk in methods))
     ended = threading.Event()
 
     def ask() -> None:
-        call(method, body)
+        all_at_once(lambda disk: call(methods[disk], disk), methods)
         ended.set()
 
     thread = threading.Thread(target=ask)
     thread.start()
-    victims, moment = rng.choice([UNITS[:1], UNITS[1:], UNITS]), rng.uniform(0, longest_s)
     ended.wait(moment)
     subprocess.run(["systemctl", "kill", "--signal=KILL", *victims], check=True)
     thread.join()
-    return f"{method} {moment:.2f} s {'+'.join(victim.split('.')[0] for victim in victims)}"
+    return f"{moment:.2f} s {'+'.join(victim.split('.')[0] for victim in victims)}"
 
 
-def read_stamp() -> str:
+def read_stamp(disk: Disk) -> str:
     """The first bytes of what the link leads to, past every cache."""
-    command = ["dd", f"if=/run/cdmi-attach/disk/{NAME}", "bs=512", "count=1", "iflag=direct", "status=none"]
+    command = ["dd", f"if=/run/cdmi-attach/disk/{disk.name}", "bs=512", "count=1", "iflag=direct", "status=none"]
     return subprocess.run(command, check=True, capture_output=True).stdout.rstrip(b"\0").decode()
 
 
@@ -130,21 +143,20 @@ def left(disks: list[Disk]) -> list[str]:
     return found
 
 
-def cycle(rng: random.Random, disk: Disk) -> str:
-    """One cycle. Returns what was done."""
-    longest_s, story = LONGEST_S[disk.several], [disk.name]
-    if rng.random() < 0.6:
-        story.append(kill_amid(rng, "PUT", longest_s, disk.body))
-        if rng.random() < 0.5:
-            until("PUT", (200, 201), disk.body)
-            assert read_stamp() == disk.stamp, "the wrong disk"
-            story.append("finished")
-    else:
-        until("PUT", (200, 201), disk.body)
-        assert read_stamp() == disk.stamp, "the wrong disk"
-        story.append(kill_amid(rng, "DELETE", longest_s))
-    until("DELETE", (204,))
-    return ", ".join(story)
+def cycle(rng: random.Random, disks: Sequence[Disk]) -> str:
+    """One cycle: some are on their way in and some on their way out when it happens. Returns what was done."""
+    chosen = rng.sample(disks, rng.randint(1, AT_ONCE))
+    methods = {disk: "PUT" if rng.random() < 0.6 else "DELETE" for disk in chosen}
+    all_at_once(lambda disk: until("PUT", disk), [disk for disk in chosen if methods[disk] == "DELETE"])
+    killed = kill_amid(rng, methods)
+    finished = [disk for disk in chosen if methods[disk] == "PUT" and rng.random() < 0.5]
+    all_at_once(lambda disk: until("PUT", disk), finished)
+    all_at_once(lambda disk: until("DELETE", disk), chosen)
+    return ", ".join([killed, *(_told(disk, methods[disk], disk in finished) for disk in chosen)])
+
+
+def _told(disk: Disk, method: str, finished: bool) -> str:
+    return f"{method} {disk.name}{' finished' if finished else ''}"
 
 
 def main() -> int:
@@ -153,7 +165,7 @@ def main() -> int:
     disks = [Disk(**values) for values in json.load(sys.stdin)]
     rng = random.Random(seed)
     for number in range(1, cycles + 1):
-        story = cycle(rng, rng.choice(disks))
+        story = cycle(rng, disks)
         remains = left(disks)
         print(f"{number}: {story}{': LEFT: ' + '; '.join(remains) if remains else ''}", flush=True)
         if remains:
