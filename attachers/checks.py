@@ -126,9 +126,14 @@ def lun_forms(number: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys((number, *both)))
 
 
+def number_at(hctl: str) -> int:
+    """The kernel's number of the logical unit at a SCSI address, as it is."""
+    return int(hctl.rpartition(":")[2])
+
+
 def lun_of(hctl: str) -> int:
     """The number of the logical unit at a SCSI address, without these bits."""
-    return plain_lun(int(hctl.rpartition(":")[2]))
+    return plain_lun(number_at(hctl))
 
 
 def portal(value: str, *, field: str = "portal") -> str:

@@ -111,7 +111,7 @@ def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
 
 def _way(plan: Plan, session: Session, sight: ScsiSight, context: Context) -> maps.Way:
     unit = _unit(plan)
-    scans, path = lun.scans(unit, [session]), next(iter(lun.paths_on(unit, session, sight)), None)
+    scans, path = lun.scans(unit, [session]), lun.path_on(unit, session, sight)
     needed = _lun(session.target, plan.lun) in context.needed
     if session.state != LOGGED_IN:
         return maps.Way(session.via, path, _awaited([session]), needed=needed)

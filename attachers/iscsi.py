@@ -111,7 +111,7 @@ def _way(plan: Plan, portal: str, sight: ScsiSight, context: Context, *, alone: 
     session = next(iter(sessions), None)
     scans = lun.scans(_unit(plan), [session]) if session else []
     steps: tuple[Step, ...] = (CreateRecord(plan.target, portal), Login(plan.target, portal), *scans)
-    path = _path_on(plan, session, sight) if session else None
+    path = lun.path_on(_unit(plan), session, sight) if session else None
     next_ = _to_lun(plan, session, scans, context) if session else _to_session(plan, portal, sight, context)
     if alone not in (None, portal) and isinstance(next_, Begin):
         text = f"{alone} to say whether the secret is right"
@@ -144,7 +144,7 @@ def _log_in(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     Unless its disk was handed out: who has that open is not helped by another one.
     """
     recovering = next((s for s in sight.sessions if s.portal in plan.portals), None)
-    if recovering and context.wwid and _path_on(plan, recovering, sight):
+    if recovering and context.wwid and lun.path_on(_unit(plan), recovering, sight):
         return _recovery(plan, recovering, [])
     refused: list[Problem] = []
     for portal in plan.portals:
@@ -208,19 +208,15 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
 
 def _is_free(plan: Plan, path: ScsiPath, free: Collection[str], context: Context) -> bool:
     """Whether a path of ours may go. At its number in the other form it is another attachment's where that says so."""
-    key = _lun(plan.target, path.via, int(path.hctl.rpartition(":")[2]))
+    key = _lun(plan.target, path.via, checks.number_at(path.hctl))
     needed = key in context.needed or (plan.wwid is not None and f"wwid:{plan.wwid}" in context.needed)
     return key in free or (key != _lun(plan.target, path.via, plan.lun) and not needed)
 
 
 def _is_needed(plan: Plan, session: Session, sight: ScsiSight, context: Context) -> bool:
     """Whether another attachment relies on what this session shows of the LUN, at whatever form of its number."""
-    shown = [int(path.hctl.rpartition(":")[2]) for path in lun.paths_on(_unit(plan), session, sight)]
+    shown = [checks.number_at(path.hctl) for path in lun.paths_on(_unit(plan), session, sight)]
     return any(_lun(plan.target, session.portal, number) in context.needed for number in (plan.lun, *shown))
-
-
-def _path_on(plan: Plan, session: Session, sight: ScsiSight) -> ScsiPath | None:
-    return next(iter(lun.paths_on(_unit(plan), session, sight)), None)
 
 
 def _logging_in(plan: Plan, portal: str, sight: ScsiSight) -> str:

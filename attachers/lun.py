@@ -67,12 +67,11 @@ def _look_on(
     """Look at the LUN on each way that does not show it, one after the other; then again, the longest ago first."""
     empty = [session for session in sessions if not paths_on(unit, session, sight)]
     taken = {path.hctl for path in sight.paths}
-    open_ = [scan for scan in scans(unit, empty) if scan.hctl not in taken]
-    turn = _next(open_, context) if open_ else None
-    if seen is not None and (turn is None or turn in context.done or turn in context.failed):
+    turns = [scan for scan in scans(unit, empty) if scan.hctl not in taken]
+    if seen is not None and all(scan in context.done or scan in context.failed for scan in turns):
         return seen
     ways = " and ".join(session.via for session in sessions)
-    return scan(open_ or scans(unit, sessions), f"{ways} to show {unit.text}", context)
+    return scan(turns, f"{ways} to show {unit.text}", context)
 
 
 def paths_on(unit: Unit, session: Session, sight: ScsiSight) -> list[ScsiPath]:
@@ -81,7 +80,7 @@ def paths_on(unit: Unit, session: Session, sight: ScsiSight) -> list[ScsiPath]:
     At its number in the other form there may be another unit (LIO tells them apart), which is somebody else's affair:
     such a path counts where it is the right one, or where we had the kernel find it.
     """
-    there = [path for path in sight.paths if path.hctl == session.at(_number_of(path))]
+    there = [path for path in sight.paths if path.hctl == session.at(checks.number_at(path.hctl))]
     if unit.wwid is None:
         return [path for path in there if _is_as_written(unit, path)]
     wwid = unit.wwid
@@ -89,13 +88,14 @@ def paths_on(unit: Unit, session: Session, sight: ScsiSight) -> list[ScsiPath]:
     return sorted(known, key=lambda path: (not scsi.is_right(path, wwid), not _is_as_written(unit, path)))
 
 
-def _number_of(path: ScsiPath) -> int:
-    return int(path.hctl.rpartition(":")[2])
+def path_on(unit: Unit, session: Session, sight: ScsiSight) -> ScsiPath | None:
+    """The first of them."""
+    return next(iter(paths_on(unit, session, sight)), None)
 
 
 def _is_as_written(unit: Unit, path: ScsiPath) -> bool:
     """Below 256 a number means one unit, in whatever form (the kernel takes that of the array: FC)."""
-    number = _number_of(path)
+    number = checks.number_at(path.hctl)
     return number == unit.number or checks.plain_lun(number) == unit.number < checks.MOST_PERIPHERAL
 
 
@@ -229,10 +229,7 @@ def created(sight: ScsiSight, key: Callable[[Session, int], str]) -> frozenset[s
     """The keys of the LUNs to which we made paths; `key` is the transport's key of a LUN on a session."""
     made = (path.hctl for path in sight.paths if path.ours)
     return frozenset(
-        key(session, int(hctl.rpartition(":")[2]))
-        for hctl in made
-        for session in sight.sessions
-        if hctl in session.devices
+        key(session, checks.number_at(hctl)) for hctl in made for session in sight.sessions if hctl in session.devices
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from agent.engine.converge import observe
 from agent.engine.desk import Desk
 from agent.engine.ledger import Row
-from attachers import scsi
+from attachers import checks, scsi
 from attachers.base import Goal
 from attachers.sights import IscsiQuery, NfsQuery, NfsSight, ScsiPath, ScsiQuery, ScsiSight, Sight
 
@@ -29,6 +29,6 @@ def _users_in(sight: Sight, query: ScsiQuery | NfsQuery) -> list[str]:
 
 def _is_anothers(path: ScsiPath, query: ScsiQuery | NfsQuery) -> bool:
     """At the number of an iSCSI target's LUN in its other form (SAM-5 4.7.7) there may be a unit of somebody else."""
-    if not isinstance(query, IscsiQuery) or query.wwid is None or path.hctl.rpartition(":")[2] == str(query.lun):
+    if not isinstance(query, IscsiQuery) or query.wwid is None or checks.number_at(path.hctl) == query.lun:
         return False
     return not path.ours and scsi.is_wrong(path, query.wwid)

@@ -177,7 +177,7 @@ def _made(hctl: str, sight: ScsiSight, rows: Rows) -> bool:
 
 def host_session(step: Scan, sight: ScsiSight) -> Session | None:
     """The session that really has the SCSI host of the step's address."""
-    lun = int(step.hctl.rpartition(":")[2])
+    lun = checks.number_at(step.hctl)
     return next((s for s in sessions_of(thing_of(step), sight) if s.at(lun) == step.hctl), None)
 
 

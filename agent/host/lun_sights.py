@@ -11,7 +11,7 @@ from agent.host import fc_sysfs, links, linux_iscsi, nexus, sysfs
 from agent.host.map_sights import beside, look_at_map, notes_of
 from agent.host.tools import Tools, sought
 from agent.workers.pool import Abandoned
-from attachers import scsi
+from attachers import checks, scsi
 from attachers.problems import Problem
 from attachers.sights import LOGGED_IN, FcQuery, IscsiQuery, ScsiPath, ScsiQuery, ScsiSight, Session
 
@@ -141,7 +141,7 @@ def _usable(sessions: Iterable[Session]) -> bool:
 
 
 def _at_lun(session: Session, query: ScsiQuery) -> list[str]:
-    return [hctl for hctl in session.devices if nexus.may_be(query, int(hctl.rpartition(":")[2]))]
+    return [hctl for hctl in session.devices if nexus.may_be(query, checks.number_at(hctl))]
 
 
 def _path(

@@ -3,6 +3,7 @@
 from agent.host import simulated_nfs
 from agent.host.simulated_kernel import Device, Kernel, Map, Session
 from agent.host.simulated_maps import publish_map, take_on_map
+from attachers import checks
 from attachers.base import MadeByAnotherError
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN
@@ -114,7 +115,7 @@ def _log_in(kernel: Kernel, step: Login) -> None:
 
 
 def _scan(kernel: Kernel, step: Scan) -> None:
-    lun = int(step.hctl.rpartition(":")[2])
+    lun = checks.number_at(step.hctl)
     session = kernel.session(step.target, step.portal)
     if session is None or session.at(lun) != step.hctl or session.state != LOGGED_IN:
         text = f"no session to {step.target} at {step.portal} leads to {step.hctl} (now)"
