@@ -47,7 +47,8 @@ class Snapshot:
 
 def ensure_snapshot(cache: Cache, release: str, *, base: bool) -> Snapshot:
     """The snapshot to restore guests from, built as far as it is missing. The caller holds the cache's lock."""
-    boot = Boot(ensure_image(cache, release), accelerator(cache), lan_port(cache))
+    image = ensure_image(cache, release)
+    boot = Boot(image, accelerator(cache, image), lan_port(cache))
     plain = ensure_base(cache, boot)
     if base:
         return plain

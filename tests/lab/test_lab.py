@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import console, fleet
+from tests.lab import accel, console, fleet
 from tests.lab.cache import LAB, open_cache
 from tests.lab.conftest import NewGuest
 from tests.lab.errors import LabError
@@ -39,6 +39,16 @@ def test_exec_without_a_guest_says_what_to_do() -> None:
     done = lab("exec", "--name", "nobody", "true")
     assert done.returncode == 125
     assert "lab up --name nobody" in done.stderr
+
+
+def test_an_accelerator_counts_when_the_guests_kernel_runs_on_it(guest: Guest, tmp_path: Path) -> None:
+    cache = open_cache()
+    image = cache.images / next(record.image for record in fleet.records(cache) if record.name == guest.name)
+    assert accel.runs("tcg", image)
+    assert accel.accelerator(cache, image) in ("tcg", "kvm")
+    (tmp_path / "vmlinuz").write_bytes((image / "vmlinuz").read_bytes()[:4096])
+    (tmp_path / "initrd").symlink_to(image / "initrd")
+    assert not accel.runs("tcg", tmp_path), "half a kernel"
 
 
 def test_files_go_in_and_come_back(guest: Guest, tmp_path: Path) -> None:
