@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 
 from attachers.problems import Code, Problem
 
@@ -143,11 +144,17 @@ def portal(value: str, *, field: str = "portal") -> str:
     """
     host, port = split_portal(value, field=field)
     try:
-        address = ipaddress.ip_address("" if "%" in host else host)  # a zone may be any text: a line of a record, too
+        return f"{_address(host)}:{port}"
     except ValueError:
         raise refuse(field, value, "an IP address (without a zone) with an optional port") from None
+
+
+@lru_cache(maxsize=1024)
+def _address(host: str) -> str:
+    """In canonical form. Raises `ValueError`; only what is an address, and so is short, is remembered."""
+    address = ipaddress.ip_address("" if "%" in host else host)  # a zone may be any text: a line of a record, too
     address = getattr(address, "ipv4_mapped", None) or address
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def split_portal(value: str, *, field: str = "portal") -> tuple[str, int]:

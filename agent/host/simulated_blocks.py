@@ -1,5 +1,7 @@
 """What is on a simulated disk, and reading it: every block says whose it is and which; some parts are all zeros."""
 
+from functools import lru_cache
+
 from agent.host.simulated_kernel import Kernel
 from agent.host.simulated_san import Lun
 from agent.shown_memory import shown
@@ -9,15 +11,20 @@ from attachers.sights import BlocksQuery, BlocksSight
 SAID = 512
 PART = 1 << 20
 """Every second part of so many bytes is a hole."""
+HOLE = bytes(PART)
 
 
 def value(wwid: str, first: int, count: int) -> bytes:
-    """The bytes of a logical unit from `first` on, both multiples of `SAID`."""
-    return b"".join(_said(wwid, place) for place in range(first, first + count, SAID))
+    """The bytes of a logical unit from `first` on."""
+    number, skipped = divmod(first, PART)
+    parts = [HOLE if part % 2 else _part(wwid, part) for part in range(number, -(-(first + count) // PART))]
+    return b"".join(parts)[skipped : skipped + count]
 
 
-def _said(wwid: str, place: int) -> bytes:
-    return (b"" if place // PART % 2 else f"{wwid} at {place}\n".encode()).ljust(SAID, b"\0")
+@lru_cache(maxsize=64)
+def _part(wwid: str, number: int) -> bytes:
+    places = range(number * PART, (number + 1) * PART, SAID)
+    return b"".join(f"{wwid} at {place}\n".encode().ljust(SAID, b"\0") for place in places)
 
 
 def see(kernel: Kernel, query: BlocksQuery) -> BlocksSight:
