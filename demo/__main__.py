@@ -49,12 +49,12 @@ def show(whole: Whole) -> None:
     with chapter("put: an object for each way, with a boot sector that prints the nonce, through CDMI"):
         nonces = {way: f"{nonce}-{way.name}" for way in WAYS}
         sources = {way: whole.make(way, way.name, boot_sector(nonces[way])) for way in WAYS}
-    before = whole.shares.inventory()
+    before = whole.shares.inventory() + stage.told()
     for way in WAYS:
         say(f"== {way.title}")
         by_way(stage, way, sources[way], nonces[way])
     with chapter("inventory, by iscsiadm, lsblk, multipathd, findmnt, targetcli and virsh"):
-        after = whole.shares.inventory()
+        after = whole.shares.inventory() + stage.told()
     say(indented(after))
     assert after == before, f"something was left:\n{before}\n---\n{after}"
     say("Nothing is left: the inventory equals the one taken before.")

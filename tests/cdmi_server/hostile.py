@@ -10,6 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -149,6 +150,16 @@ def raw(body: bytes, **headers: str) -> Spoil:
     return spoil
 
 
+async def _bomb(_request: web.Request, _body: Body, _read: int) -> web.StreamResponse:
+    return web.Response(body=_compressed(), headers={"Content-Encoding": "gzip"})
+
+
+@cache
+def _compressed() -> bytes:
+    """64 MiB of blanks; made when they are asked for, which takes a while on an emulated machine."""
+    return gzip.compress(b" " * (64 << 20))
+
+
 def redirect(place: str, status: int = 302) -> Spoil:
     """Send the client elsewhere; HERE stands for this server's host and port, PATH for the path asked for."""
 
@@ -197,7 +208,6 @@ def _nfs_at(address: str) -> Attack:
 
 TARGET = "iqn.2026-01.org.example:victim"
 DEEP = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
-BOMB = gzip.compress(b" " * (64 << 20))
 ADDRESSES = {
     "loopback": "127.0.0.1",
     "loopback-6": "[::1]",
@@ -295,7 +305,7 @@ ATTACKS: dict[str, Attack] = {
     "json-list": Attack("not a JSON object", raw(b"[1]")),
     "html": Attack("no CDMI object", raw(b"<html>\x00\x1b[2J</html>")),
     "empty": Attack("no CDMI object", raw(b"")),
-    "gzip-bomb": Attack("gzip-encoded", raw(BOMB, Content_Encoding="gzip")),
+    "gzip-bomb": Attack("gzip-encoded", _bomb),
     "deflate": Attack("deflate-encoded", raw(b"x", Content_Encoding="deflate")),
     "unknown-encoding": Attack("x-bomb-encoded", raw(b"x", Content_Encoding="x-bomb")),
     "gibibyte": Attack("more than 1048576 bytes", stream(length=GIB)),

@@ -95,7 +95,7 @@ class LinuxNfsWorld:
 
 @cache
 def servers() -> tuple[NfsServer, NfsServer]:
-    """The two servers: started once, since a server lets nobody in for a while (its period of grace)."""
+    """The two servers, started once."""
     found = []
     for number, without in ((1, ()), (2, ("4.2",))):
         directory = Path(f"/srv/contract-{number}")

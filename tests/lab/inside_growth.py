@@ -1,14 +1,17 @@
-"""Runs in the guest: attach and detach each of some objects many times, and tell what the host had before and after.
+"""Runs in the guest: attach and detach some objects many times, and tell what the host had before and after.
 
     python3 -m tests.lab.inside_growth CYCLES < '[{"name": ..., "body": {"source": ...}}, ...]'
 
-Some cycles go before the first account, so that what is made once and kept is there. One JSON line for each object.
+In a cycle they come and go all at once. Some cycles go before the first account, so that what is made once and kept is
+there. Prints one JSON line.
 """
 
 import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +31,20 @@ def call(method: str, name: str, body: Any = None) -> None:
     assert answer.status < 300, f"{method} {name}: {answer.status} {text}"
 
 
-def cycles(count: int, name: str, body: Any) -> None:
-    """Attach, read through the link past every cache, detach."""
-    for _ in range(count):
-        call("PUT", name, body)
-        command = ["dd", f"if=/run/cdmi-attach/disk/{name}", "bs=4096", "count=1", "iflag=direct", "status=none"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        call("DELETE", name)
+def cycles(count: int, wanted: Sequence[Any]) -> None:
+    """Attach all of them, read each through its link, past every cache, and detach them; so often."""
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        for _ in range(count):
+            list(pool.map(come_and_go, wanted))
+
+
+def come_and_go(one: Any) -> None:
+    """One of them in one cycle."""
+    name = one["name"]
+    call("PUT", name, one["body"])
+    command = ["dd", f"if=/run/cdmi-attach/disk/{name}", "bs=4096", "count=1", "iflag=direct", "status=none"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    call("DELETE", name)
 
 
 def account() -> dict[str, int]:
@@ -70,12 +80,10 @@ def _resident(pid: int) -> int:
 def main() -> int:
     """Run the cycles. Returns 0; whoever reads the accounts judges them."""
     wanted = json.load(sys.stdin)
-    for one in wanted:
-        cycles(FIRST, one["name"], one["body"])
-    for one in wanted:
-        before = account()
-        cycles(int(sys.argv[1]), one["name"], one["body"])
-        print(json.dumps({"name": one["name"], "before": before, "after": account()}), flush=True)
+    cycles(FIRST, wanted)
+    before = account()
+    cycles(int(sys.argv[1]), wanted)
+    print(json.dumps({"before": before, "after": account()}), flush=True)
     return 0
 
 

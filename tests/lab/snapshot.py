@@ -23,7 +23,6 @@ LAN_PORTS = range(40000, 48000)
 INSTALLER = CHECKOUT / "systemd" / "install.sh"
 STOP_PROJECT = """\
 set -e
-systemctl list-unit-files --no-legend --state=enabled 'cdmi-attach*.service' | cut -d ' ' -f 1 > /etc/cdmi-lab/units
 systemctl stop 'cdmi-attach*.service'
 systemctl reset-failed
 systemctl --quiet stop iscsid.service libvirtd.service virtlogd.service
@@ -110,7 +109,7 @@ def ensure_project(cache: Cache, plain: Snapshot, project: Project) -> Snapshot:
 
 
 def install(guest: Guest, project: Project) -> None:
-    """What an administrator does with the wheel and systemd/; then stop what runs: it starts in the restored guest."""
+    """What an administrator does with the wheel and systemd/; then stop what runs: it starts where it is configured."""
     guest.run('date -u -s "@$(cat)"', input=str(int(project.folder.stat().st_mtime)))
     guest.push_all(project.folder, ["systemd", project.wheel.name], "/opt/cdmi-attach")
     done = guest.run(

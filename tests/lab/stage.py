@@ -158,7 +158,7 @@ class Stage:
         made = self.cdmi("PUT", f"/{name}/", {"metadata": metadata, "exports": exports})
         if content:
             self.write_blocks(f"/{name}/", content)
-        export = self.export(name)
+        export = made["exports"]["Network/iSCSI"]
         wwid = export["logical_unit_name"].lower().replace("0x", "naa.")
         return Lun(name, made["objectID"], wwid, export["target_identifier"].partition(",")[0])
 
@@ -261,7 +261,10 @@ class Stage:
         return self.guest.run(f"bash -c {shlex.quote(line)}", timeout_s=timeout_s + 30).stdout.strip()
 
     def inventory(self) -> str:
-        """What this host has of sessions, records, SCSI disks, links, claims and domains, by other people's tools."""
+        """What this host has of sessions, records, SCSI disks, links, claims and domains, and its targets of sessions.
+
+        By other people's tools where they are quick, else from the files that these read.
+        """
         return self.guest.run(
             "echo '# iscsiadm -m session'; iscsiadm -m session 2>&1; "
             "echo '# iscsiadm -m node'; iscsiadm -m node 2>&1; "
@@ -270,6 +273,12 @@ class Stage:
             "-mindepth 1 ! -type d 2>/dev/null; "
             "echo '# multipath'; cat /sys/block/dm-*/dm/uuid 2>/dev/null; grep -hs '^/' /etc/multipath/wwids; "
             "systemctl -q is-active multipathd && multipathd show paths raw format '%i %d %t'; "
-            "echo '# virsh'; for d in $(virsh -q list --name); do virsh -q domblklist $d; done; "
-            "echo '# targetcli'; targetcli sessions list 2>/dev/null | grep -v preferences"
+            "echo '# domains'; for d in /run/libvirt/qemu/*.pid; do "
+            "[ ! -e $d ] || virsh -q domblklist $(basename $d .pid); done; "
+            "echo '# LIO'; cd /sys/kernel/config/target/iscsi 2>/dev/null && "
+            "grep -Ls '^No active' */tpgt_*/acls/*/info; cat */tpgt_*/dynamic_sessions 2>/dev/null; true"
         ).stdout
+
+    def told(self) -> str:
+        """What libvirt and targetcli say by themselves, in seconds: domains, and sessions of the targets."""
+        return self.guest.run("virsh -q list --name; targetcli sessions list 2>/dev/null | grep -v preferences").stdout

@@ -28,7 +28,7 @@ def sessions(stage: Stage) -> list[str]:
 
 
 def test_attach_then_two_hundred_repetitions_then_nothing(stage: Stage) -> None:
-    before = stage.inventory()
+    before, told = stage.inventory(), stage.told()
     lun = stage.make_lun("repeat", content=b"stamp of repeat".ljust(512, b"\0"))
     with traced(stage.guest, *SERVICES) as executed:
         link = stage.attach("repeat", lun.source)
@@ -53,7 +53,7 @@ def test_attach_then_two_hundred_repetitions_then_nothing(stage: Stage) -> None:
     with traced(stage.guest, *SERVICES) as executed:
         stage.detach("repeat")
     assert len(executed.programs) <= 1, "logout"
-    assert stage.inventory() == before
+    assert (stage.inventory(), stage.told()) == (before, told)
     assert stage.export("repeat")["permissions"] == []
 
 

@@ -114,7 +114,6 @@ def test_a_lun_in_flat_space_addressing(stage: Stage) -> None:
     scans = [step for step in steps_of(stage, "flat") if step.startswith(("scan", "remove"))]
     assert [scan.rpartition(":")[2] for scan in scans] == ["300", "300", "16684"], scans
     stage.detach("flat")
-    stage.cdmi("DELETE", "/plain/")  # targetcli, which the inventory asks, stumbles over a mapped LUN above 255
     assert stage.inventory() == before
 
 

@@ -9,6 +9,7 @@ FILES = "/srv/cdmi-nfs"
 def a_file(stage: Stage) -> str:
     """A data object in a container that is exported over NFS, also after a reboot. Returns its source."""
     options = "rw,no_root_squash,insecure,no_subtree_check"
+    stage.guest.write("/etc/nfs.conf.d/short.conf", "[nfsd]\ngrace-time=10\nlease-time=10\n")
     stage.guest.write("/etc/exports", f"{FILES}/pool *({options})\n")
     stage.guest.run(f"mkdir -p {FILES}/pool && systemctl enable --quiet --now nfs-server")
     stage.cdmi("PUT", "/pool/", {"metadata": {"x_nfs_path": f"127.0.0.1:{FILES}/pool", "x_nfs_protocol": "NFSv4"}})

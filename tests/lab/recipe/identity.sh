@@ -27,6 +27,3 @@ link set lan up
 LAN
 printf '[Match]\nName=lan\n[Link]\nMACAddress=%s\n[Network]\nAddress=%s/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n' \
     "$lan_mac" "$lan_address" > /etc/systemd/network/20-lan.network
-
-# The project's enabled services start here, so that they read this identity. Not waited for: their sockets listen.
-if [ -s /etc/cdmi-lab/units ]; then xargs -a /etc/cdmi-lab/units systemctl --no-block start; fi
