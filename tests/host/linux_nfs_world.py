@@ -95,13 +95,15 @@ class LinuxNfsWorld:
 
 @cache
 def servers() -> tuple[NfsServer, NfsServer]:
-    """The two servers, started once."""
+    """The two servers: started once, side by side, since a server lets nobody in for a while."""
     found = []
     for number, without in ((1, ()), (2, ("4.2",))):
         directory = Path(f"/srv/contract-{number}")
         directory.mkdir(parents=True)
         found.append(NfsServer(number, directory, without=without))
         atexit.register(found[-1].close)
+    for server in found:
+        server.wait_until_ready()
     return found[0], found[1]
 
 

@@ -17,9 +17,10 @@ mkdir -p /var/lib/nfs/v4recovery
 touch /var/lib/nfs/etab /var/lib/nfs/rmtab
 mount -t nfsd nfsd /proc/fs/nfsd
 echo 10 > /proc/fs/nfsd/nfsv4leasetime
+echo 10 > /proc/fs/nfsd/nfsv4gracetime
 exportfs -o {options} '*:{directory}'
 rpc.nfsd -N 3 -U {versions} 4
-echo Y > /proc/fs/nfsd/v4_end_grace
+timeout 30 sh -c 'until grep -q Y /proc/fs/nfsd/v4_end_grace; do sleep 0.2; done'
 echo ready
 exec rpc.mountd -F -N 2 -N 3
 """
@@ -27,7 +28,7 @@ OPTIONS = "rw,no_root_squash,insecure,no_subtree_check"
 
 
 class NfsServer:
-    """A server at 10.88.NUMBER.2 that exports one directory of this host."""
+    """A server at 10.88.NUMBER.2 that exports one directory of this host. It lets nobody in before it is ready."""
 
     def __init__(self, number: int, directory: Path, *, without: tuple[str, ...] = ()) -> None:
         self.name = f"nfs-{number}"
@@ -40,6 +41,9 @@ class NfsServer:
         script = SETUP.format(name=self.name, options=OPTIONS, directory=directory, versions=versions)
         command = ["ip", "netns", "exec", self.name, "unshare", "--uts", "sh", "-c", script]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def wait_until_ready(self) -> None:
+        """Its period of grace is over; a server outside of the first network namespace cannot be told to end it."""
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n", "the NFS server did not start"
 
@@ -97,6 +101,7 @@ def main() -> None:
     number, directory = sys.argv[1:]
     Path(directory).mkdir(parents=True, exist_ok=True)
     server = NfsServer(int(number), Path(directory))
+    server.wait_until_ready()
     signals = (signal.SIGTERM, signal.SIGHUP)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     _run("systemd-notify", "--ready", "--status=first")

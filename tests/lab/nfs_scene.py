@@ -27,13 +27,14 @@ class Shares:
         self.serve()
         self.stage.guest.run(
             f"mkdir -p {ROOT}/mortal && "
-            "systemd-run -q --unit=nfs-mortal --service-type=notify --property=NotifyAccess=all "
+            "systemd-run -q --no-block --unit=nfs-mortal --service-type=notify --property=NotifyAccess=all "
             f"--property=WorkingDirectory=/opt/cdmi-attach /usr/bin/python3 -m tests.host.nfs_server 1 {ROOT}/mortal"
         )
         self.stage.start_server("--nfs-root", ROOT)
         self.declare("alive", ALIVE)
         self.declare("mortal", MORTAL)
         self.stage.start_daemon()
+        self.stage.guest.run("timeout 60 sh -c 'until systemctl -q is-active nfs-mortal; do sleep 0.1; done'")
         return self
 
     def serve(self) -> None:
