@@ -40,6 +40,7 @@ def test_attach_then_two_hundred_repetitions_then_nothing(stage: Stage) -> None:
     assert stage.guest.run(f"head -c 15 {link}").stdout == "stamp of repeat"
     assert stage.guest.run(f"readlink {link}").stdout.strip() == f"/dev/cdmi-attach/{lun.wwid}"
     after_attach = stage.inventory()
+    assert lun.target in after_attach.partition("# LIO")[2], "the target has a session"
     with traced(stage.guest, *SERVICES) as executed:
         body = json.dumps({"source": lun.source})
         curl = (
@@ -214,6 +215,7 @@ def test_hot_attach_and_hot_detach(stage: Stage) -> None:
     status, view = stage.api("PUT", "/v1/attachments/hot/domains/hot", {"target": "sda"})
     assert status == 200 and view["domains"] == [{"name": "hot", "target": "sda"}], view
     assert "/run/cdmi-attach/disk/hot" in stage.guest.run("virsh -q domblklist hot").stdout
+    assert "/run/cdmi-attach/disk/hot" in stage.inventory().partition("# domains")[2], "the inventory sees it"
     stage.guest.run("virsh -q resume hot")
     assert "hot and booted" in stage.boot_line("hot", "hot and booted")
     assert stage.api("DELETE", "/v1/attachments/hot/domains/hot")[0] == 204
