@@ -18,10 +18,18 @@ from tests.lab.monitor import Lines, Monitor, connect_unix
 
 MEMORY = "3G"
 CPUS = 2
-ACCELERATORS = {"kvm": ("kvm", "max"), "tcg": ("tcg,thread=multi", "max,-la57,-smap,-smep,-pku,-umip")}
-"""With the CPU for each: an emulator pays for every level of the page tables, and for each way into a user's page."""
-KERNEL = "console=ttyS0 root=/dev/vda rw quiet mitigations=off init_on_alloc=0 tsc=reliable nowatchdog"
-"""An emulated timer is slow to read; the emulator's time stamp counters agree."""
+KERNEL = "console=ttyS0 root=/dev/vda rw quiet mitigations=off"
+ACCELERATORS = {
+    "kvm": ("kvm", "max", KERNEL),
+    "tcg": (
+        "tcg,thread=multi",
+        "max,-la57,-smap,-smep,-pku,-umip",
+        f"{KERNEL} init_on_alloc=0 tsc=reliable nowatchdog",
+    ),
+}
+"""With the CPU and the kernel's command line for each. An emulator pays for every level of the page tables, for each
+way into a user's page, for clearing pages, and for reading a timer; its time stamp counters agree.
+"""
 READY = b"CDMI-LAB-READY"
 LAN_GROUP = "230.0.0.77"
 
@@ -74,14 +82,14 @@ def command(boot: Boot, place: Place, *, ram: Path, private: bool, incoming: boo
 
     Socket names are relative to the folder (QEMU is started there), since a socket's path must be short.
     """
-    accel, cpu = ACCELERATORS[boot.accelerator]
+    accel, cpu, kernel = ACCELERATORS[boot.accelerator]
     share = "off" if private else "on"
     return [
         tool("qemu-system-x86_64"), "-name", f"cdmi-lab-{place.folder.name}", "-nodefaults", "-no-user-config",
         "-machine", "q35,memory-backend=ram", "-accel", accel, "-cpu", cpu, "-smp", str(CPUS), "-m", MEMORY,
         "-object", f"memory-backend-file,id=ram,size={MEMORY},mem-path={ram},share={share}",
         "-kernel", str(boot.image / "vmlinuz"), "-initrd", str(boot.image / "initrd"),
-        "-append", KERNEL,
+        "-append", kernel,
         "-drive", f"file={place.disk},if=none,id=root,cache=unsafe,discard=unmap",
         "-device", "virtio-blk-pci,drive=root", "-device", "virtio-rng-pci", "-device", "vmgenid,guid=auto",
         "-netdev", "user,id=uplink,hostfwd=tcp:127.0.0.1:0-:22",

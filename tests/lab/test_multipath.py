@@ -50,6 +50,7 @@ def until(stage: Stage, name: str, phase: str, *, within_s: float = 90) -> Any:
         url = "http://localhost/v1/events?since="
         curl = f"curl -sN --max-time 10 --unix-socket /run/cdmi-attach/control.sock '{url}"
         last = stage.guest.run(f"{curl}0&follow=0' | tail -n 1 | jq .seq").stdout.strip() or "0"
+        # curl outlives grep: with our stderr it would keep the connection's end waiting
         stage.guest.run(["bash", "-c", f"grep -q -m 1 phase <({curl}{last}' 2>/dev/null)"], check=False)
     return view
 
