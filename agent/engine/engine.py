@@ -378,9 +378,10 @@ class Engine:
         return fields(message, server=row.server, wwid=wwid, result=str(problem.code) if problem else "ok")
 
     def _free(self) -> list[Row]:
-        """Those that nobody works on."""
-        rows = self._desk.ledger.rows.values()
-        return [row for row in rows if row.name not in self._tasks and not self._mending.has(row.name)]
+        """Those that nobody works on, nor is about to: a task begins when the ledger knows what is wanted."""
+        rows, locks = self._desk.ledger.rows.values(), self._desk.locks
+        asked = [row.name for row in rows if locks.is_taken(f"name:{row.name}")]
+        return [row for row in rows if row.name not in {*self._tasks, *asked} and not self._mending.has(row.name)]
 
     def _still_under_way(self, name: str) -> Problem:
         phase = self.view(name)["phase"]

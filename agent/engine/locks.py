@@ -21,6 +21,10 @@ class Locks:
                 await stack.enter_async_context(self._hold_one(key))
             yield
 
+    def is_taken(self, key: str) -> bool:
+        """Whether somebody holds this lock, or waits for it."""
+        return key in self._users
+
     @asynccontextmanager
     async def _hold_one(self, key: str) -> AsyncIterator[None]:
         self._users[key] += 1

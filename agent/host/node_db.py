@@ -146,13 +146,26 @@ def unlocking(roots: Roots) -> Iterator[None]:
 
 
 def clear_stale_lock(roots: Roots) -> bool:
-    """Remove the lock that a killed iscsiadm left behind, when no iscsiadm runs; whether there was one."""
+    """Remove the lock that a killed iscsiadm left behind, when no iscsiadm runs; whether there was one.
+
+    It is the same lock before and after the look at the processes: so its owner, if alive, was there to be seen, and
+    nobody else can have taken it.
+    """
     link = roots.run / "lock/iscsi/lock.write"
-    if not link.exists() or any(name == "iscsiadm" for name in _running(roots)):
+    taken = _taken(link)
+    if taken is None or any(name == "iscsiadm" for name in _running(roots)) or _taken(link) != taken:
         return False
     link.unlink(missing_ok=True)
     log.warning("removed the stale lock %s: an iscsiadm had been killed", link)
     return True
+
+
+def _taken(link: Path) -> int | None:
+    """When the lock was taken (ns; a link changes the time of its inode); None while it is free."""
+    try:
+        return link.stat().st_ctime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _running(roots: Roots) -> Iterator[str]:

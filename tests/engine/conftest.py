@@ -8,15 +8,17 @@ from tempfile import TemporaryDirectory
 import pytest
 import pytest_asyncio
 
-from tests.engine.world import World
+from tests.engine.world import Crash, World
 
 
 @pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[World]:
     """A host, a storage network and a CDMI server, all empty."""
     yield World(tmp_path)
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not left, f"tasks were left running: {left}"
+    errors = [log.exc_info for log in caplog.get_records("call") if log.getMessage() == "internal error"]
+    assert [error for error in errors if error and not isinstance(error[1], Crash)] == []
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """iSCSI in a lab guest by an administrator's hand, and what he sees of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tests.lab.stage import Lun, Stage
 
 
@@ -34,6 +37,20 @@ def begin(stage: Stage, lun: Lun, **more: object) -> None:
 def wait_for(stage: Stage, shell: str, *, timeout_s: int = 60) -> None:
     """Wait in the guest until a shell command succeeds."""
     stage.guest.run(f"timeout {timeout_s} sh -c 'until {shell}; do sleep 0.1; done'", timeout_s=timeout_s + 10)
+
+
+@contextmanager
+def records_come_and_go(stage: Stage) -> Iterator[None]:
+    """While an administrator makes and removes a record, again and again, and nothing goes wrong with it."""
+    record = "iscsiadm -m node -T iqn.2000-01.org.example:noise -p 127.0.0.9:3260 -o"
+    again = f"until test -e /run/quiet; do {record} new && {record} delete || exit; sleep 0.3; done"
+    stage.guest.run(f"rm -f /run/quiet; systemd-run --quiet --unit=noise sh -c '{again}'")
+    try:
+        yield
+    finally:  # it ends by itself: an iscsiadm that is killed may leave the lock of the database behind
+        stage.guest.run("touch /run/quiet")
+        wait_for(stage, "! systemctl is-active --quiet noise")
+    assert "noise" not in stage.guest.run("systemctl --failed --no-legend").stdout
 
 
 class Hand:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.lab.guest import Guest
-from tests.lab.iscsi_scene import Hand, begin, initiator, lose, sessions, steps_of, wait_for
+from tests.lab.iscsi_scene import Hand, begin, initiator, lose, records_come_and_go, sessions, steps_of, wait_for
 from tests.lab.stage import LUN_SIZE, STATE, Stage
 
 OUT, IN, WRONG = "not-battery-staple", "the-other-staple", "wrong-battery-staple"
@@ -362,15 +362,12 @@ def test_eight_at_once_with_a_busy_database(stage: Stage) -> None:
     before = stage.inventory()
     iqn = initiator(stage)
     luns = [stage.make_lun(f"eight{n}", permissions=[iqn]) for n in range(8)]
-    noise = "iscsiadm -m node -T iqn.2000-01.org.example:noise -p 127.0.0.9:3260 -o"
-    stage.guest.run(f"systemd-run --quiet --unit=noise sh -c 'while {noise} new && {noise} delete; do sleep 0.3; done'")
     stage.guest.run("dmesg -C")
-    with ThreadPoolExecutor(8) as pool:
+    with records_come_and_go(stage), ThreadPoolExecutor(8) as pool:
         for _ in range(2):
             list(pool.map(lambda lun: stage.attach(lun.name, lun.source), luns))
             assert len(sessions(stage, "eight")) == 8
             list(pool.map(lambda lun: stage.detach(lun.name), luns))
-    stage.guest.run("systemctl stop noise; " + f"{noise} delete", check=False)
     assert stage.inventory() == before
     noisy = stage.guest.run("dmesg | grep -Ei 'I/O error|offline device'", check=False).stdout
     assert noisy == "", "udev has finished with each disk before it goes"

@@ -1,5 +1,7 @@
 """What is read from sysfs, iscsid's database and our own links, over trees as the kernel and iscsid lay them."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,24 @@ def test_a_lock_in_use_stays(roots: Roots) -> None:
     write(roots.proc / "17/comm", "iscsiadm")
     assert not node_db.clear_stale_lock(roots)
     assert (roots.run / "lock/iscsi/lock.write").exists()
+
+
+def test_a_lock_that_changes_hands_during_the_look_stays(roots: Roots) -> None:
+    """Its new owner began after the processes had been listed."""
+    link, name = roots.run / "lock/iscsi/lock.write", roots.proc / "17/comm"
+    write(link, "")
+    before = link.stat().st_ctime_ns
+    name.parent.mkdir(parents=True)
+    os.mkfifo(name)
+    with ThreadPoolExecutor(1) as pool:
+        cleared = pool.submit(node_db.clear_stale_lock, roots)
+        with name.open("w") as comm:  # opens when the look is at this process
+            while link.stat().st_ctime_ns == before:  # the file system's clock ticks every few milliseconds
+                link.unlink()
+                write(link, "")
+            comm.write("sh")
+        assert not cleared.result(timeout=10)
+    assert link.exists()
 
 
 # Links and claims
