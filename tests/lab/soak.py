@@ -56,7 +56,9 @@ def main() -> int:
         )
         if done.returncode:
             print(guest.run("journalctl -b --no-pager | tail -n 300", check=False).stdout)
-        return done.returncode
+        if defects := scene.stage.defects():
+            print(defects)
+        return done.returncode or (1 if defects else 0)
     finally:
         fleet.down(cache, "soak")
 

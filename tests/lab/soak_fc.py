@@ -7,9 +7,7 @@ from tests.lab import fleet
 from tests.lab.cache import open_cache
 from tests.lab.execs import traced
 from tests.lab.fc_scene import Fibre
-from tests.lab.stage import Stage
-
-SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
+from tests.lab.stage import SERVICES, Stage
 
 
 def main() -> int:

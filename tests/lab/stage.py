@@ -11,6 +11,7 @@ from tests.lab.guest import Guest
 
 URL = "https://127.0.0.1:8443/cdmi"
 STATE = "/var/lib/cdmi-server"
+SERVICES = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
 USER, PASSWORD = "one", "correct horse"
 SERIAL = "/var/log/libvirt/qemu/{}.serial"
 LUN_SIZE = 32 << 20
@@ -278,6 +279,16 @@ class Stage:
             "echo '# LIO'; cd /sys/kernel/config/target/iscsi 2>/dev/null && "
             "grep -Ls '^No active' */tpgt_*/acls/*/info; cat */tpgt_*/dynamic_sessions 2>/dev/null; true"
         ).stdout
+
+    def defects(self) -> str:
+        """Units that failed, errors in the daemon's own code as its journal tells them, workers that do not end."""
+        units = " ".join(f"-u {unit}" for unit in SERVICES)
+        said = self.guest.run(
+            "systemctl --failed --no-legend --plain; "
+            f"journalctl -q {units} | grep -E -A 60 'Traceback|Logging error|internal error'; true"
+        ).stdout
+        stuck = json.loads(self.guest.run("cdmi-attach host --json").stdout)["stragglers"]
+        return said + (f"{stuck} workers do not end" if stuck else "")
 
     def told(self) -> str:
         """What libvirt and targetcli say by themselves, in seconds: domains, and sessions of the targets."""

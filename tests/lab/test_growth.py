@@ -30,9 +30,11 @@ def grown(whole: Whole, cycles: int, ways: Sequence[Way] = WAYS) -> tuple[Accoun
 
 
 def test_ten_cycles_by_every_way_leave_no_growth(guest: Guest) -> None:
-    before, after = grown(Whole(Stage(guest)).set(), CYCLES)
+    stage = Stage(guest)
+    before, after = grown(Whole(stage).set(), CYCLES)
     more = {name: after.pop(name) - before.pop(name) for name in ("processes", "descriptors", "resident")}
     assert after == before
     assert more["processes"] <= 1, "a worker, where more were needed at once than ever before"
     assert more["descriptors"] <= WORKER_FDS * more["processes"]
     assert more["resident"] < NOISE_KIB + WORKER_KIB * more["processes"]
+    assert stage.defects() == ""

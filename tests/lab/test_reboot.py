@@ -43,3 +43,4 @@ def test_attachments_come_back_after_a_reboot(guest: Guest) -> None:
         stage.detach(lun.name)
         assert stage.export(lun.name)["permissions"] == []
     assert stage.inventory() == empty
+    assert stage.defects() == ""
