@@ -169,6 +169,9 @@ async def act(host: Host, attempt: Attempt, step: Step) -> Sight | None:
         text = step.describe()
         log.warning("%s: time ran out, its outcome is not known yet", text, extra=fields(Message.UNCERTAIN, step=text))
         await attempt.uncertain()
+    except asyncio.CancelledError:  # on the host it goes on
+        outcome = UNCERTAIN
+        raise
     finally:
         attempt.tried.done.append(step)
         attempt.ended(step, began, outcome)

@@ -1,5 +1,6 @@
 """What every flow of the engine works with, and what one attachment needs that others must leave alone."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -154,6 +155,9 @@ class Desk:
         except Problem as problem:
             outcome = problem.detail
             problem.step = problem.step or what
+            raise
+        except asyncio.CancelledError:  # it may have been done all the same
+            outcome = UNCERTAIN
             raise
         finally:
             self.ended(name, what, kind, began, outcome)

@@ -18,6 +18,7 @@ from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
 from agent.engine.resizing import resize
+from agent.engine.tasks import Task, Tasks
 from agent.engine.tending import Tending
 from agent.engine.view import explanation_of, host_view, view_of
 from agent.events import Events
@@ -29,7 +30,6 @@ from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
 FAILED_KEPT = 256
-Task = asyncio.Task[None]
 
 
 class Engine:
@@ -39,8 +39,7 @@ class Engine:
         self._desk = desk
         self.objects = Objects(desk, LunContent(desk, self.attach, self.detach))
         self.operations = Operations(desk)
-        self._tasks: dict[str, Task] = {}  # the last one of each attachment
-        self._running: set[Task] = set()  # with those that the last ones wait for
+        self._tasks = Tasks(self._ended)
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
         self._listing = Listing()
         self._mending = Mending(desk.host, self._mend, self._to_mend)
@@ -61,13 +60,13 @@ class Engine:
 
     async def settled(self) -> None:
         """Wait until no attachment is on its way."""
-        while running := [task for task in self._running | self._mending.tasks() if not task.done()]:
+        while running := [task for task in self._tasks.running() | self._mending.tasks() if not task.done()]:
             await asyncio.wait(running)
 
     async def stop(self) -> None:
         """Stop working. Detaches nothing: what was on its way is taken up again at the next start."""
         await self.operations.stop()
-        tasks = [*self._running, *([self._tender] if self._tender else [])]
+        tasks = [*self._tasks.running(), *([self._tender] if self._tender else [])]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -106,20 +105,20 @@ class Engine:
             if row is None:
                 self._forget(name)
                 return
-            task = self._tasks.get(name)
-            if task is None or task.done() or row.goal is not Goal.GONE:
+            task = self._tasks.last(name)
+            if task is None or row.goal is not Goal.GONE:
                 before = row
                 await self._desk.ledger.change(name, goal=Goal.GONE, phase=Phase.DETACHING)
-                task = self._spawn(name, self._take_down(before, after=task))
+                task = self._tasks.begin(name, lambda: self._take_down(before))
         done, _ = await asyncio.wait({task}, timeout=timeouts.DETACH_S + timeouts.SETTLE_S)
         if not done:
             raise self._still_under_way(name)
-        if left := self._desk.ledger.rows.get(name):
-            task.result()
-            if left.handed_out or left.goal is Goal.GONE:
-                raise self._still_under_way(name)  # what was awaited was other work on it, after a detach in vain
-        else:  # whatever it was that failed before
+        left = self._desk.ledger.rows.get(name)
+        if left is None:  # whatever it was that failed before
             self._forget(name)
+        elif left.handed_out or left.goal is Goal.GONE:  # else it is a new one of that name
+            task.result()
+            raise self._still_under_way(name)
 
     async def give(self, name: str, wanted: DomainRequest) -> dict[str, Any]:
         """See `agent.model.Engine`."""
@@ -204,7 +203,7 @@ class Engine:
         self._failed.pop(request.name, None)
         self._desk.steps.pop(request.name, None)
         await self._desk.ledger.add(Row(request.name, request, owner_uid))
-        return self._spawn(request.name, self._bring_up(request.name, request.timeout_s))
+        return self._tasks.begin(request.name, lambda: self._bring_up(request.name, request.timeout_s))
 
     async def _join(self, row: Row, request: Request) -> Task:
         """The task that brings this very attachment up, also one that stands: nothing is handed out without a look.
@@ -226,17 +225,15 @@ class Engine:
         refuse_stale(self._desk, row.object_key, request.generation)
         if request.generation is not None:
             await self._desk.ledger.change(row.name, request=replace(row.request, generation=request.generation))
-        task = self._tasks.get(row.name)
-        if task is None or task.done():
-            task = self._spawn(row.name, self._bring_up(row.name, request.timeout_s))
+        task = self._tasks.last(row.name)
+        if task is None:
+            task = self._tasks.begin(row.name, lambda: self._bring_up(row.name, request.timeout_s))
         return task
 
     async def _after_hand_out(self, name: str, work: Callable[[float], Coroutine[Any, Any, None]]) -> None:
         """Work on an attachment that was handed out, as its next task. Raises `Problem`."""
 
         async def run() -> None:
-            if earlier is not None:
-                await asyncio.wait({earlier})
             row = self._desk.ledger.rows.get(name)
             if row is None or not row.handed_out:
                 self.view(name)  # or not-found
@@ -246,8 +243,7 @@ class Engine:
 
         async with self._desk.locks.hold([f"name:{name}"]):
             self.view(name)  # or not-found
-            earlier = self._tasks.get(name)
-            task = self._spawn(name, run())
+            task = self._tasks.begin(name, run, errand=True)
         done, _ = await asyncio.wait({task}, timeout=timeouts.HAND_OVER_S + timeouts.SETTLE_S)
         if not done:
             raise self._still_under_way(name)
@@ -255,26 +251,11 @@ class Engine:
 
     def _resume(self, row: Row) -> None:
         if row.goal is Goal.GONE:
-            self._spawn(row.name, self._take_down(row, after=None))
+            self._tasks.begin(row.name, lambda: self._take_down(row))
         else:
-            self._spawn(row.name, self._bring_up(row.name, timeouts.RECOVER_S))
+            self._tasks.begin(row.name, lambda: self._bring_up(row.name, timeouts.RECOVER_S))
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> Task:
-        with bound(name):
-            task = asyncio.create_task(work, name=f"attachment {name}")
-        task.add_done_callback(self._ended)
-        self._tasks[name] = task
-        self._running.add(task)
-        return task
-
-    def _ended(self, task: Task) -> None:
-        self._running.discard(task)
-        name = task.get_name().removeprefix("attachment ")
-        if self._tasks.get(name) is task:
-            del self._tasks[name]
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, Problem):
-            log.error("internal error", exc_info=error)
+    def _ended(self, name: str) -> None:
         row = self._desk.ledger.rows.get(name)
         if row and has_several(row):  # nobody may have watched it while it was worked on
             self._mending.watch()
@@ -337,14 +318,12 @@ class Engine:
         self._desk.steps.pop(name, None)
         self._desk.begun.pop(name, None)
 
-    async def _take_down(self, before: Row, *, after: Task | None) -> None:
+    async def _take_down(self, before: Row) -> None:
         name = before.name
         await self._mending.stop(name)
-        if after is not None and not after.done():
-            await asyncio.wait({after})
-        await self._mending.stop(name)  # the task before may have begun it
-        if name not in self._desk.ledger.rows:
-            return
+        now = self._desk.ledger.rows.get(name)
+        if now is None or now.goal is not Goal.GONE:
+            return  # an attach that failed meanwhile has undone it, and there may be a new one of that name
         await self._desk.ledger.change(name, phase=Phase.DETACHING)  # the attach may have come to its end meanwhile
         try:
             await flows.detach(self._desk, name, deadline=self._desk.host.now() + timeouts.DETACH_S)
@@ -380,8 +359,8 @@ class Engine:
     def _free(self) -> list[Row]:
         """Those that nobody works on, nor is about to: a task begins when the ledger knows what is wanted."""
         rows, locks = self._desk.ledger.rows.values(), self._desk.locks
-        asked = [row.name for row in rows if locks.is_taken(f"name:{row.name}")]
-        return [row for row in rows if row.name not in {*self._tasks, *asked} and not self._mending.has(row.name)]
+        busy = [row.name for row in rows if row.name in self._tasks or locks.is_taken(f"name:{row.name}")]
+        return [row for row in rows if row.name not in busy and not self._mending.has(row.name)]
 
     def _still_under_way(self, name: str) -> Problem:
         phase = self.view(name)["phase"]

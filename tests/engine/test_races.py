@@ -195,19 +195,6 @@ async def test_a_detach_during_the_hand_over_is_not_answered_with_success_to_an_
     assert world.kernel.inventory() == empty
 
 
-async def test_stopping_stops_an_overtaken_attach_as_well(world: World) -> None:
-    source = world.add_object()
-    async with running(world) as daemon:
-        gate = Gate(world, "resolve")
-        attaching = asyncio.create_task(daemon.attach("one", source))
-        await gate.reached.wait()
-        detaching = asyncio.create_task(daemon.detach("one"))
-        await seen(daemon, "one", "phase", phase="detaching")
-        await daemon.engine.stop()
-        await asyncio.gather(attaching, detaching, return_exceptions=True)
-        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("attachment ")]
-
-
 # A detach that was refused, and a crash in its middle.
 
 

@@ -9,7 +9,7 @@ from agent.model import DomainRequest
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainQuery, Query
-from attachers.steps import STEPS, CreateRecord, GiveDisk, Publish, RemoveDevice, Scan, Step, TakeDisk, Unpublish
+from attachers.steps import STEPS, CreateRecord, GiveDisk, Login, Publish, RemoveDevice, Scan, Step, TakeDisk, Unpublish
 from tests.engine.cdmi_model import wwid_of
 from tests.engine.faults import Steps, away
 from tests.engine.test_attachments import refused
@@ -180,3 +180,23 @@ async def test_a_session_that_comes_and_goes_does_not_hold_a_request_beyond_its_
         began, world.kernel.hook = world.clock.now(), flap
         await refused(daemon.attach("one", source, timeout_s=30), Code.DEVICE_TIMEOUT)
         assert world.clock.now() < began + 60
+
+
+async def test_a_step_under_way_when_the_daemon_stops_is_not_said_to_be_done(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        reached = asyncio.Event()
+
+        async def hold(moment: Moment, what: Step | Query) -> None:
+            if moment is Moment.BEFORE and isinstance(what, Login):
+                reached.set()
+                await asyncio.Event().wait()
+
+        world.kernel.hook = hold
+        attaching = asyncio.create_task(daemon.attach("one", source))
+        await reached.wait()
+        await daemon.engine.stop()
+        await asyncio.gather(attaching, return_exceptions=True)
+        last = daemon.engine.view("one")["steps"][-1]
+        assert last["what"].startswith("log in") and last["problem"] == "uncertain"
+        world.kernel.hook = None
