@@ -51,10 +51,13 @@ class Iscsi:
 
 @dataclass(frozen=True, slots=True)
 class Nfs:
-    """`[nfs]`: more mount options, and whether a lower version than the export says will do."""
+    """`[nfs]`: more mount options, whether a lower version than the export says will do, and whether disks made of
+    files take discards where the mount runs NFS 4.2.
+    """
 
     options: str = "hard,noatime"
     allow_downgrade: bool = False
+    discard: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,7 @@ def _nfs(table: Table | None) -> Nfs:
     nfs = Nfs(
         options=table.text("options", Nfs().options, check=_options),
         allow_downgrade=table.flag("allow_downgrade", default=Nfs().allow_downgrade),
+        discard=table.flag("discard", default=Nfs().discard),
     )
     table.finish()
     return nfs

@@ -163,6 +163,7 @@ def _settings(config: Config) -> Settings:
         iface="" if interface == "default" else interface,
         nfs_options=share.options,
         nfs_downgrade=share.allow_downgrade,
+        nfs_discard=share.discard,
     )
 
 

@@ -21,7 +21,7 @@ class Plan:
     """What the export says, and what was asked for, checked.
 
     `server` is an address, `path` the file's below `export`, `size` its least size in bytes (0: unknown), `present`
-    what is handed out: block or file. `options` and `downgrade` are the configuration's.
+    what is handed out: block or file. `options`, `downgrade` and `discard` are the configuration's.
     """
 
     server: str
@@ -33,6 +33,7 @@ class Plan:
     present: str = BLOCK_DEVICE
     options: str = ""
     downgrade: bool = False
+    discard: bool = True
 
     def __post_init__(self) -> None:
         Share(self.server, self.export, self.version)
@@ -180,7 +181,8 @@ def _hand_out_disk(plan: Plan, sight: NfsSight, file: NfsFile, context: Context)
     if problem := _wrong_disk(plan, sight, file):
         return Fail(problem)
     if sight.disk is None or not sight.disk.whole:
-        return lun.step(MakeDisk(plan.share, plan.path, plan.wwid, file.size), context)
+        discard = plan.discard and nfs_options.can_discard(sight.mounts[0].options)
+        return lun.step(MakeDisk(plan.share, plan.path, plan.wwid, file.size, discard), context)
     if not sight.scsi.paths:
         text = f"the kernel to show the disk {plan.wwid}"
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint="see its log"))

@@ -65,6 +65,11 @@ def missing(effective: str) -> tuple[str, ...]:
     return tuple(name for name in ALWAYS if name not in effective.split(","))
 
 
+def can_discard(effective: str) -> bool:
+    """Whether holes can be made in files of that mount: with NFS 4.2 (DEALLOCATE, RFC 7862), and not below."""
+    return version_in(effective) == "4.2"
+
+
 def version_in(effective: str) -> str:
     """The NFS version that a mount really runs, by its options in the mount table; empty where it has none."""
     return next((option.removeprefix("vers=") for option in effective.split(",") if option.startswith("vers=")), "")

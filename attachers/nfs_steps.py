@@ -38,14 +38,16 @@ class Unmount:
 class MakeDisk:
     """Have LIO make a SCSI disk of a file in a mounted share: direct, asynchronous I/O behind the loopback fabric.
 
-    `wwid` is the disk's name from then on, `size` in bytes; its address is claimed (udev rule) before it appears.
-    Refused where the path is no plain file, leads out of the share, or the file is shorter.
+    `wwid` is the disk's name from then on, `size` in bytes, `discard` whether it takes discards (the server has to be
+    able to make holes); its address is claimed (udev rule) before it appears. Nothing is written to the file. Refused
+    where the path is no plain file, leads out of the share, or the file has another size.
     """
 
     share: Share
     path: str
     wwid: str
     size: int
+    discard: bool = False
 
     def __post_init__(self) -> None:
         nfs_checks.file(self.path)

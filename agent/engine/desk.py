@@ -29,7 +29,8 @@ class Settings:
 
     `owner` is `user:group` of device nodes, or empty; `multipath` auto, always or never. `chap` are the servers (their
     URLs) whose targets want CHAP, `iface` is the interface of open-iscsi, or empty. `nfs_options` are more mount
-    options, `nfs_downgrade` whether a lower NFS version than the export's will do.
+    options, `nfs_downgrade` whether a lower NFS version than the export's will do, `nfs_discard` whether disks
+    made of files take discards (with NFS 4.2).
     """
 
     protocols: tuple[str, ...] = ("iscsi",)
@@ -40,6 +41,7 @@ class Settings:
     iface: str = ""
     nfs_options: str = ""
     nfs_downgrade: bool = False
+    nfs_discard: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ async def plan_of(protocol: str, plan: dict[str, Any], request: Request, setting
     if "portals" in plan:
         plan = {**plan, "portals": await reachable_first(plan["portals"])}
     if protocol == nfs.protocol:
-        options = {"options": settings.nfs_options, "downgrade": settings.nfs_downgrade}
+        options: dict[str, Any] = {"options": settings.nfs_options, "downgrade": settings.nfs_downgrade}
+        options["discard"] = settings.nfs_discard
         plan = nfs.plan_of({**plan, **options, "present": str(request.present)}).as_json()
     return plan

@@ -116,6 +116,7 @@ class NfsSteps:
         """Make the disk: backstore and target first, so that its address is known and claimed before it appears."""
         disk = self._disk(step.wwid)
         file = {"point": str(self._reach.place(step.share)), "path": step.path, "size": step.size}
+        file |= {"discard": step.discard}
         limit_s, what = left(deadline), step.describe()
         hctl = await self._reach.ask(step.share, "lio_prepare", disk | file, limit_s=limit_s, what=what)
         links.claim(self._tools.roots, hctl)

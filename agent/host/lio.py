@@ -24,7 +24,6 @@ from attachers.sights import Trouble
 LUN = 0
 TPG = 1  # the SCSI address of the disk is host:0:TPG:LUN (drivers/target/loopback/tcm_loop.c)
 LONGEST = 511  # SE_UDEV_PATH_LEN (include/target/target_core_base.h)
-PUNCH_HOLE_KEEP_SIZE = 3  # include/uapi/linux/falloc.h
 _COMPANY = "naa.5001405"  # what targetcli takes for a name of the loopback fabric, too
 
 
@@ -93,17 +92,19 @@ def look(sys: str, wwid: str) -> dict[str, Any] | None:
     }
 
 
-def prepare(sys: str, wwid: str, point: str, path: str, size: int) -> str:
+def prepare(sys: str, wwid: str, point: str, path: str, size: int, discard: bool) -> str:
     """Make backstore and target of a file, as far as they are missing, but no disk yet. Returns its SCSI address.
 
-    Raises `Problem`: wrong-device, conflict, target-refused, unsupported-on-host.
+    `size` is in bytes, and exactly the file's; `discard` says whether the disk takes discards. Nothing is written to
+    the file. Raises `Problem`: wrong-device, conflict, target-refused, unsupported-on-host.
     """
     if reason := missing(sys):
         raise Problem(Code.UNSUPPORTED_ON_HOST, reason, hint="ask for present=file")
     place = place_of(sys, wwid)
     if "Status: ACTIVATED" not in (sysfs.text(place.backstore / "info") or ""):
-        with _file(point, path, size) as fd:
-            _make_backstore(place, fd, f"{point}/{path}", size)
+        with _file(point, path) as fd:
+            _insist_on_size(fd, path, size)
+            _make_backstore(place, fd, f"{point}/{path}", size, discard=discard)
     _make(place.root / "loopback")
     for directory in (place.target, place.group):
         _make(directory)
@@ -114,18 +115,23 @@ def prepare(sys: str, wwid: str, point: str, path: str, size: int) -> str:
 
 
 @contextmanager
-def _file(point: str, path: str, size: int) -> Iterator[int]:
-    """The file, opened for reading and writing, once it is sure that it is a plain one and large enough."""
+def _file(point: str, path: str) -> Iterator[int]:
+    """The file, opened for reading and writing, once it is sure that it is a plain one."""
     if len(f"{point}/{path}") > LONGEST:
         hint = "ask for present=file, or use a shorter path"
         raise Problem(Code.TARGET_REFUSED, f"{point}/{path} is longer than {LONGEST} bytes", hint=hint)
     try:
-        with nfs_calls.opened(point, path, os.O_RDWR) as (fd, status):
-            if status.st_size < size:
-                raise Problem(Code.WRONG_DEVICE, f"{path} has {status.st_size} bytes now, not {size}", hint="try again")
+        with nfs_calls.opened(point, path, os.O_RDWR) as (fd, _):
             yield fd
     except OSError as error:
         raise _unusable(path, error) from None
+
+
+def _insist_on_size(fd: int, path: str, size: int) -> None:
+    """The size was decided on by a look that may be a minute old (acregmax); the open has asked the server."""
+    if (now := os.fstat(fd).st_size) != size:
+        hint = "try again; see who changes the file's size on the server"
+        raise Problem(Code.WRONG_DEVICE, f"{path} has {now} bytes now, not {size}", hint=hint)
 
 
 def _unusable(path: str, error: OSError) -> Problem:
@@ -137,11 +143,12 @@ def _unusable(path: str, error: OSError) -> Problem:
     return Problem(code, f"{path} {words}", hint="see the NFS server, and the export's path in CDMI")
 
 
-def _make_backstore(place: Place, fd: int, file: str, size: int) -> None:
+def _make_backstore(place: Place, fd: int, file: str, size: int, *, discard: bool) -> None:
     """Direct, asynchronous I/O to the file behind a descriptor; what was half made by a crash is made anew.
 
     The kernel keeps the file open by itself from `enable` on (drivers/target/target_core_file.c fd_configure_device):
-    an active one is whole, but for what can be discarded, which is not known before.
+    an active one is whole, but for the word on discards, which it takes only then. It cannot be tried out whether the
+    server can make holes: a hole is made in somebody's data.
     """
     _drop(place.backstore)
     _make(place.hba)
@@ -153,18 +160,9 @@ def _make_backstore(place: Place, fd: int, file: str, size: int) -> None:
         ("alias", f"cdmi-attach inode={os.fstat(fd).st_ino}"),
         ("wwn/vpd_unit_serial", place.serial),
         ("enable", "1"),
-        ("attrib/emulate_tpu", str(int(_discards(fd, size)))),
+        ("attrib/emulate_tpu", str(int(discard))),
     ):
         blocks.write(str(place.backstore / name), value)
-
-
-def _discards(fd: int, size: int) -> bool:
-    """Whether the server can make holes in the file (NFS 4.2 DEALLOCATE): tried behind its end."""
-    try:
-        nfs_calls.fallocate(fd, PUNCH_HOLE_KEEP_SIZE, -(-size // 4096) * 4096, 4096)
-    except OSError:
-        return False
-    return True
 
 
 def show(sys: str, wwid: str, hctl: str) -> None:
@@ -191,7 +189,7 @@ def grow(sys: str, wwid: str, point: str, path: str, size: int) -> None:
     if size < found["size"]:
         text = f"the disk {wwid} has {found['size']} bytes, and is not made smaller ({size})"
         raise Problem(Code.CONFLICT, text, hint="let the server give the file its old size back, or detach it first")
-    with _file(point, path, 0) as fd:  # opened, so that the server is asked how large it is
+    with _file(point, path) as fd:  # opened, so that the server is asked how large it is
         now = os.fstat(fd)
     if now.st_ino != found["inode"]:
         text = f"{path} is another file than the disk {wwid} was made of"

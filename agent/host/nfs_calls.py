@@ -137,13 +137,6 @@ def _insist_on(kind: Callable[[int], bool], status: os.stat_result, system: int,
         raise OSError(error, os.strerror(error))
 
 
-def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
-    """fallocate(2), of which os has only the part without a mode. Raises `OSError`."""
-    if _libc.fallocate64(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-
-
 def trouble_of(error: OSError) -> tuple[Trouble, str]:
     """What an error says of a file, for a sentence that begins with its name."""
     match error.errno:

@@ -132,10 +132,10 @@ def _make(kernel: Kernel, step: MakeDisk) -> None:
     disk = kernel.shares.disks.get(step.wwid)
     if disk is None:
         file = _found(kernel, step, step.path)
-        if file.size < step.size:
+        if file.size != step.size:
             raise _refused(step, Code.WRONG_DEVICE, f"{step.path} has {file.size} bytes now")
         kernel.nexuses[step.wwid] = kernel.new_nexus(LOOPBACK, step.share.source)
-        disk = kernel.shares.disks[step.wwid] = FileDisk(step.share, step.path, file.inode, step.size)
+        disk = kernel.shares.disks[step.wwid] = FileDisk(step.share, step.path, file.inode, step.size, step.discard)
     nexus = kernel.nexuses[step.wwid]
     if not nexus.devices:
         hctl = f"{nexus.host}:0:1:0"

@@ -43,6 +43,7 @@ class FileDisk:
     path: str
     inode: int
     size: int
+    discard: bool = False
 
 
 @dataclass(slots=True)

@@ -1,16 +1,19 @@
 """Attaching over NFS: disks made of files, files themselves, one mount for all of them, and servers that die."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from agent.engine.desk import Settings
+from agent.host.simulated_faults import Moment
 from agent.model import Access, DomainRequest, Outcome, Phase, Present
 from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
-from attachers.steps import DEVICES, LINKS
+from attachers.sights import Query
+from attachers.steps import DEVICES, LINKS, MakeDisk, Step
 from tests.engine.cdmi_model import SHARE, SIZE
 from tests.engine.world import Processes, World, running
 
@@ -168,6 +171,37 @@ async def test_a_file_that_was_replaced_on_the_server_is_told(world: World) -> N
         await daemon.detach("vm")
         assert (await daemon.attach("vm", source))["phase"] == "attached"
         await daemon.detach("vm")
+
+
+async def test_a_file_that_grows_between_look_and_step_is_looked_at_again(world: World) -> None:
+    """Case 94: the disk has the size that the file has when it is made, not that of the look before."""
+    source, grown = world.add_file(), 2 * SIZE
+
+    async def grow(moment: Moment, what: Step | Query) -> None:
+        if isinstance(what, MakeDisk) and moment is Moment.BEFORE:
+            files = world.san.nfs.exports[SHARE.source]
+            files["images/1.img"] = replace(files["images/1.img"], size=grown)
+
+    world.kernel.hook = grow
+    async with running(world) as daemon:
+        view = await daemon.attach("vm", source)
+        assert (view["phase"], view["device"]["size"]) == ("attached", grown)
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()
+
+
+async def test_discards_are_told_by_the_version_that_the_mount_runs(world: World) -> None:
+    """Case 94: nothing is tried."""
+    world.settings = Settings(nfs_downgrade=True)
+    sources = [world.add_file(1), world.add_file(2, share=Share("127.0.0.6", "/srv", "4"))]
+    world.san.nfs.versions["127.0.0.6"] = ("4.1",)
+    async with running(world) as daemon:
+        for name, source in zip("ab", sources, strict=True):
+            await daemon.attach(name, source)
+        disks = world.kernel.kernel.shares.disks
+        assert [disks[world.object(number).wwid].discard for number in (1, 2)] == [True, False]
+        for name in "ab":
+            await daemon.detach(name)
 
 
 async def test_a_stale_mount_of_ours_is_made_anew(world: World) -> None:

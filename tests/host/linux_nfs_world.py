@@ -2,7 +2,9 @@
 
 import asyncio
 import atexit
+import hashlib
 import os
+import random
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -38,12 +40,14 @@ class LinuxNfsWorld:
             file = server.directory / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.unlink(missing_ok=True)
-            with file.open("wb") as content:
-                content.truncate(size)
+            file.write_bytes(random.Random(path).randbytes(size))
 
     async def grow_file(self, path: str, size: int) -> None:
         for server in self._servers:
             os.truncate(server.directory / path, size)
+
+    async def content(self, path: str) -> str:
+        return hashlib.sha256((self._servers[0].directory / path).read_bytes()).hexdigest()
 
     async def put_link(self, path: str, to: str) -> None:
         for server in self._servers:

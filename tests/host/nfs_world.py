@@ -35,6 +35,10 @@ class NfsWorld(Protocol):
         """Make that very file larger, in both shares."""
         ...
 
+    async def content(self, path: str) -> str:
+        """What a file in the first share has: another text where a byte of it, or its being there, has changed."""
+        ...
+
     async def put_link(self, path: str, to: str) -> None:
         """Make a symbolic link in both shares."""
         ...
@@ -83,6 +87,9 @@ class SimulatedNfsWorld:
         for share in (self.share, self.other):
             files = self.raw.san.nfs.exports[share.source]
             files[path] = replace(files[path], size=size)
+
+    async def content(self, path: str) -> str:
+        return str(self.raw.san.nfs.exports[self.share.source][path])  # of bytes the model knows nothing
 
     async def put_link(self, path: str, to: str) -> None:
         for share in (self.share, self.other):

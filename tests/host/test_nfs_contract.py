@@ -186,7 +186,19 @@ async def test_only_a_plain_file_in_the_share_will_do(world: NfsWorld) -> None:
         assert seen and (seen.trouble, seen.inode, seen.size) == (trouble, 0, 0) and seen.words
         for step in (MakeDisk(world.share, path, WWID, SIZE), PublishFile(NAME, world.share, path)):
             assert await refused(world, step) is Code.WRONG_DEVICE
-    assert await refused(world, MakeDisk(world.share, PATH, WWID, 2 * SIZE)) is Code.WRONG_DEVICE
+    await give_back(world)
+
+
+@pytest.mark.parametrize("size", [SIZE // 2, 2 * SIZE])
+async def test_a_file_of_another_size_becomes_no_disk_and_keeps_every_byte(world: NfsWorld, size: int) -> None:
+    """Case 94: what was decided on is compared at the very file, and nothing is written to it to try what it can do."""
+    before = await world.content(PATH)
+    await mount(world)
+    assert await refused(world, MakeDisk(world.share, PATH, WWID, size, discard=True)) is Code.WRONG_DEVICE
+    assert await world.content(PATH) == before
+    await act(world, MakeDisk(world.share, PATH, WWID, SIZE, discard=True))
+    await see_disk(world)
+    assert await world.content(PATH) == before
     await give_back(world)
 
 

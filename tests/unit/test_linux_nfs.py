@@ -157,6 +157,50 @@ def test_what_lio_has_of_a_disk(tmp_path: Path) -> None:
     assert lio.look(str(tmp_path), wwid) == made | {"hctl": "7:0:1:0", "whole": True}
 
 
+@pytest.fixture
+def configfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in configfs's place that takes what is written, with the target of a disk already there."""
+
+    def take(path: str, text: str, *, directory: int | None = None) -> None:
+        assert directory is None
+        Path(path).write_text(text)
+
+    def make(directory: Path) -> None:
+        (directory / ("wwn" if directory.name.startswith("cdmi-attach-") else "")).mkdir(parents=True, exist_ok=True)
+        (directory / "attrib").mkdir(exist_ok=True)
+
+    monkeypatch.setattr("agent.host.blocks.write", take)
+    monkeypatch.setattr(lio, "_make", make)
+    place = lio.place_of(str(tmp_path / "sys"), wwid_of("an object"))
+    place.group.mkdir(parents=True)
+    (place.root / "core").mkdir()
+    (place.group / "address").write_text("7:0:1\n")
+    return tmp_path / "sys"
+
+
+@pytest.mark.parametrize(("size", "discard", "made"), [(2048, True, False), (4096, True, True), (4096, False, True)])
+def test_a_disk_is_made_without_a_byte_written_to_its_file(
+    share: Path, configfs: Path, size: int, discard: bool, made: bool
+) -> None:
+    """Case 94: a hole was punched behind the size that was told, which is in the midst of a file that has grown."""
+    file, wwid = share / "a/disk.img", wwid_of("an object")
+    content = os.urandom(4096)
+    file.write_bytes(content)
+    before = file.stat()
+    if made:
+        assert lio.prepare(str(configfs), wwid, str(share), "a/disk.img", size, discard) == "7:0:1:0"
+        attributes = lio.place_of(str(configfs), wwid).backstore / "attrib"
+        assert (attributes / "emulate_tpu").read_text() == str(int(discard))
+    else:
+        with pytest.raises(Problem) as refused:
+            lio.prepare(str(configfs), wwid, str(share), "a/disk.img", size, discard)
+        assert refused.value.code is Code.WRONG_DEVICE and "4096 bytes now, not 2048" in refused.value.detail
+        assert lio.look(str(configfs), wwid) == {"file": "", "inode": 0, "size": 0, "whole": False, "hctl": "7:0:1:0"}
+    assert file.read_bytes() == content
+    now = file.stat()
+    assert (now.st_mtime_ns, now.st_blocks, now.st_size) == (before.st_mtime_ns, before.st_blocks, before.st_size)
+
+
 def test_names_that_other_tools_understand() -> None:
     """targetcli reads the whole tree, and takes only such names for the loopback fabric's."""
     place = lio.place_of("/sys", wwid_of("an object"))

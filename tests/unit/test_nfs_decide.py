@@ -40,7 +40,7 @@ LINKED = replace(MADE, scsi=ScsiSight(paths=(PATH,), link=f"{DEVICES}/{WWID}", d
 FILE_LINKED = NfsSight((MOUNT,), FILE, scsi=ScsiSight(link=PLACE))
 
 MOUNT_IT, UNMOUNT = Mount(SHARE, "hard"), Unmount(SHARE)
-MAKE, REMOVE = MakeDisk(SHARE, "a/disk.img", WWID, SIZE), RemoveDisk(SHARE, WWID)
+MAKE, REMOVE = MakeDisk(SHARE, "a/disk.img", WWID, SIZE, discard=True), RemoveDisk(SHARE, WWID)
 PUBLISH, UNPUBLISH = Publish("vm", HCTL, WWID, False, ""), Unpublish("vm", WWID)
 PUBLISH_FILE, UNPUBLISH_FILE = PublishFile("vm", SHARE, "a/disk.img"), Unpublish("vm", None)
 MOUNT_KEY, FILE_KEY, DISK_KEY = f"mount:{SHARE.point}", f"file:{PLACE}", f"wwid:{WWID}"
@@ -106,8 +106,9 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "somebody's mount without nosuid": (PLAN, mount(options="rw,nodev,noexec,vers=4.2"), tried(), Code.CONFLICT),
     "somebody's mount of the share": (PLAN, mount(ours=False), tried(), MAKE),
     "a lower version (61)": (PLAN, mount(options=OLD), tried(), Code.TARGET_REFUSED),
-    "a lower version, allowed": (DOWN, mount(options=OLD), tried(), MAKE),
+    "a lower version, allowed": (DOWN, mount(options=OLD), tried(), replace(MAKE, discard=False)),
     "a version of any": (ANY, mount(options=OLD), tried(), MakeDisk(ANY.share, ANY.path, WWID, SIZE)),
+    "no discards by configuration (94)": (replace(PLAN, discard=False), MOUNTED, tried(), replace(MAKE, discard=False)),
     "mounted read-only": (PLAN, mount(options=f"ro,{OPTIONS}"), tried(), Code.TARGET_REFUSED),
     "not looked at": (PLAN, replace(MOUNTED, file=None), tried(), Wait),
     "silent (57)": (PLAN, file(trouble=Trouble.SILENT, words="no answer"), tried(), Wait),
@@ -125,7 +126,13 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     ),
     "too small": (PLAN, file(size=SIZE - 512), tried(), Wait),
     "empty": (replace(PLAN, size=0), file(size=0), tried(), Wait),
-    "larger": (PLAN, file(size=2 * SIZE), tried(), MakeDisk(SHARE, "a/disk.img", WWID, 2 * SIZE)),
+    "larger": (PLAN, file(size=2 * SIZE), tried(), replace(MAKE, size=2 * SIZE)),
+    "larger than it was decided on (94)": (
+        PLAN,
+        file(size=2 * SIZE),
+        tried(failed=(MAKE,)),
+        replace(MAKE, size=2 * SIZE),
+    ),
     "no multiple of a block": (PLAN, file(size=SIZE + 1), tried(), Code.WRONG_DEVICE),
     "mounted": (PLAN, MOUNTED, tried(), MAKE),
     "making failed": (PLAN, MOUNTED, tried(failed=(MAKE,)), Code.TARGET_TIMEOUT),

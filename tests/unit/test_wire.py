@@ -39,7 +39,7 @@ STEPS: list[steps.Step] = [
     steps.DeleteRecord(T, P),
     steps.Mount(SHARE, "hard,timeo=100", downgrade=True),
     steps.Unmount(SHARE),
-    steps.MakeDisk(SHARE, "a/b.img", DISK, 1 << 30),
+    steps.MakeDisk(SHARE, "a/b.img", DISK, 1 << 30, discard=True),
     steps.GrowDisk(SHARE, "a/b.img", DISK, 1 << 31),
     steps.RemoveDisk(SHARE, DISK),
     steps.PublishFile("vm", SHARE, "a/b.img"),
