@@ -65,9 +65,9 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
 
 
 def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
-    """Look at the LUN of this plan, whatever the goal."""
+    """Look at the LUN of this plan; on the way in a block of each path is read as well (attach.md, case 82)."""
     p = plan_of(plan)
-    return FcQuery(name, p.targets, p.lun, p.wwid)
+    return FcQuery(name, p.targets, p.lun, p.wwid, read=goal is Goal.ATTACHED)
 
 
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:

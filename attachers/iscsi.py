@@ -59,9 +59,11 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
 
 
 def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
-    """Look at the LUN of this plan, whatever the goal."""
+    """Look at the LUN of this plan; on the way in a block of each path is read as well: that a path answers to an
+    INQUIRY does not say that it carries I/O (attach.md, case 82).
+    """
     p = plan_of(plan)
-    return IscsiQuery(name, p.target, p.portals, p.lun, p.wwid)
+    return IscsiQuery(name, p.target, p.portals, p.lun, p.wwid, read=goal is Goal.ATTACHED)
 
 
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:
@@ -89,10 +91,31 @@ def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     if wait := lun.wait_if_busy(sight):
         return wait
     usable = [s for s in sight.sessions if s.portal in plan.portals and s.state == LOGGED_IN]
-    session = min(usable, key=lambda s: not s.ours, default=None)  # ours first: another may go any time
-    if session is None:
+    usable.sort(key=lambda s: not s.ours)  # ours first: another may go any time
+    if not usable:
         return _log_in(plan, sight, context)
-    return lun.find(_unit(plan), [(session, _is_needed(plan, session, sight, context))], sight, context)
+    ways = [(session, _is_needed(plan, session, sight, context)) for session in usable]
+    found = lun.find(_unit(plan), ways, sight, context)
+    return _beside(plan, found, sight, context) if lun.is_in_vain(_unit(plan), found, sight, context) else found
+
+
+def _beside(plan: Plan, found: Decision, sight: ScsiSight, context: Context) -> Decision:
+    """The LUN does not show, or does not work, where we are logged in: it may at another portal (case 82).
+
+    What is said in the end is what is the matter at each of them.
+    """
+    next_, refused = _next_portal(plan, sight, context)
+    if next_:
+        return Act(next_)
+    recovering = (s for s in sight.sessions if s.portal in plan.portals and s.state != LOGGED_IN)
+    texts = [problem.detail for problem in refused]
+    texts += [f"the session at {session.portal} is {session.state}" for session in recovering]
+    match found:
+        case Wait(reason, problem, again) if texts:
+            return Wait("; ".join([reason, *texts]), problem.and_also(texts), again)
+        case Fail(problem, restore) if texts:
+            return Fail(problem.and_also(texts), restore)
+    return found
 
 
 def _ways(plan: Plan, sight: ScsiSight, context: Context) -> list[maps.Way]:
@@ -146,6 +169,23 @@ def _log_in(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     recovering = next((s for s in sight.sessions if s.portal in plan.portals), None)
     if recovering and context.wwid and lun.path_on(_unit(plan), recovering, sight):
         return _recovery(plan, recovering, [])
+    next_, refused = _next_portal(plan, sight, context)
+    if next_:
+        return Act(next_)
+    if refused and refused[-1].final:
+        return Fail(refused[-1])
+    if recovering:
+        return _recovery(plan, recovering, refused)
+    reasons = "; ".join(problem.detail for problem in refused)
+    return Fail(Problem(refused[-1].code, reasons, hint=refused[-1].hint))
+
+
+def _next_portal(
+    plan: Plan, sight: ScsiSight, context: Context
+) -> tuple[CreateRecord | Login | None, Sequence[Problem]]:
+    """What is next at the first portal without a session at which something is to be had, and what is the matter with
+    those before it. A wrong secret ends the search: at another door it would be one more wrong try.
+    """
     refused: list[Problem] = []
     for portal in plan.portals:
         if any(session.portal == portal for session in sight.sessions):
@@ -153,14 +193,11 @@ def _log_in(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         record = next((r for r in sight.records if r.portal == portal), None)
         step = _next_at(plan, portal, record, context)
         if not isinstance(step, Problem):
-            return Act(step)
-        if step.final:  # a wrong secret at another door is one more wrong try
-            return Fail(step)
+            return step, refused
         refused.append(step)
-    if recovering:
-        return _recovery(plan, recovering, refused)
-    reasons = "; ".join(problem.detail for problem in refused)
-    return Fail(Problem(refused[-1].code, reasons, hint=refused[-1].hint))
+        if step.final:
+            break
+    return None, refused
 
 
 def _recovery(plan: Plan, session: Session, refused: Sequence[Problem]) -> Wait:

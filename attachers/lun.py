@@ -53,12 +53,27 @@ def find(unit: Unit, ways: Sequence[tuple[Session, bool]], sight: ScsiSight, con
     decisions = [verify(unit, path, sight, context, needed=needed) for path, needed in found]
     good = (d for d in decisions if isinstance(d, Ready) or (isinstance(d, Act) and isinstance(d.step, Publish)))
     seen = next(good, decisions[0] if decisions else None)
-    linked = sight.device_link is not None and bool(found) and found[0][0].node == sight.device_link
-    if context.wwid and linked and isinstance(decisions[0], Wait):
+    if context.wwid and found and _is_linked(found[0][0], sight) and isinstance(decisions[0], Wait):
         return decisions[0]  # who has that one open is not helped by another one
     if seen is not None and (isinstance(seen, Ready | Act) or any(path.node is None for path, _ in found)):
         return seen
     return _look_on(unit, [session for session, _ in ways], sight, context, seen)
+
+
+def is_in_vain(unit: Unit, found: Decision, sight: ScsiSight, context: Context) -> bool:
+    """Whether what `find` came to is a reason to look for the LUN on more ways than there are.
+
+    Not while the kernel still makes its node, nor where the disk that was handed out is there and is waited for.
+    """
+    if not isinstance(found, Wait | Fail):
+        return False
+    paths = [path for session in sight.sessions for path in paths_on(unit, session, sight)]
+    return all(path.node and not (context.wwid and _is_linked(path, sight)) for path in paths)
+
+
+def _is_linked(path: ScsiPath, sight: ScsiSight) -> bool:
+    """Whether the unit's link leads to that very disk."""
+    return path.node is not None and path.node == sight.device_link
 
 
 def _look_on(
@@ -132,7 +147,21 @@ def _next(turns: Sequence[Scan], context: Context) -> Scan:
 def verify(unit: Unit, path: ScsiPath, sight: ScsiSight, context: Context, *, needed: bool) -> Decision:
     """Prove a single path, and hand it out. `needed`: another attachment here relies on this very LUN."""
     proved = prove(unit, path, context, needed=needed)
-    return hand_out(unit, path, proved, sight, context) if isinstance(proved, str) else proved
+    if not isinstance(proved, str):
+        return proved
+    return carries(unit, path) or hand_out(unit, path, proved, sight, context)
+
+
+def carries(unit: Unit, path: ScsiPath) -> Wait | None:
+    """None where the path carries I/O: a block was read of it just now. What answers to an INQUIRY need not: a path in
+    ALUA standby does, and fails every read (SPC-4 5.15.2.4.4; attach.md, case 82).
+    """
+    if not path.unread:
+        return None
+    state = f"; the target keeps this path in ALUA state {path.access}" if path.access else ""
+    text = f"{unit.text} ({path.hctl} at {path.via}) awaits a block to be read ({path.unread}{state})"
+    hint = "see the target port groups on the storage system" if state else "see the kernel's log on this host"
+    return Wait(text, Problem(Code.DEVICE_TIMEOUT, text, hint=hint))
 
 
 def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Decision | str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from attachers import lun, scsi
 from attachers.base import Act, Begin, Context, Decision, Device, Fail, PathInfo, Ready, Wait
 from attachers.problems import Code, Problem
-from attachers.sights import MapPath, ScsiMap, ScsiPath, ScsiSight
+from attachers.sights import STANDBY, MapPath, ScsiMap, ScsiPath, ScsiSight
 from attachers.steps import DEVICES, AnnounceMap, JoinMap, LeaveMap, Publish, RemoveDevice, ResizeMap, Scan
 
 
@@ -54,6 +54,8 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     states = [(way, _state(unit, wwid, way, sight, context)) for way in ways]
     good = [way for way, next_ in states if next_ is None]
     enough = sight.map is not None and len(good) >= context.min_paths
+    if enough:  # a path in standby is there for when these fail: nothing is missing
+        states = [(way, None if _is_spare(way, sight) else next_) for way, next_ in states]
     if sight.map is not None and enough and (publish := _hand_out(wwid, sight.map, sight, context)):
         return publish
     missing = _missing(unit, [(way, next_) for way, next_ in states if next_ is not None], len(ways))
@@ -114,7 +116,15 @@ def _state(unit: lun.Unit, wwid: str, way: Way, sight: ScsiSight, context: Conte
         return proved
     if not announced:
         return lun.step(AnnounceMap(wwid, context.owner), context)
-    return _join(path, wwid, context) if inside is None else _works(path, inside, sight.map, context)
+    if inside is None:
+        return _join(path, wwid, context)
+    return _works(path, inside, sight.map, context) or lun.carries(unit, path)
+
+
+def _is_spare(way: Way, sight: ScsiSight) -> bool:
+    """Whether the path is in the map and only waits for its turn."""
+    path = way.path
+    return path is not None and path.access == STANDBY and bool(path.unread) and _member(path, sight) is not None
 
 
 def _member(path: ScsiPath, sight: ScsiSight) -> MapPath | None:
@@ -238,9 +248,13 @@ def _lost(wwid: str) -> Problem:
 
 def _device(wwid: str, above: ScsiMap, ways: Iterable[Way], good: Sequence[Way], context: Context) -> Device:
     paths = [
-        PathInfo(way.path.node or "", way.path.hctl, way.name, way.path.state if way in good else "failed")
+        PathInfo(way.path.node or "", way.path.hctl, way.name, _state_of(way.path, works=way in good))
         for way in ways
         if way.path
     ]
     read_only = context.read_only or above.read_only
     return Device("block", f"{DEVICES}/{wwid}", above.node, wwid, above.size, read_only, tuple(paths))
+
+
+def _state_of(path: ScsiPath, *, works: bool) -> str:
+    return path.state if works else path.access if path.unread and path.access else "failed"

@@ -1,5 +1,6 @@
 """The one exception of the project: a code that callers may rely on, a sentence, and the remedy (RFC 9457)."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -78,6 +79,11 @@ class Problem(Exception):
         self.step = step
         self.final = final
         self.status = status if status is not None else STATUS[code]
+
+    def and_also(self, texts: Sequence[str]) -> "Problem":
+        """The same problem, and what else is the matter."""
+        detail = "; ".join([self.detail, *texts])
+        return Problem(self.code, detail, hint=self.hint, step=self.step, status=self.status, final=self.final)
 
     def as_dict(self) -> dict[str, Any]:
         """The problem as the members of a `problem+json` object."""

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from attachers import checks, nfs_checks
+from attachers.host_sights import Ability as Ability
+from attachers.host_sights import HostQuery as HostQuery
+from attachers.host_sights import HostSight as HostSight
 from attachers.nfs_share import Share
 
 BLOCK = 4096
@@ -11,14 +14,16 @@ BLOCK = 4096
 MOST_AT_ONCE = 16 << 20
 LOGGED_IN = "LOGGED_IN"
 """The state of a `Session` that commands can be sent on."""
+STANDBY = "standby"
+"""The `access` of a path that takes over when others fail: till then it answers to an INQUIRY, and carries no I/O."""
 
 
 @dataclass(frozen=True, slots=True)
 class IscsiQuery:
     """Look at everything that one LUN of one iSCSI target touches on this host.
 
-    `name` is the attachment whose link is looked for, `wwid` the logical unit name that is expected, and
-    `holders` asks for the (dearer) search for whoever has the disk open.
+    `name` is the attachment whose link is looked for, `wwid` the logical unit name that is expected;
+    `holders` asks for the (dearer) search for whoever has the disk open, `read` for one block read of every path.
     """
 
     name: str
@@ -27,6 +32,7 @@ class IscsiQuery:
     lun: int
     wwid: str | None = None
     holders: bool = False
+    read: bool = False
 
     def __post_init__(self) -> None:
         checks.name(self.name)
@@ -50,6 +56,7 @@ class FcQuery:
     lun: int
     wwid: str | None = None
     holders: bool = False
+    read: bool = False
 
     def __post_init__(self) -> None:
         checks.name(self.name)
@@ -127,6 +134,8 @@ class ScsiPath:
     `designators` are the strong names of VPD page 0x83 (naa., eui.) that the device itself answered to an INQUIRY
     sent just now; `inquiry_error` says why there is no answer. `sysfs_wwid` is what the kernel remembers, which may
     be old. `holders` names who has it open; None when that was not asked for. `ours` when we made it.
+    `unread` says why one block of it could not be read past every cache; empty where it could, or was not asked for.
+    `access` is the path's ALUA state as the kernel writes it (standby, ...); empty where nothing tells it.
     """
 
     hctl: str
@@ -140,6 +149,8 @@ class ScsiPath:
     inquiry_error: str = ""
     holders: tuple[str, ...] | None = None
     ours: bool = False
+    unread: str = ""
+    access: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,36 +371,6 @@ class BlocksSight:
     """How many bytes were read: fewer than were asked for where the logical unit ends."""
 
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class HostQuery:
-    """Ask what this host is and can do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ability:
-    """Whether a protocol works here, and if not, why."""
-
-    available: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HostSight:
-    """What this host is: its names towards the storage network, and what it can do."""
-
-    hostname: str
-    initiator_name: str
-    wwpns: tuple[str, ...]
-    iscsi: Ability
-    libvirt: Ability
-    kernel: str
-    boot_id: str
-    stragglers: int = 0
-    fc: Ability = Ability(available=False, reason="this host has no Fibre Channel port")
-    multipath: Ability = Ability(available=False, reason="nobody looked for multipathd")
-    nfs: Ability = Ability(available=False, reason="the kernel has no module nfsv4")
 
 
 ScsiQuery = IscsiQuery | FcQuery

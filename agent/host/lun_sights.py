@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from agent.host import fc_sysfs, links, linux_iscsi, nexus, sysfs
-from agent.host.map_sights import beside, look_at_map, notes_of
+from agent.host.map_sights import Answer, beside, look_at_map, notes_of
 from agent.host.tools import Tools, sought
 from agent.workers.pool import Abandoned
 from attachers import checks, scsi
@@ -16,7 +16,7 @@ from attachers.problems import Problem
 from attachers.sights import LOGGED_IN, FcQuery, IscsiQuery, ScsiPath, ScsiQuery, ScsiSight, Session
 
 ASKED_AT_ONCE = 4  # INQUIRYs on one session: a target that died must not take all workers from the others
-INQUIRY_S = 6.0  # above the kernel's limit of the command (scsi_generic.COMMAND_TIMEOUT_MS)
+PROOF_S = 8.0  # above the kernel's limit of an INQUIRY (scsi_generic.COMMAND_TIMEOUT_MS); a read may take the rest
 HOLDERS_S = 10.0
 
 
@@ -38,7 +38,7 @@ class LunSights:
         """The sight of a LUN; `busy` tells what is under way on it. Raises `Problem` (`unavailable`)."""
         sessions = nexus.asked_for(self._roots, query)
         found = [(s, d) for s in sessions for hctl in _at_lun(s, query) if (d := sysfs.disk(self._roots, hctl))]
-        shown = await self.disks(found, name=query.name, wwid=query.wwid, holders=query.holders)
+        shown = await self.disks(found, name=query.name, wwid=query.wwid, holders=query.holders, read=query.read)
         return replace(
             shown,
             records=linux_iscsi.records(self._roots, query.target, sessions) if isinstance(query, IscsiQuery) else (),
@@ -48,13 +48,20 @@ class LunSights:
         )
 
     async def disks(
-        self, found: Sequence[tuple[Session, sysfs.Disk]], *, name: str, wwid: str | None, holders: bool
+        self,
+        found: Sequence[tuple[Session, sysfs.Disk]],
+        *,
+        name: str,
+        wwid: str | None,
+        holders: bool,
+        read: bool = False,
     ) -> ScsiSight:
-        """These disks with the nexus that leads to each, what each answers now, who has it open (with `holders`), their
-        multipath map, and the links to them. Raises `Problem` (`unavailable`).
+        """These disks with the nexus that leads to each, what each answers now, whether a block of it can be read (with
+        `read`), who has it open (with `holders`), their multipath map, and the links to them. Raises `Problem`
+        (`unavailable`).
         """
         answers, users = await asyncio.gather(
-            asyncio.gather(*(self._identity(session, disk) for session, disk in found)),
+            asyncio.gather(*(self._identity(session, disk, read=read) for session, disk in found)),
             self._holders([disk for _, disk in found] if holders else []),
         )
         paths = tuple(
@@ -78,40 +85,40 @@ class LunSights:
             notes=notes_of(self._tools, named) if named else None,
         )
 
-    async def _identity(self, session: Session, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
+    async def _identity(self, session: Session, disk: sysfs.Disk, *, read: bool) -> Answer:
         """What a device on a session answers now, or why it does not."""
         if session.state != LOGGED_IN:
-            return frozenset(), f"the session is {session.state}, the device {disk.state}"
-        return await self._answer(disk)
+            return _silent(f"the session is {session.state}, the device {disk.state}")
+        return await self._answer(disk, read=read)
 
-    async def _answer(self, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
+    async def _answer(self, disk: sysfs.Disk, *, read: bool = False) -> Answer:
         """What the device itself answers now, or why it does not; asked only where it can, and once at a time."""
         if disk.state != "running":
-            return frozenset(), f"the device is {disk.state}"
+            return _silent(f"the device is {disk.state}")
         way = disk.hctl[: disk.hctl.rindex(":") + 1]
         async with self._asking.setdefault(way, asyncio.Semaphore(ASKED_AT_ONCE)):
             unanswered = [hctl for hctl, late in self._unanswered.items() if not late.done()]
             if disk.hctl in unanswered:
-                return frozenset(), "an earlier INQUIRY is still unanswered"
+                return _silent("an earlier INQUIRY is still unanswered")
             if sum(hctl.startswith(way) for hctl in unanswered) >= ASKED_AT_ONCE:
-                return frozenset(), "earlier INQUIRYs on this session are still unanswered"
-            answer = await self._ask(disk)
+                return _silent("earlier INQUIRYs on this session are still unanswered")
+            answer = await self._ask(disk, read=read)
         if not sysfs.is_still(disk):  # what was seen is not what was asked
-            return frozenset(), "the device was replaced meanwhile"
+            return _silent("the device was replaced meanwhile")
         return answer
 
-    async def _ask(self, disk: sysfs.Disk) -> tuple[frozenset[str], str]:
-        nodes = [self._roots.dev / "bsg" / disk.hctl] + ([self._roots.dev / disk.node] if disk.node else [])
-        args = {"nodes": [str(node) for node in nodes]}
+    async def _ask(self, disk: sysfs.Disk, *, read: bool) -> Answer:
+        node = str(self._roots.dev / disk.node) if disk.node else ""
+        nodes = [str(self._roots.dev / "bsg" / disk.hctl), *([node] if node else [])]
+        args = {"nodes": nodes, "node": node, "number": disk.number, "device": disk.place, "read": read}
         try:
-            return frozenset(
-                await self._tools.pool.call("inquiry", args, timeout_s=INQUIRY_S, what=f"INQUIRY {disk.hctl}")
-            ), ""
+            found = await self._tools.pool.call("prove_path", args, timeout_s=PROOF_S, what=f"prove {disk.hctl}")
         except Abandoned as late:
             self._unanswered[disk.hctl] = late.ended
-            return frozenset(), f"no answer within {INQUIRY_S:g} s"
+            return _silent(f"no answer within {PROOF_S:g} s")
         except Problem as problem:
-            return frozenset(), problem.detail
+            return _silent(problem.detail)
+        return Answer(frozenset(found["names"]), "", found["unread"], found["access"])
 
     async def _holders(self, disks: list[sysfs.Disk]) -> dict[str, tuple[str, ...]]:
         """Who has each disk open, by its address; what cannot be found out counts as somebody."""
@@ -136,6 +143,10 @@ class LunSights:
         )
 
 
+def _silent(why: str) -> Answer:
+    return Answer(frozenset(), why)
+
+
 def _usable(sessions: Iterable[Session]) -> bool:
     return any(session.state == LOGGED_IN for session in sessions)
 
@@ -144,9 +155,7 @@ def _at_lun(session: Session, query: ScsiQuery) -> list[str]:
     return [hctl for hctl in session.devices if nexus.may_be(query, checks.number_at(hctl))]
 
 
-def _path(
-    session: Session, disk: sysfs.Disk, answer: tuple[frozenset[str], str], users: tuple[str, ...] | None
-) -> ScsiPath:
+def _path(session: Session, disk: sysfs.Disk, answer: Answer, users: tuple[str, ...] | None) -> ScsiPath:
     return ScsiPath(
         hctl=disk.hctl,
         via=session.via,
@@ -155,9 +164,11 @@ def _path(
         size=disk.size,
         read_only=disk.read_only,
         sysfs_wwid=disk.wwid,
-        designators=answer[0],
-        inquiry_error=answer[1],
+        designators=answer.names,
+        inquiry_error=answer.error,
         holders=users,
+        unread=answer.unread,
+        access=answer.access,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.host import announced, dm, linux_maps, sysfs, wwids
 from agent.host.tools import Tools
@@ -12,7 +12,18 @@ from attachers.sights import MapNotes, MapPath, ScsiMap, ScsiPath
 
 STATUS_S = 5.0
 HOLDERS_S = 10.0
-Ask = Callable[[sysfs.Disk], Awaitable[tuple[frozenset[str], str]]]
+
+
+class Answer(NamedTuple):
+    """What a disk answered: its strong names, or the error instead; `unread` and `access` as in `ScsiPath`."""
+
+    names: frozenset[str]
+    error: str
+    unread: str = ""
+    access: str = ""
+
+
+Ask = Callable[[sysfs.Disk], Awaitable[Answer]]
 """Sends an INQUIRY to a disk; its answer, or why there is none."""
 
 
@@ -73,7 +84,7 @@ async def _path(
 ) -> MapPath:
     if disk is None:
         return MapPath("", "", usable=False, size=0)
-    answer = known[disk.hctl].designators if disk.hctl in known else (await ask(disk))[0]
+    answer = known[disk.hctl].designators if disk.hctl in known else (await ask(disk)).names
     return MapPath(disk.hctl, f"/dev/{disk.node}", usable.get(disk.number, False), disk.size, answer)
 
 

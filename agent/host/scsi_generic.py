@@ -8,6 +8,7 @@ import fcntl
 import os
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from attachers import checks
 from attachers.problems import Code, Problem
@@ -18,6 +19,14 @@ MOST_BYTES = 8192
 COMMAND_TIMEOUT_MS = 5000
 DEVICE_IDENTIFICATION = 0x83
 _LOGICAL_UNIT, _BINARY = 0, 1
+
+
+class Sense(NamedTuple):
+    """Why a command was not done (SPC-4 4.5): sense key, additional sense code, and its qualifier."""
+
+    key: int
+    code: int
+    qualifier: int
 
 
 class MalformedPage(ValueError):
@@ -104,6 +113,29 @@ def capacity(fd: int) -> int:
         raise Problem(Code.UNAVAILABLE, f"READ CAPACITY: {len(answer)} bytes only")
     last, block = struct.unpack(">QL", answer[:12])
     return int(last + 1) * int(block)
+
+
+def test_unit_ready(fd: int) -> Sense | None:
+    """The sense that a disk answers to TEST UNIT READY (SPC-4 6.47) through its sd node; None where it is ready."""
+    cdb, sense = ctypes.create_string_buffer(bytes(6), 6), ctypes.create_string_buffer(64)
+    header = _SgIoV3(
+        interface_id=ord("S"),
+        dxfer_direction=-1,  # SG_DXFER_NONE
+        cmd_len=6,
+        mx_sb_len=len(sense),
+        cmdp=ctypes.addressof(cdb),
+        sbp=ctypes.addressof(sense),
+        timeout=COMMAND_TIMEOUT_MS,
+    )
+    fcntl.ioctl(fd, SG_IO, header)
+    return sense_of(bytes(sense)) if header.sb_len_wr else None
+
+
+def sense_of(data: bytes) -> Sense:
+    """The sense in fixed (SPC-4 4.5.3) or descriptor format (4.5.2)."""
+    if data[0] & 0x7E == 0x72:
+        return Sense(data[1] & 0xF, data[2], data[3])
+    return Sense(data[2] & 0xF, data[12], data[13])
 
 
 def _page(fd: int, size: int, *, bsg: bool) -> bytes:
@@ -224,10 +256,10 @@ def _check(statuses: tuple[int, int, int], sense: bytes) -> None:
     device, transport, driver = statuses
     if device == 0 and transport == 0 and driver in (0, 8):
         return
-    key, code = (sense[1] & 0xF, sense[2]) if sense[0] & 0x7E == 0x72 else (sense[2] & 0xF, sense[12])
+    said = sense_of(sense)
     raise Problem(
         Code.UNAVAILABLE,
         f"a command failed: status {device:#x}, transport {transport:#x}, driver {driver:#x},"
-        f" sense key {key:#x}, code {code:#x}",
+        f" sense key {said.key:#x}, code {said.code:#x}, qualifier {said.qualifier:#x}",
         hint="see that this path works, and the kernel's log",
     )

@@ -44,6 +44,8 @@ def _unit(kernel: Kernel, wwid: str) -> Lun:
         raise Problem(Code.NOT_FOUND, f"{wwid} is not published on this host", hint="attach it first")
     above = next((one.paths for one in kernel.maps.values() if one.node == at), [at])
     for session, device in (pair for hctl in above if (pair := kernel.device(hctl))):
+        if kernel.access(session, device):
+            continue
         if unit := kernel.san.answer(kernel.name_on(session), session.target, session.portal, device.lun):
             return unit
     raise Problem(Code.UNAVAILABLE, f"{wwid}: nothing answers", hint="see the storage network")

@@ -7,7 +7,7 @@ from uuid import uuid4
 from agent.host.simulated_san import Lun, San
 from agent.host.simulated_shares import LOOPBACK, Shares
 from attachers import checks
-from attachers.sights import LOGGED_IN
+from attachers.sights import LOGGED_IN, STANDBY
 
 INITIATOR = "iqn.1993-08.org.debian:01:simulated"
 
@@ -166,6 +166,10 @@ class Kernel:
         unit = self.answer(session, device.lun)
         return unit.wwid if unit and session.state == LOGGED_IN else None
 
+    def access(self, session: Session, device: Device) -> str:
+        """The ALUA state that keeps a device from carrying I/O; empty where none does."""
+        return self.san.access.get((session.target, session.portal, device.lun), "")
+
     def answer(self, session: Session, lun: int) -> Lun | None:
         """What answers a command on a session now, None when nothing does."""
         if session.target == LOOPBACK:
@@ -229,7 +233,7 @@ class Kernel:
     def is_usable(self, hctl: str) -> bool:
         """Whether I/O gets through to a device."""
         found = self.device(hctl)
-        return found is not None and self.identity(*found) is not None
+        return found is not None and self.identity(*found) is not None and self.access(*found) in ("", STANDBY)
 
     def drop_device(self, session: Session, hctl: str, *, with_claim: bool = True) -> None:
         """Delete a device; udev takes its links along, and multipathd its path."""

@@ -29,7 +29,8 @@ class San:
     """What targets and NFS servers show right now. A change here does not tell the hosts: that is the point of it.
 
     `dead` are portals that do not answer; `astray` is what answers at one portal (target, portal, LUN) instead of the
-    unit that its target shows (a mapping gone wrong). With a `path`, the LUNs are read from that file
+    unit that its target shows (a mapping gone wrong); `access` is the ALUA state of a LUN there, where it is none that
+    carries I/O: it answers to an INQUIRY, and fails every read. With a `path`, the LUNs are read from that file
     (`{"luns": [{"target", "portals", "lun", "wwid", "size", "initiators"}]}`) and again whenever it changed.
     """
 
@@ -39,6 +40,7 @@ class San:
         self._read: tuple[int, int] | None = None
         self.dead: set[str] = set()
         self.astray: dict[tuple[str, str, int], str] = {}
+        self.access: dict[tuple[str, str, int], str] = {}
         self.nfs = Servers()
 
     def add(self, lun: Lun) -> None:

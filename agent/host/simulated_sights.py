@@ -92,6 +92,7 @@ def _session(session: Session) -> sights.Session:
 
 def _path(kernel: Kernel, session: Session, device: Device, query: ScsiQuery) -> sights.ScsiPath:
     identity = kernel.identity(session, device)
+    access = kernel.access(session, device)
     return sights.ScsiPath(
         hctl=device.hctl,
         via=_session(session).via,
@@ -103,6 +104,8 @@ def _path(kernel: Kernel, session: Session, device: Device, query: ScsiQuery) ->
         designators=frozenset({identity} if identity else ()),
         inquiry_error="" if identity else "no answer",
         holders=tuple(device.holders) if query.holders else None,
+        unread="Input/output error" if identity and access and query.read else "",
+        access=access if identity else "",
     )
 
 

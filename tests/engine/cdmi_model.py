@@ -34,7 +34,8 @@ class Object:
 
     `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
     whether the export says its name; `unready` how often it is resolved before the server has filled in its export.
-    `target` is an iSCSI name, or an FC port's; `beside` are more FC ports, `hidden` those of them that do not show it.
+    `target` is an iSCSI name, or an FC port's; `beside` are more FC ports, `hidden` those of them, or of the portals,
+    that do not show it.
     `instead` is a second export (`SECOND`), over another protocol. `exported`: it has any;
     `offered`: it may get one.
     """
@@ -105,7 +106,7 @@ class CdmiModel:
             self.san.nfs.put(obj.share, obj.target, size=obj.size)
             return
         allowed = (INITIATOR, LOCAL) if obj.permissions is None else tuple(obj.permissions)
-        portals = obj.portals if obj.protocol == "iscsi" else ()
+        portals = tuple(one for one in obj.portals if one not in obj.hidden) if obj.protocol == "iscsi" else ()
         for target in obj.targets:
             self.san.remove(target, obj.lun)
             if obj.mapped and obj.exported and target not in obj.hidden:

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = ("tests/unit/test_iscsi_decide.py", "tests/unit/test_fc_decide.py", "tests/engine")
+SUITE = (
+    "tests/unit/test_iscsi_decide.py",
+    "tests/unit/test_iscsi_portals.py",
+    "tests/unit/test_fc_decide.py",
+    "tests/engine",
+)
 PARTS = ("agent", "attachers", "tests", "pyproject.toml")
 
 
@@ -87,6 +92,18 @@ MUTANTS = (
         "attachers/scsi.py",
         "    return bool(path.designators) and not is_right(path, wwid)",
         "    return False",
+    ),
+    Mutant(
+        "an answer to an INQUIRY taken for a path that carries I/O",
+        "attachers/lun.py",
+        "    return carries(unit, path) or hand_out(unit, path, proved, sight, context)",
+        "    return hand_out(unit, path, proved, sight, context)",
+    ),
+    Mutant(
+        "the LUN looked for at the first portal only",
+        "attachers/iscsi.py",
+        "    return _beside(plan, found, sight, context) if lun.is_in_vain(",
+        "    return found if lun.is_in_vain(",
     ),
     Mutant(
         "needs of others ignored",

@@ -54,6 +54,9 @@ class LinuxWorld:
     async def resize_lun(self, lun: int, *, size: int) -> None:
         self._lio.resize_lun(self.target, lun, size=size)
 
+    async def set_access(self, lun: int, state: str) -> None:
+        self._lio.set_access(self.target, lun, state)
+
     @asynccontextmanager
     async def holding(self, hctl: str) -> AsyncIterator[None]:
         node = os.open(f"/dev/{_node(hctl)}", os.O_RDONLY | os.O_CLOEXEC)

@@ -8,6 +8,9 @@ from typing import Any
 
 ATTRIBUTES = {"authentication": "0", "generate_node_acls": "0", "demo_mode_write_protect": "1"}
 
+ACCESS = ("active/optimized", "active/non-optimized", "standby", "unavailable")
+"""ALUA states by their number in configfs (and in REPORT TARGET PORT GROUPS)."""
+
 
 class Lio:
     """Some targets of this kernel, with file-backed LUNs below `directory`."""
@@ -68,6 +71,12 @@ class Lio:
         old.delete()
         self._backstores = [one for one in self._backstores if one.name != old.name]
         self.make_lun(target, lun, size=size, serial=serial)
+
+    def set_access(self, target: str, lun: int, state: str) -> None:
+        """The target port group of a LUN in another ALUA state (SPC-4 5.15.2.4; drivers/target/target_core_alua.c)."""
+        unit = next(one for one in self._groups[target].luns if one.lun == lun)
+        group = Path(unit.storage_object.path, "alua/default_tg_pt_gp")
+        (group / "alua_access_state").write_text(str(ACCESS.index(state)))
 
     def close(self) -> None:
         """Remove it all: targets first, since they hold the backstores."""

@@ -48,6 +48,10 @@ class SimulatedWorld:
         wwid = next(one.wwid for one in self.raw.san.shown(INITIATOR, self.target, self.portal) if one.lun == lun)
         self.raw.san.swap(self.target, lun, wwid=wwid, size=size)
 
+    async def set_access(self, lun: int, state: str) -> None:
+        for portal in (self.portal, self.other_portal):
+            self.raw.san.access[self.target, portal, lun] = "" if state.startswith("active/") else state
+
     @asynccontextmanager
     async def holding(self, hctl: str) -> AsyncIterator[None]:
         self.raw.open_device(hctl)

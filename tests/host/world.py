@@ -32,6 +32,10 @@ class World(Protocol):
         """Give the logical unit behind a LUN number another size, without a word."""
         ...
 
+    async def set_access(self, lun: int, state: str) -> None:
+        """Put a LUN into an ALUA state at every portal, without a word: standby, or active/optimized."""
+        ...
+
     def holding(self, hctl: str) -> AbstractAsyncContextManager[None]:
         """Somebody has the device open."""
         ...

@@ -148,9 +148,9 @@ ATTACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
     "unnamed, another than before": (UNNAMED, LINKED, replace(UNVERIFIED, wwid=WRONG), REMOVE),
     "unnamed, silent since": (UNNAMED, seen(LINKED, designators=frozenset()), replace(UNVERIFIED, wwid=RIGHT), Wait),
 }
+LOGGED = ScsiSight((RECORD,), (EMPTY,))
 HIGH = replace(PLAN, lun=300)
 PLAIN, FLAT = (Scan(f"3:0:0:{number}", TARGET, PORTAL) for number in (300, 16684))
-LOGGED = ScsiSight((RECORD,), (EMPTY,))
 AT_PLAIN, AT_FLAT = (
     seen(replace(MADE, sessions=(replace(EMPTY, devices=(scan.hctl,)),)), hctl=scan.hctl) for scan in (PLAIN, FLAT)
 )

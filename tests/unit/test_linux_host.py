@@ -94,7 +94,7 @@ async def test_a_dead_target_takes_few_of_the_workers(
     stage: Stage, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its disks are asked a few at a time, and none any more once that many have not answered."""
-    monkeypatch.setattr(lun_sights, "INQUIRY_S", 0.5)
+    monkeypatch.setattr(lun_sights, "PROOF_S", 0.5)
     session = add_session(stage.roots)
     for lun in range(1, 41):
         add_disk(stage.roots, session, lun, f"sd{lun}")

@@ -102,6 +102,26 @@ ATTACH: dict[str, tuple[ScsiSight, Context, object]] = {
     "two paths": (SEEN, tried(), JOIN),
     "joined, no map yet": (SEEN, tried(JOIN, JOIN2), Wait),
     "a silent path": (replace(SEEN, paths=(replace(SDA, designators=frozenset()), SDB)), tried(), JOIN2),
+    "a path in standby joins": (
+        replace(SEEN, paths=(replace(SDA, unread="EIO", access="standby"), SDB)),
+        tried(),
+        JOIN,
+    ),
+    "none but one in standby": (
+        replace(MAPPED, map=HALF, paths=(replace(SDA, unread="EIO", access="standby"),), sessions=(FIRST,)),
+        tried(failed=(LOGIN2, CREATE2)),
+        Wait,
+    ),
+    "one in standby, one that works": (
+        replace(OUT, paths=(replace(SDA, unread="EIO", access="standby"), SDB)),
+        tried(),
+        Ready,
+    ),
+    "two wanted, one of them in standby": (
+        replace(OUT, paths=(replace(SDA, unread="EIO", access="standby"), SDB)),
+        tried(min_paths=2),
+        Wait,
+    ),
     "a path of another size": (replace(SEEN, paths=(SDA, replace(SDB, size=2))), tried(JOIN), Wait),
     "in the map": (MAPPED, tried(), PUBLISH),
     "half in the map": (replace(MAPPED, map=HALF), tried(), PUBLISH),

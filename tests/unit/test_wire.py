@@ -138,6 +138,7 @@ def test_problems_come_back() -> None:
 
 LOGIN = {"type": "Login", "target": T, "portal": P, "chap": "", "iface": ""}
 QUERY = {"type": "IscsiQuery", "name": "vm", "target": T, "portals": [P], "lun": 1, "wwid": None, "holders": False}
+QUERY |= {"read": False}
 
 
 @pytest.mark.parametrize(
