@@ -62,6 +62,13 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """What was seen has to hold from now on: add these values to the plan, durably, before anything else is done."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do until the host changes: `reason` says what is awaited, `problem` what it is when time runs out.
 
@@ -77,12 +84,13 @@ class Wait:
 class Ready:
     """The goal is reached: this device is verified, published, and may be used.
 
-    `missing` says what of it is not there yet (a path), None when all is.
+    `missing` says what of it is not there yet (a path), None when all is. `note` is what a caller should know of it.
     """
 
     device: Device
     verified: bool
     missing: Problem | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ class Fail:
     restore: Step | None = None
 
 
-Decision = Act | Begin | Look | Wait | Ready | Gone | Fail
+Decision = Act | Begin | Look | Keep | Wait | Ready | Gone | Fail
 
 
 @dataclass(frozen=True, slots=True)

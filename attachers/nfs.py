@@ -5,15 +5,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from attachers import checks, lun, nfs_checks, nfs_options
-from attachers.base import Act, Context, Decision, Device, Fail, Goal, Gone, Look, PathInfo, Ready, Wait, may_free
-from attachers.nfs_share import BLOCK, KIND, Share, wwid_of
+from attachers.base import Act, Context, Decision, Device, Fail, Goal, Gone, Keep, Look, PathInfo, Ready, Wait, may_free
+from attachers.nfs_share import BLOCK, KIND, FileId, Share, wwid_of
 from attachers.problems import Code, Problem
-from attachers.sights import NfsFile, NfsMount, NfsQuery, NfsSight, Query, ScsiPath, Sight, Trouble
+from attachers.sights import NfsFile, NfsMount, NfsQuery, NfsSight, Opening, Query, ScsiPath, Sight, Trouble
 from attachers.steps import GrowDisk, MakeDisk, Mount, Publish, PublishFile, RemoveDisk, Step, Unmount, Unpublish
 
 protocol = "nfs"
 comes_back = False
 BLOCK_DEVICE, FILE = "block", "file"
+_FOR_ROOT = "let the server export it to root of this host (no_root_squash; root_hosts of the export in CDMI)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Plan:
     """What the export says, and what was asked for, checked.
 
     `server` is an address, `path` the file's below `export`, `size` its least size in bytes (0: unknown), `present`
-    what is handed out: block or file. `options`, `downgrade` and `discard` are the configuration's.
+    what is handed out: block or file. `options`, `downgrade` and `discard` are the configuration's. `fsid` and `fileid`
+    are the file's that was looked at first (0: none was yet): no other one is ever handed out for this plan.
     """
 
     server: str
@@ -34,6 +36,8 @@ class Plan:
     options: str = ""
     downgrade: bool = False
     discard: bool = True
+    fsid: str = ""
+    fileid: int = 0
 
     def __post_init__(self) -> None:
         Share(self.server, self.export, self.version)
@@ -51,6 +55,11 @@ class Plan:
     def wwid(self) -> str:
         """The name of the disk: from the object's ID, or from its place where it has none."""
         return wwid_of(self.object_id or f"{self.share.source}/{self.path}")
+
+    @property
+    def pin(self) -> FileId | None:
+        """The one file that may be handed out, once that is known."""
+        return FileId(self.fsid, self.fileid) if self.fileid else None
 
     @property
     def text(self) -> str:
@@ -73,9 +82,9 @@ def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
     return _query(name, plan_of(plan), path=goal is Goal.ATTACHED)
 
 
-def _query(name: str, plan: Plan, *, path: bool, holders: bool = False) -> NfsQuery:
-    wwid = plan.wwid if plan.present == BLOCK_DEVICE else None
-    return NfsQuery(name, plan.share, plan.path if path else "", wwid, holders=holders)
+def _query(name: str, plan: Plan, *, path: bool, holders: bool = False, open_for: str = "") -> NfsQuery:
+    wwid, path_ = plan.wwid if plan.present == BLOCK_DEVICE else None, plan.path if path else ""
+    return NfsQuery(name, plan.share, path_, wwid, holders=holders, open_for=open_for, number=plan.fileid)
 
 
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:
@@ -103,7 +112,7 @@ def _attach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
         return Fail(problem)
     if sight.file is None:
         return Wait(f"a look at {plan.text}", Problem(Code.DEVICE_TIMEOUT, f"{plan.text} was not looked at"))
-    if next_ := _unusable(plan, sight, sight.file, context):
+    if next_ := _unusable(plan, sight, sight.file, context) or _unproved(plan, sight, sight.file, context):
         return next_
     if plan.present == FILE:
         return _hand_out_file(plan, sight, sight.file, context)
@@ -141,11 +150,43 @@ def _unusable(plan: Plan, sight: NfsSight, file: NfsFile, context: Context) -> D
             return _renew(plan, sight, context)
         case Trouble.MISSING | Trouble.ODD:
             hint = "correct the export's path on the server, or let it export the container that has the object"
-            return Fail(Problem(Code.WRONG_DEVICE, f"{plan.text} {file.words}", hint=hint))
+            return _withdraw(plan, sight, context, Problem(Code.WRONG_DEVICE, f"{plan.text} {file.words}", hint=hint))
+        case Trouble.DENIED:
+            hint = f"{_FOR_ROOT}, or give others the right to search the folders above it"
+            return Fail(Problem(Code.TARGET_REFUSED, f"{plan.text} {file.words}", hint=hint))
+    return None
+
+
+def _unproved(plan: Plan, sight: NfsSight, file: NfsFile, context: Context) -> Decision | None:
+    """What is next because it is not the file that it has to be, or not as large; None when it is."""
+    if plan.pin is None:
+        return Keep({"fsid": file.fsid, "fileid": file.inode})
+    if file.id != plan.pin:
+        return _withdraw(plan, sight, context, _another(plan, plan.pin, file))
     if file.size < max(plan.size, 1):
         text = f"{plan.text} has {file.size} bytes, and the object has {plan.size or 'more than none'}"
         return Wait(text, Problem(Code.WRONG_DEVICE, text, hint="the server exports another file there"))
     return None
+
+
+def _another(plan: Plan, pin: FileId, file: NfsFile) -> Problem:
+    """What is said of another file at the same path. A file system with another fsid, too, is another one: a copy or a
+    snapshot of a file system has the same numbers in it, and old data.
+    """
+    text = f"{plan.text} is another file than the one that was handed out: {file.id}, and it was {pin}"
+    hint = "the server has replaced it: see that it is the right one, then detach, and attach again"
+    if file.inode == pin.number:
+        hint = "where the server only exports the same file system anew (give the export a fixed fsid=), detach, and"
+        hint = f"{hint} attach again; else see which file system it exports there"
+    return Problem(Code.WRONG_DEVICE, text, hint=hint)
+
+
+def _withdraw(plan: Plan, sight: NfsSight, context: Context, problem: Problem) -> Decision:
+    """Refuse; a link that leads to a file by its name is taken away first, since whoever opens it gets another one."""
+    unpublish = Unpublish(context.name, None)
+    if plan.present == FILE and sight.scsi.link is not None and unpublish not in context.failed:
+        return Act(unpublish)
+    return Fail(problem)
 
 
 def _renew(plan: Plan, sight: NfsSight, context: Context) -> Decision:
@@ -161,16 +202,29 @@ def _renew(plan: Plan, sight: NfsSight, context: Context) -> Decision:
 
 
 def _hand_out_file(plan: Plan, sight: NfsSight, file: NfsFile, context: Context) -> Decision:
-    place = plan.share.file(plan.path)
+    open_for, place = "ro" if context.read_only else "rw", plan.share.file(plan.path)
+    if file.opening is Opening.UNTRIED:
+        return Look(_query(context.name, plan, path=True, open_for=open_for))
+    if file.opening is Opening.READ_ONLY:
+        text = f"{plan.text} cannot be opened for writing: the server exports it read-only"
+        return Fail(Problem(Code.TARGET_REFUSED, text, hint="let the server export it writable, or ask for access ro"))
     if sight.scsi.link != place:
-        return lun.step(PublishFile(context.name, plan.share, plan.path), context)
+        return lun.step(PublishFile(context.name, plan.share, plan.path, plan.pin), context)
     if file.size < (context.grow or 0):
         text = f"{plan.text} to have {context.grow} bytes (it has {file.size} now)"
         hint = "see that the NFS server shows the new size, then try again"
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint=hint))
     version = nfs_options.version_in(sight.mounts[0].options)
     path = PathInfo(place, "", f"{plan.share.source} (NFS {version})", "mounted")
-    return Ready(Device(FILE, place, place, None, file.size, context.read_only, (path,)), verified=True)
+    device = Device(FILE, place, place, None, file.size, context.read_only, (path,))
+    return Ready(device, verified=True, note=_root_may_not(open_for) if file.opening is Opening.DENIED else "")
+
+
+def _root_may_not(open_for: str) -> str:
+    """What a caller should know of a file that is handed out and that root here may not open; its user may."""
+    what = "read and written" if open_for == "rw" else "read"
+    text = "root of this host may not open the file (root_squash), so that it was not proved that it can be"
+    return f"{text} {what}; whoever uses it needs the rights of its owner, or {_FOR_ROOT}"
 
 
 def _hand_out_disk(plan: Plan, sight: NfsSight, file: NfsFile, context: Context) -> Decision:
@@ -182,7 +236,7 @@ def _hand_out_disk(plan: Plan, sight: NfsSight, file: NfsFile, context: Context)
         return Fail(problem)
     if sight.disk is None or not sight.disk.whole:
         discard = plan.discard and nfs_options.can_discard(sight.mounts[0].options)
-        return lun.step(MakeDisk(plan.share, plan.path, plan.wwid, file.size, discard), context)
+        return lun.step(MakeDisk(plan.share, plan.path, plan.wwid, file.size, discard, plan.pin), context)
     if not sight.scsi.paths:
         text = f"the kernel to show the disk {plan.wwid}"
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}", hint="see its log"))
@@ -247,7 +301,10 @@ def _refuse_users(plan: Plan, sight: NfsSight, context: Context) -> Decision | N
         hint="stop or detach the user of the file, then try again",
     )
     taken = any(isinstance(done, Unpublish) for done in context.done)
-    return Fail(problem, restore=PublishFile(context.name, plan.share, plan.path) if taken else None)
+    right = plan.pin in (None, sight.file.id)
+    return Fail(
+        problem, restore=PublishFile(context.name, plan.share, plan.path, plan.pin) if taken and right else None
+    )
 
 
 def _unmount(plan: Plan, sight: NfsSight, context: Context) -> Decision:

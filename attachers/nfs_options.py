@@ -7,8 +7,11 @@ from attachers.problems import Code, Problem
 
 ALWAYS = ("nosuid", "nodev", "noexec", "nosymfollow")
 """What every mount of ours has: no guest's or server's file is a program, a device or a way to elsewhere here."""
-CONSTANT = ("lookupcache=positive",)
-"""A file that was just made on the server is found at once, also where it was looked for in vain before (nfs(5))."""
+CONSTANT = ("lookupcache=none",)
+"""Each look asks the server which file lies at a name, and how large it is: one that was just made is found at once,
+and one in another's place is not taken for that for as long as a directory's attributes are remembered, a minute
+(nfs(5)). Names are only looked up by looks and opens, a few an hour; reading and writing an open file needs none.
+"""
 _FLAGS = {
     "nosuid": 2,
     "nodev": 4,

@@ -62,6 +62,21 @@ class Share:
         return _MINORS[self.version] + (_LOWER[self.version] if downgrade else ())
 
 
+@dataclass(frozen=True, slots=True)
+class FileId:
+    """Which file of a server it is, whatever its name: `fsid` as /proc/fs/nfsfs/volumes has it, and its `number`.
+
+    (The attributes fsid and fileid, RFC 8881 sections 5.8.1.9 and 5.8.2.14: no two files that are there at one time
+    have both in common.)
+    """
+
+    fsid: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"file {self.number} of file system {self.fsid or '(not told)'}"
+
+
 def serial_of(object_id: str) -> str:
     """The unit serial of the disk made of an object's file: 25 hex digits, always the same for the same object."""
     return hashlib.sha256(object_id.encode()).hexdigest()[:25]

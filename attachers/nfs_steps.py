@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attachers import checks, nfs_checks, nfs_options
-from attachers.nfs_share import BLOCK, Share, serial_in
+from attachers.nfs_share import BLOCK, FileId, Share, serial_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class MakeDisk:
 
     `wwid` is the disk's name from then on, `size` in bytes, `discard` whether it takes discards (the server has to be
     able to make holes); its address is claimed (udev rule) before it appears. Nothing is written to the file. Refused
-    where the path is no plain file, leads out of the share, or the file has another size.
+    where the path is no plain file, leads out of the share, or the file has another size, or is not `pin` (None: any).
     """
 
     share: Share
@@ -48,6 +48,7 @@ class MakeDisk:
     wwid: str
     size: int
     discard: bool = False
+    pin: FileId | None = None
 
     def __post_init__(self) -> None:
         nfs_checks.file(self.path)
@@ -98,11 +99,15 @@ class RemoveDisk:
 
 @dataclass(frozen=True, slots=True)
 class PublishFile:
-    """Hand out a file in a mounted share itself: the link of that name leads to it. Unpublish takes it away."""
+    """Hand out a file in a mounted share itself: the link of that name leads to it. Unpublish takes it away.
+
+    Refused where the path is no plain file, leads out of the share, or is not `pin` (None: any).
+    """
 
     name: str
     share: Share
     path: str
+    pin: FileId | None = None
 
     def __post_init__(self) -> None:
         checks.name(self.name)

@@ -1,13 +1,17 @@
 """What is asked of a host, and what it saw: read-only questions and their answers, as values."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from attachers import checks, nfs_checks
+from attachers import checks
 from attachers.host_sights import Ability as Ability
 from attachers.host_sights import HostQuery as HostQuery
 from attachers.host_sights import HostSight as HostSight
-from attachers.nfs_share import Share
+from attachers.nfs_sights import FileDisk as FileDisk
+from attachers.nfs_sights import NfsFile as NfsFile
+from attachers.nfs_sights import NfsMount as NfsMount
+from attachers.nfs_sights import NfsQuery as NfsQuery
+from attachers.nfs_sights import Opening as Opening
+from attachers.nfs_sights import Trouble as Trouble
 
 BLOCK = 4096
 """Bytes: a multiple of every block size that a disk has, and of this are all parts that are read."""
@@ -222,81 +226,6 @@ class ScsiSight:
     owned: tuple[str, ...] = ()
     map: ScsiMap | None = None
     notes: MapNotes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NfsQuery:
-    """Look at an NFS share on this host, at a file in it, and at the disk that LIO may have made of that file.
-
-    Without a `path` only the mount table is read, and nothing waits for the server. `wwid` is the disk's name (None: no
-    disk is looked for), `name` the attachment whose link is looked for, and `holders` asks for the (dearer) search for
-    whoever has the file open.
-    """
-
-    name: str
-    share: Share
-    path: str = ""
-    wwid: str | None = None
-    holders: bool = False
-
-    def __post_init__(self) -> None:
-        checks.name(self.name)
-        if self.path:
-            nfs_checks.file(self.path)
-        if self.wwid is not None:
-            checks.wwid(self.wwid)
-
-
-@dataclass(frozen=True, slots=True)
-class NfsMount:
-    """One mount at a share's mount point: `id`, `source`, `kind` and effective `options` as in /proc/self/mountinfo.
-
-    `ours` when we made it.
-    """
-
-    id: int
-    source: str
-    kind: str
-    options: str
-    ours: bool = False
-
-
-class Trouble(StrEnum):
-    """Why a file cannot be used: the server is silent, or its handle is stale; it is not there; it is no plain file."""
-
-    NONE = ""
-    SILENT = "silent"
-    STALE = "stale"
-    MISSING = "missing"
-    ODD = "odd"
-
-
-@dataclass(frozen=True, slots=True)
-class NfsFile:
-    """A file as the server shows it: its size in bytes and its number there, or the `trouble` with it, in `words`.
-
-    `holders` names who has it open on this host; None when that was not asked for.
-    """
-
-    size: int = 0
-    inode: int = 0
-    trouble: Trouble = Trouble.NONE
-    words: str = ""
-    holders: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FileDisk:
-    """A disk that LIO makes of a file: which `file` (its path and number when it was made), and its size in bytes.
-
-    `whole` when it is shown on this host as a SCSI disk, and not half made or half taken down; `ours` when we made it.
-    """
-
-    file: str
-    inode: int
-    size: int
-    whole: bool
-    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)

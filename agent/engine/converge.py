@@ -11,10 +11,25 @@ from agent.engine.begun import Begun, Tried
 from agent.engine.desk import UNCERTAIN
 from agent.engine.locks import Locks
 from agent.messages import Message, fields
-from attachers.base import Act, Attacher, Begin, Context, Decision, Fail, Goal, Gone, Host, Look, Ready, Uncertain, Wait
+from attachers.base import (
+    Act,
+    Attacher,
+    Begin,
+    Context,
+    Decision,
+    Fail,
+    Goal,
+    Gone,
+    Host,
+    Keep,
+    Look,
+    Ready,
+    Uncertain,
+    Wait,
+)
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
-from attachers.steps import AnnounceMap, CreateRecord, Own, Step
+from attachers.steps import AnnounceMap, CreateRecord, Own, Step, Unpublish
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +41,8 @@ class Attempt:
     `deadline` is on the host's clock. `context` gives what the host cannot tell (asked anew each time, since other
     attachments come and go); `finish` is called while the locks are still held, as soon as the goal is reached.
     `began` and `ended` are told of every step (when it began, and its outcome), `uncertain` of every one whose outcome
-    is not known, `unready` as long as the goal is not reached; `overtaken` says that the opposite is wanted by now.
+    is not known, `unready` as long as the goal is not reached, with what is next; `keep` adds values to the plan in the
+    ledger, and returns it; `overtaken` says that the opposite is wanted by now.
     `permission` is the work on the server that goes on meanwhile, or waits for `due`: until it is done, only what the
     server need not know of is done. `tick_s` is how long to wait for an event before looking again. `begun` are the
     steps that go on beside this attempt, or went on before it.
@@ -42,7 +58,8 @@ class Attempt:
     began: Callable[[Step], float]
     ended: Callable[[Step, float, str], None]
     uncertain: Callable[[], Awaitable[None]]
-    unready: Callable[[], Awaitable[None]]
+    unready: Callable[[Decision], Awaitable[None]]
+    keep: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
     overtaken: Callable[[], bool]
     permission: asyncio.Task[None] | None = None
     due: asyncio.Event = field(default_factory=asyncio.Event)
@@ -103,9 +120,13 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
                 return decision
             case Fail(problem, restore):
                 await _restore(host, attempt, restore)
+                if _lost_its_link(attempt, restore):
+                    await attempt.unready(decision)
                 raise problem
-        await attempt.unready()
+        await attempt.unready(decision)
         match decision:
+            case Keep(values):
+                attempt.plan = await attempt.keep(values)
             case Begin(step) if host.now() < attempt.deadline:
                 _begin(host, attempt, step)
                 sight = None
@@ -198,6 +219,12 @@ async def _restore(host: Host, attempt: Attempt, step: Step | None) -> None:
     await act(host, attempt, step)
     if step in attempt.tried.failed:
         log.error("could not put back what was taken: %s: %s", step.describe(), attempt.tried.failed[step].detail)
+
+
+def _lost_its_link(attempt: Attempt, restore: Step | None) -> bool:
+    """Whether a detach that is refused has taken the link, and not put it back: it would lead to another file."""
+    taken = any(isinstance(step, Unpublish) and step not in attempt.tried.failed for step in attempt.tried.done)
+    return attempt.goal is Goal.GONE and taken and (restore is None or restore in attempt.tried.failed)
 
 
 async def _wait(host: Host, attempt: Attempt, decision: Decision, seen: int) -> None:

@@ -16,8 +16,10 @@ from attachers.steps import LINKS, GiveDisk, ResizeDisk, TakeDisk
 async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: float) -> None:
     """Give the disk to the domain, unless it has it. Raises `Problem`: not-found, conflict, unavailable, ..."""
     row = desk.ledger.rows[name]
-    kind = row.device.kind if row.device else "block"
-    step = GiveDisk(name, wanted.name, wanted.target, wanted.bus, row.request.access is Access.RO, kind)
+    if row.device is None:  # what was handed out is not what lies there by now
+        detail = f"name: {name} has no device just now ({row.phase})"
+        raise Problem(Code.BUSY, detail, hint=f"see: cdmi-attach status {name}")
+    step = GiveDisk(name, wanted.name, wanted.target, wanted.bus, row.request.access is Access.RO, row.device.kind)
 
     async def give() -> bool:
         refuse_overtaken(desk, name)

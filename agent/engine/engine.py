@@ -296,7 +296,7 @@ class Engine:
         if row.goal is Goal.GONE:
             return  # a detach has overtaken it, and undoes it
         if row.handed_out:
-            await self._desk.ledger.change(name, phase=Phase.DEGRADED, problem=problem.as_dict())
+            await self._desk.ledger.change(name, phase=Phase.DEGRADED, verified=False, problem=problem.as_dict())
             log.error("degraded", extra=self._fields(Message.DEGRADED, name, problem))
             return
         row = await self._desk.ledger.change(name, goal=Goal.GONE, problem=problem.as_dict())
@@ -331,7 +331,8 @@ class Engine:
             log.error("detach failed: %s", problem.detail, extra=self._fields(Message.DETACH_FAILED, name, problem))
             self._count("detach", name, problem.code)
             if problem.code is Code.IN_USE and before.handed_out:  # after a crash, its link is to be put back yet
-                phase = before.phase if before.goal is Goal.ATTACHED else Phase.DEGRADED
+                linked = self._desk.ledger.rows[name].device is not None
+                phase = before.phase if before.goal is Goal.ATTACHED and linked else Phase.DEGRADED
                 await self._desk.ledger.change(name, goal=Goal.ATTACHED, phase=phase, problem=problem.as_dict())
             else:
                 await self._left_behind(name, problem)

@@ -21,6 +21,7 @@ from agent.engine.exporting import ready_or_made
 from agent.engine.ledger import MADE, Grant, Row
 from agent.engine.plans import plan_of
 from agent.engine.preference import first_usable, may_pass, passed, share, told, with_those_before
+from agent.engine.standing import keep, shown, unready
 from agent.engine.users import users_of
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
@@ -273,12 +274,6 @@ async def _converge(
     async def uncertain() -> None:
         await desk.ledger.change(name, phase=Phase.UNCERTAIN)
 
-    async def unready() -> None:
-        """What was handed out and does not stand, as after a reboot, is not said to be attached."""
-        now = desk.ledger.rows[name]
-        if goal is Goal.ATTACHED and grow is None and now.handed_out and now.phase is Phase.ATTACHED:
-            await desk.ledger.change(name, phase=Phase.DEGRADED)
-
     return await converge(
         desk.host,
         desk.locks,
@@ -293,7 +288,8 @@ async def _converge(
             began=lambda step: desk.began(name, step.describe()),
             ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
             uncertain=uncertain,
-            unready=unready,
+            unready=lambda next_: unready(desk, name, goal, next_, grows=grow is not None),
+            keep=lambda values: keep(desk, name, values),
             overtaken=lambda: not undo and desk.ledger.rows[name].goal is not goal,
             permission=permission,
             due=due or asyncio.Event(),
@@ -331,9 +327,9 @@ async def _finish(desk: Desk, name: str, goal: Goal, reached: Ready | Gone) -> N
         if now.goal is goal:  # else another way to it is tried next
             await desk.ledger.change(name, **NOT_HERE, released=True)
     elif now.goal is not goal or (now.request.domain and not now.handed_out):
-        await desk.ledger.change(name, device=reached.device, verified=reached.verified)
+        await desk.ledger.change(name, **shown(reached))
     else:
-        await desk.ledger.change(name, device=reached.device, verified=reached.verified, **_standing(reached))
+        await desk.ledger.change(name, **shown(reached), **_standing(reached))
 
 
 async def host_sight(desk: Desk) -> HostSight:

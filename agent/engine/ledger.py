@@ -36,7 +36,7 @@ NEWER = (
     "INSERT INTO generations VALUES (?, ?)"
     " ON CONFLICT (object_id) DO UPDATE SET generation = max(generation, excluded.generation)"
 )
-_ADDED: Mapping[str, Any] = {"passed": [], "others": 0}
+_ADDED: Mapping[str, Any] = {"passed": [], "others": 0, "caveat": ""}
 """What rows of earlier versions do not have."""
 T = TypeVar("T")
 
@@ -70,8 +70,8 @@ class Row:
     `server`, `uri`, `key`, `object_id`, `protocol` and `plan` are known once the source was resolved. `handed_out`
     says that a caller was told of the device, `domains` whom it was (or is about to be) given to,
     and `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON, `note`
-    what a caller should know of how it was attached. `passed` are the exports that were preferred to this one, `others`
-    how many there are besides to be tried after it.
+    what a caller should know of how it was attached, `caveat` of the device as it was last seen. `passed` are the
+    exports that were preferred to this one, `others` how many there are besides to be tried after it.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Row:
     note: str = ""
     passed: tuple[Passed, ...] = ()
     others: int = 0
+    caveat: str = ""
 
     @property
     def object_key(self) -> str:

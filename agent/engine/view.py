@@ -29,7 +29,7 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "tainted": [],
         "steps": steps,
         "problem": dict(row.problem) if row.problem else None,
-        "note": row.note or None,
+        "note": "; ".join(text for text in (row.note, row.caveat) if text) or None,
     }
 
 

@@ -38,6 +38,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "lio_show": lio.show,
     "nfs_look": nfs_calls.look,
     "nfs_mount": nfs_calls.mount,
+    "nfs_prove": nfs_calls.prove,
     "nfs_unmount": nfs_calls.unmount,
 }
 """What the workers do of it."""
@@ -67,14 +68,18 @@ async def _file(reach: Reach, query: NfsQuery) -> NfsFile | None:
     mounted = reach.mounted(query.share)
     if not query.path or [(one.source, one.kind) for one in mounted] != [(query.share.source, KIND)]:
         return None
-    file = await reach.find(query.share, query.path)
+    file = await reach.find(query.share, query.path, open_for=query.open_for)
     if not query.holders:
         return file
-    sought = {"device": mounted[0].device, "inode": file.inode, "place": str(reach.place(query.share, query.path))}
-    try:
-        users = await reach.tools.pool.call("file_users", sought | reach.tools.where(), timeout_s=USERS_S)
-    except (Abandoned, Problem) as unknown:
-        users = [f"unknown: {unknown}"]
+    place = str(reach.place(query.share, query.path))
+    users: dict[str, None] = {}
+    for inode in {file.inode, query.number or file.inode}:  # who has the file that was there has it still
+        sought = {"device": mounted[0].device, "inode": inode, "place": place}
+        try:
+            found = await reach.tools.pool.call("file_users", sought | reach.tools.where(), timeout_s=USERS_S)
+        except (Abandoned, Problem) as unknown:
+            found = [f"unknown: {unknown}"]
+        users |= dict.fromkeys(found)
     return replace(file, holders=tuple(users))
 
 

@@ -10,13 +10,12 @@ from typing import Any
 
 from agent.host import links, linux_disks, sysfs
 from agent.host.linux_nfs import find_disk
-from agent.host.nfs_reach import Reach
+from agent.host.nfs_reach import LOOK_S, Reach
 from agent.host.tools import deadline_in, left
 from agent.workers.pool import Abandoned
 from attachers import nfs_options
 from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
-from attachers.sights import Trouble
 from attachers.steps import GrowDisk, MakeDisk, Mount, PublishFile, RemoveDisk, Unmount
 
 UNMOUNT_S = 5.0
@@ -49,7 +48,7 @@ class NfsSteps:
             case RemoveDisk():
                 await self._remove(step, deadline)
             case PublishFile():
-                await self._publish(step)
+                await self._publish(step, deadline)
 
     async def _mount(self, step: Mount, deadline: float) -> None:
         """Mount the share; nothing to do where anything is mounted at its place: who looks judges it."""
@@ -116,7 +115,7 @@ class NfsSteps:
         """Make the disk: backstore and target first, so that its address is known and claimed before it appears."""
         disk = self._disk(step.wwid)
         file = {"point": str(self._reach.place(step.share)), "path": step.path, "size": step.size}
-        file |= {"discard": step.discard}
+        file |= {"discard": step.discard} | self._pin(step)
         limit_s, what = left(deadline), step.describe()
         hctl = await self._reach.ask(step.share, "lio_prepare", disk | file, limit_s=limit_s, what=what)
         links.claim(self._tools.roots, hctl)
@@ -148,13 +147,16 @@ class NfsSteps:
         if hctl:
             links.drop_path(self._tools.roots, hctl)
 
-    async def _publish(self, step: PublishFile) -> None:
-        """Link to the file, once it is sure that it is a plain one in the share."""
-        file = await self._reach.find(step.share, step.path)
-        if file.trouble:
-            code = Code.TARGET_TIMEOUT if file.trouble is Trouble.SILENT else Code.WRONG_DEVICE
-            raise Problem(code, f"{step.path} in {step.share.source}: {file.words}", hint="look again")
+    async def _publish(self, step: PublishFile, deadline: float) -> None:
+        """Link to the file, once it is sure that it is the plain one in the share that is meant."""
+        file = {"point": str(self._reach.place(step.share)), "path": step.path}
+        limit_s, what = min(LOOK_S, left(deadline)), step.describe()
+        await self._reach.ask(step.share, "nfs_prove", file | self._pin(step), limit_s=limit_s, what=what)
         links.put(self._tools.roots.links / step.name, step.share.file(step.path))
+
+    def _pin(self, step: MakeDisk | PublishFile) -> dict[str, Any]:
+        pin = [step.pin.fsid, step.pin.number] if step.pin else None
+        return {"pin": pin, "proc": str(self._tools.roots.proc)}
 
     def _disk(self, wwid: str) -> dict[str, Any]:
         return {"sys": str(self._tools.roots.sys), "wwid": wwid}

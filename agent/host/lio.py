@@ -92,17 +92,21 @@ def look(sys: str, wwid: str) -> dict[str, Any] | None:
     }
 
 
-def prepare(sys: str, wwid: str, point: str, path: str, size: int, discard: bool) -> str:
+def prepare(
+    sys: str, wwid: str, point: str, path: str, size: int, discard: bool, pin: list[Any] | None, proc: str
+) -> str:
     """Make backstore and target of a file, as far as they are missing, but no disk yet. Returns its SCSI address.
 
-    `size` is in bytes, and exactly the file's; `discard` says whether the disk takes discards. Nothing is written to
-    the file. Raises `Problem`: wrong-device, conflict, target-refused, unsupported-on-host.
+    `size` is in bytes, and exactly the file's; `discard` says whether the disk takes discards; `pin` is fsid and number
+    of the file (None: any will do). Nothing is written to it. Raises `Problem`: wrong-device, conflict, target-refused,
+    unsupported-on-host.
     """
     if reason := missing(sys):
         raise Problem(Code.UNSUPPORTED_ON_HOST, reason, hint="ask for present=file")
     place = place_of(sys, wwid)
     if "Status: ACTIVATED" not in (sysfs.text(place.backstore / "info") or ""):
         with _file(point, path) as fd:
+            nfs_calls.insist_on(os.fstat(fd), path, proc, pin)
             _insist_on_size(fd, path, size)
             _make_backstore(place, fd, f"{point}/{path}", size, discard=discard)
     _make(place.root / "loopback")

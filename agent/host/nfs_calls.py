@@ -11,15 +11,17 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from agent.host import mountinfo
-from attachers.nfs_share import KIND
+from agent.host import mountinfo, sysfs
+from attachers.nfs_share import KIND, FileId
 from attachers.problems import Code, Problem
-from attachers.sights import Trouble
+from attachers.sights import Opening, Trouble
 
 UMOUNT_NOFOLLOW = 8
 _libc = ctypes.CDLL(None, use_errno=True)
 _SILENT = (errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNRESET, errno.EIO)
+_NOT_FOR_ROOT = {errno.EROFS: Opening.READ_ONLY, errno.EACCES: Opening.DENIED, errno.EPERM: Opening.DENIED}
 _NO_SUCH_VERSION = (errno.EPROTONOSUPPORT, errno.EINVAL)
 
 
@@ -82,14 +84,63 @@ def unmount(point: str, mount_id: int, proc: str) -> bool:
     raise OSError(error, os.strerror(error), point)
 
 
-def look(point: str, path: str) -> dict[str, int | str]:
-    """A file below a mount, as the JSON of `NfsFile`; it is neither opened nor read."""
+def look(point: str, path: str, proc: str, open_for: str = "") -> dict[str, int | str]:
+    """A file below a mount, as the JSON of `NfsFile`; it is not read, and opened only with `open_for` (ro or rw)."""
     try:
         with opened(point, path, os.O_PATH) as (_, status):
-            return {"size": status.st_size, "inode": status.st_ino, "trouble": Trouble.NONE, "words": ""}
+            found = _shown(status, proc)
+        return _opened_for(open_for, point, path, proc) or found if open_for else found
     except OSError as error:
         trouble, words = trouble_of(error)
         return {"size": 0, "inode": 0, "trouble": trouble, "words": words}
+
+
+def _shown(status: os.stat_result, proc: str, opening: Opening = Opening.UNTRIED) -> dict[str, int | str]:
+    found: dict[str, int | str] = {"size": status.st_size, "inode": status.st_ino, "fsid": fsid_of(status, proc)}
+    return found | {"trouble": Trouble.NONE, "words": "", "opening": opening}
+
+
+def _opened_for(open_for: str, point: str, path: str, proc: str) -> dict[str, int | str]:
+    """What shows once it is open, or why root of this host cannot open it so. Nothing is written. Raises `OSError`."""
+    flags, opening = os.O_RDWR if open_for == "rw" else os.O_RDONLY, Opening.DONE
+    try:
+        with opened(point, path, flags) as (_, status):
+            return _shown(status, proc, opening)
+    except OSError as error:
+        if error.errno not in _NOT_FOR_ROOT:
+            raise
+        opening = _NOT_FOR_ROOT[error.errno]
+    with opened(point, path, os.O_PATH) as (_, status):
+        return _shown(status, proc, opening)
+
+
+def fsid_of(status: os.stat_result, proc: str) -> str:
+    """The server's fsid of the file system that a file is in, by the kernel's list of volumes; empty where it has none.
+
+    (fs/nfs/client.c, nfs_volume_list_show: version, server, port, device, fsid, fscache. No server is asked.)
+    """
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    lines = (line.split() for line in (sysfs.text(f"{proc}/fs/nfsfs/volumes") or "").splitlines())
+    return next((fields[4] for fields in lines if len(fields) > 4 and fields[3] == device), "")
+
+
+def insist_on(status: os.stat_result, path: str, proc: str, pin: list[Any] | None) -> None:
+    """Raises `Problem` wrong-device where a file is not that of this fsid and number."""
+    now = FileId(fsid_of(status, proc), status.st_ino)
+    if pin is not None and now != FileId(*pin):
+        text = f"{path} is {now}, and was {FileId(*pin)}"
+        raise Problem(Code.WRONG_DEVICE, text, hint="the server has another file there: detach, then attach again")
+
+
+def prove(point: str, path: str, proc: str, pin: list[Any] | None) -> None:
+    """See that a plain file lies there, and that it is the one of this fsid and number. Raises `Problem`."""
+    try:
+        with opened(point, path, os.O_PATH) as (_, status):
+            insist_on(status, path, proc, pin)
+    except OSError as error:
+        trouble, words = trouble_of(error)
+        code = Code.TARGET_TIMEOUT if trouble is Trouble.SILENT else Code.WRONG_DEVICE
+        raise Problem(code, f"{path} {words}", hint="see the NFS server, and the export's path in CDMI") from None
 
 
 @contextmanager
@@ -151,6 +202,6 @@ def trouble_of(error: OSError) -> tuple[Trouble, str]:
         case errno.EISDIR:
             return Trouble.ODD, "is no plain file"
         case errno.EACCES | errno.EPERM:
-            return Trouble.ODD, "may not be looked at by this host (root_squash?)"
+            return Trouble.DENIED, "may not be looked at by root of this host (root_squash?)"
         case _:
             return Trouble.SILENT, f"no answer from the server ({error.strerror})"

@@ -16,7 +16,7 @@ from agent.host.tools import Tools, deadline_in, left
 from agent.workers.pool import Abandoned
 from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
-from attachers.sights import NfsFile, Trouble
+from attachers.sights import NfsFile, Opening, Trouble
 
 AT_ONCE = 4
 LOOK_S = 2.0
@@ -65,12 +65,16 @@ class Reach:
         finally:
             semaphore.release()
 
-    async def find(self, share: Share, path: str) -> NfsFile:
-        """A file in a mounted share; that a server does not answer is a trouble with it. At most one look is stuck."""
+    async def find(self, share: Share, path: str, *, open_for: str = "") -> NfsFile:
+        """A file in a mounted share; that a server does not answer is a trouble with it. At most one look is stuck.
+
+        `open_for` as in `NfsQuery`.
+        """
         late = self._unanswered.get(share.point)
         if late and not late.done():
             return NfsFile(trouble=Trouble.SILENT, words="an earlier look is still unanswered")
-        arguments = {"point": str(self.place(share)), "path": path}
+        proc = str(self.tools.roots.proc)
+        arguments = {"point": str(self.place(share)), "path": path, "proc": proc, "open_for": open_for}
         try:
             found = await self.ask(share, "nfs_look", arguments, limit_s=LOOK_S, what=f"a look at {path}")
         except Abandoned as abandoned:
@@ -80,4 +84,6 @@ class Reach:
             if problem.code not in _SILENT:
                 raise
             return NfsFile(trouble=Trouble.SILENT, words=f"no answer from the server within {LOOK_S:g} s")
-        return NfsFile(found["size"], found["inode"], Trouble(found["trouble"]), found["words"])
+        said = Trouble(found["trouble"]), found["words"]
+        told = {"fsid": found.get("fsid", ""), "opening": Opening(found.get("opening", ""))}
+        return NfsFile(found["size"], found["inode"], *said, **told)

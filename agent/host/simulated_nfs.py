@@ -7,7 +7,7 @@ from agent.host.simulated_shares import LOOPBACK, VERSIONS, FileDisk
 from attachers import nfs_options, sights
 from attachers.nfs_share import KIND, Share
 from attachers.problems import Code, Problem
-from attachers.sights import NfsFile, NfsQuery, NfsSight, ScsiSight, Trouble
+from attachers.sights import NfsFile, NfsQuery, NfsSight, Opening, ScsiSight, Trouble
 from attachers.steps import DEVICES, GrowDisk, MakeDisk, Mount, PublishFile, RemoveDisk, Step, Unmount
 
 # Looking.
@@ -55,7 +55,17 @@ def _file_of(kernel: Kernel, query: NfsQuery) -> NfsFile | None:
         return None
     made = (wwid for wwid, disk in kernel.shares.disks.items() if (disk.share, disk.path) == (query.share, query.path))
     users = [*kernel.shares.open.get(query.share.file(query.path), ()), *(f"LIO backstore of {wwid}" for wwid in made)]
-    return replace(find(kernel, query.share, query.path), holders=tuple(users) if query.holders else None)
+    file = find(kernel, query.share, query.path)
+    opening = _opening(kernel, query.share, query.open_for) if query.open_for and not file.trouble else file.opening
+    return replace(file, holders=tuple(users) if query.holders else None, opening=opening)
+
+
+def _opening(kernel: Kernel, share: Share, open_for: str) -> Opening:
+    """What comes of root's opening a file of the share."""
+    servers = kernel.san.nfs
+    if open_for == "rw" and share.source in servers.read_only:
+        return Opening.READ_ONLY
+    return Opening.DENIED if share.source in servers.squashed else Opening.DONE
 
 
 def find(kernel: Kernel, share: Share, path: str) -> NfsFile:
@@ -68,7 +78,9 @@ def find(kernel: Kernel, share: Share, path: str) -> NfsFile:
     file = servers.exports.get(share.source, {}).get(path)
     if file is None:
         return NfsFile(trouble=Trouble.MISSING, words="is not there")
-    return NfsFile(trouble=Trouble.ODD, words=file.odd) if file.odd else NfsFile(file.size, file.inode)
+    if file.odd:
+        return NfsFile(trouble=Trouble.ODD, words=file.odd)
+    return NfsFile(file.size, file.inode, fsid=servers.fsids.get(share.source, "1f:0"))
 
 
 # The steps.
@@ -94,7 +106,7 @@ def take(kernel: Kernel, step: Mount | Unmount | MakeDisk | GrowDisk | RemoveDis
         case RemoveDisk():
             _remove(kernel, step)
         case PublishFile():
-            _found(kernel, step, step.path)
+            _insist_on(_found(kernel, step, step.path), step)
             kernel.links[step.name] = step.share.file(step.path)
 
 
@@ -132,6 +144,9 @@ def _make(kernel: Kernel, step: MakeDisk) -> None:
     disk = kernel.shares.disks.get(step.wwid)
     if disk is None:
         file = _found(kernel, step, step.path)
+        if (opening := _opening(kernel, step.share, "rw")) is not Opening.DONE:
+            raise _refused(step, Code.TARGET_REFUSED, f"{step.path} cannot be opened for writing: {opening}")
+        _insist_on(file, step)
         if file.size != step.size:
             raise _refused(step, Code.WRONG_DEVICE, f"{step.path} has {file.size} bytes now")
         kernel.nexuses[step.wwid] = kernel.new_nexus(LOOPBACK, step.share.source)
@@ -177,6 +192,11 @@ def _found(kernel: Kernel, step: MakeDisk | GrowDisk | PublishFile, path: str) -
     if file.trouble:
         raise _refused(step, Code.WRONG_DEVICE, f"{path} {file.words}")
     return file
+
+
+def _insist_on(file: NfsFile, step: MakeDisk | PublishFile) -> None:
+    if step.pin not in (None, file.id):
+        raise _refused(step, Code.WRONG_DEVICE, f"{step.path} is {file.id}, and was {step.pin}")
 
 
 def _insist_on_life(kernel: Kernel, step: Step, share: Share) -> None:

@@ -21,12 +21,19 @@ class File:
 
 @dataclass(slots=True)
 class Servers:
-    """Every NFS server there is: what it exports (by source, such as 10.0.0.1:/srv), and how it is."""
+    """Every NFS server there is: what it exports (by source, such as 10.0.0.1:/srv), and how it is.
+
+    `fsids` are those of sources that have not the usual one, `read_only` the sources that nobody may write to,
+    `squashed` those of which root of a client is nobody, and may open nothing.
+    """
 
     exports: dict[str, dict[str, File]] = field(default_factory=dict)
     versions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
     stale: set[str] = field(default_factory=set)
+    fsids: dict[str, str] = field(default_factory=dict)
+    read_only: set[str] = field(default_factory=set)
+    squashed: set[str] = field(default_factory=set)
     _last: int = 100
 
     def put(self, share: Share, path: str, *, size: int, odd: str = "") -> None:

@@ -76,6 +76,35 @@ MUTANTS = (
         "    if sight.file.holders is not None:\n        return None\n",
     ),
     Mutant(
+        "a file of another file system taken for the one that was handed out",
+        "attachers/nfs.py",
+        "    if file.id != plan.pin:\n",
+        "    if file.inode != plan.pin.number:\n",
+    ),
+    Mutant(
+        "which file it is, known to this process alone",
+        "agent/engine/standing.py",
+        """\
+    kept = await desk.ledger.change(name, plan={**(desk.ledger.rows[name].plan or {}), **values})
+    return kept.plan or {}
+""",
+        """\
+    return {**(desk.ledger.rows[name].plan or {}), **values}
+""",
+    ),
+    Mutant(
+        "a link left that leads to another file",
+        "attachers/nfs.py",
+        "    if plan.present == FILE and sight.scsi.link is not None and unpublish not in context.failed:\n",
+        "    if plan.present == FILE and sight.scsi.link is None and unpublish not in context.failed:\n",
+    ),
+    Mutant(
+        "a file handed out for writing that nobody could open so",
+        "attachers/nfs.py",
+        "    if file.opening is Opening.READ_ONLY:\n",
+        "    if file.opening is Opening.READ_ONLY and context.read_only:\n",
+    ),
+    Mutant(
         "grant recorded after the act",
         "agent/engine/flows.py",
         "grants=grants, **found)",

@@ -204,6 +204,123 @@ async def test_discards_are_told_by_the_version_that_the_mount_runs(world: World
             await daemon.detach(name)
 
 
+async def test_a_file_that_was_replaced_under_a_link_is_not_led_to(world: World) -> None:
+    """Case 93: whoever opened the link now would write to another file; the same file again is handed out again."""
+    source, files = world.add_file(), world.san.nfs.exports[SHARE.source]
+    world.kernel.add_domain("one-42")
+    right = files["images/1.img"]
+    async with running(world) as daemon:
+        await daemon.attach("vm", source, **FILE)
+        world.san.nfs.put(SHARE, "images/1.img", size=SIZE)
+        problem = await refused(daemon, source, **FILE)
+        assert problem.code is Code.WRONG_DEVICE and "another file" in problem.detail
+        view = daemon.engine.view("vm")
+        assert (view["phase"], view["verified"], view["link"], view["device"]) == ("degraded", False, None, None)
+        assert "vm" not in world.kernel.kernel.links
+        with pytest.raises(Problem) as caught:
+            await daemon.engine.give("vm", DomainRequest("one-42", "sda"))
+        assert caught.value.code is Code.BUSY and not world.kernel.kernel.domains["one-42"].disks
+        files["images/1.img"] = right
+        view = await daemon.attach("vm", source, **FILE)
+        assert (view["phase"], view["verified"], view["link"]) == ("attached", True, f"{LINKS}/vm")
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()
+
+
+@pytest.mark.parametrize("fsid", [True, False])
+@pytest.mark.parametrize("present", list(Present))
+async def test_a_file_that_was_replaced_over_a_reboot_is_not_handed_out(
+    world: World, present: Present, fsid: bool
+) -> None:
+    """Case 93: neither another number nor another file system; a detach, and an attach, says that it is meant."""
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("vm", source, present=present)
+    world.kernel.reboot()
+    if fsid:
+        world.san.nfs.fsids[SHARE.source] = "77:0"
+    else:
+        world.san.nfs.put(SHARE, "images/1.img", size=SIZE)
+    async with running(world) as daemon:
+        await daemon.engine.settled()
+        view = daemon.engine.view("vm")
+        assert (view["phase"], view["verified"]) == ("degraded", False)
+        assert view["problem"]["code"] == "wrong-device" and "attach again" in view["problem"]["hint"]
+        assert not world.kernel.kernel.links and not world.kernel.kernel.shares.disks
+        await daemon.detach("vm")
+        assert (await daemon.attach("vm", source, present=present))["verified"]
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()
+
+
+async def test_a_file_is_swapped_between_look_and_step(world: World) -> None:
+    """Case 93: the very descriptor that LIO gets is compared."""
+    source = world.add_file()
+
+    async def swap(moment: Moment, what: Step | Query) -> None:
+        if isinstance(what, MakeDisk) and moment is Moment.BEFORE:
+            world.san.nfs.put(SHARE, "images/1.img", size=SIZE)
+
+    world.kernel.hook = swap
+    async with running(world) as daemon:
+        assert (await refused(daemon, source)).code is Code.WRONG_DEVICE
+        assert not world.kernel.inventory()
+
+
+async def test_a_row_of_an_earlier_version_gets_its_pin_at_the_next_look(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("vm", source)
+        plan = daemon.ledger.rows["vm"].plan or {}
+        old = {key: value for key, value in plan.items() if key not in ("fsid", "fileid")}
+        await daemon.ledger.change("vm", plan=old)
+    async with running(world) as daemon:
+        await daemon.engine.settled()
+        assert daemon.engine.view("vm")["phase"] == "attached" and daemon.ledger.rows["vm"].plan == plan
+        await daemon.detach("vm")
+
+
+async def test_a_guest_that_has_the_old_file_keeps_it(world: World) -> None:
+    """Case 93: a detach is refused for who has the pinned file open, and its link does not come back."""
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("vm", source, **FILE)
+        world.kernel.kernel.shares.open.setdefault(SHARE.file("images/1.img"), []).append("qemu (pid 7)")
+        world.san.nfs.put(SHARE, "images/1.img", size=SIZE)
+        assert (await detach_refused(daemon)).code is Code.IN_USE
+        view = daemon.engine.view("vm")
+        assert (view["phase"], view["verified"], view["link"]) == ("degraded", False, None)
+        assert not world.kernel.kernel.links
+        world.kernel.kernel.shares.open.clear()
+        await daemon.detach("vm")
+        assert not world.kernel.inventory()
+
+
+async def test_a_file_in_a_read_only_export_is_not_handed_out_for_writing(world: World) -> None:
+    """It is opened so, and nothing is written."""
+    source = world.add_file()
+    world.san.nfs.read_only.add(SHARE.source)
+    async with running(world) as daemon:
+        problem = await refused(daemon, source, **FILE)
+        assert problem.code is Code.TARGET_REFUSED and "read-only" in problem.detail and "access ro" in problem.hint
+        assert (await refused(daemon, source)).code is Code.TARGET_REFUSED, "nor is a disk made of it"
+        assert not world.kernel.inventory()
+        view = await daemon.attach("vm", source, access=Access.RO, **FILE)
+        assert view["verified"] and view["note"] is None
+        await daemon.detach("vm")
+
+
+async def test_what_root_cannot_open_is_said(world: World) -> None:
+    source = world.add_file()
+    world.san.nfs.squashed.add(SHARE.source)
+    async with running(world) as daemon:
+        view = await daemon.attach("vm", source, **FILE)
+        assert view["phase"] == "attached" and "root_squash" in view["note"] and "no_root_squash" in view["note"]
+        world.san.nfs.squashed.clear()
+        assert (await daemon.attach("vm", source, **FILE))["note"] is None, "as it was last seen"
+        await daemon.detach("vm")
+
+
 async def test_a_stale_mount_of_ours_is_made_anew(world: World) -> None:
     """Case 60: where nobody has anything of it; what was handed out is left as it is."""
     sources = [world.add_file(number) for number in (1, 2)]

@@ -41,10 +41,20 @@ class LinuxNfsWorld:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.unlink(missing_ok=True)
             file.write_bytes(random.Random(path).randbytes(size))
+            file.chmod(0o600)  # root's alone
 
     async def grow_file(self, path: str, size: int) -> None:
         for server in self._servers:
             os.truncate(server.directory / path, size)
+
+    async def swap_file(self, path: str) -> None:
+        for server in self._servers:
+            file = server.directory / path
+            shutil.copyfile(file, file.with_suffix(".new"))
+            file.with_suffix(".new").rename(file)
+
+    async def export_as(self, options: str) -> None:
+        self._servers[0].export_as(options)
 
     async def content(self, path: str) -> str:
         return hashlib.sha256((self._servers[0].directory / path).read_bytes()).hexdigest()
@@ -89,6 +99,7 @@ class LinuxNfsWorld:
 
     async def close(self) -> None:
         await self.host.close()
+        self._servers[0].export_as("")
         _take_disks_down()
         for point in [*_mounted(MOUNTS), *(one for one in reversed(self._foreign) if not one.startswith(MOUNTS))]:
             await _run("umount", point)

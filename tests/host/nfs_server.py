@@ -82,6 +82,12 @@ class NfsServer:
         self._inside("exportfs", "-o", OPTIONS, f"*:{self.directory}")
         self._inside("exportfs", "-f")
 
+    def export_as(self, options: str) -> None:
+        """Export the directory with these options besides (ro, root_squash, fsid=...), from now on."""
+        self._inside("exportfs", "-u", f"*:{self.directory}")
+        self._inside("exportfs", "-o", ",".join(filter(None, (OPTIONS, options))), f"*:{self.directory}")
+        self._inside("exportfs", "-f")
+
     def close(self) -> None:
         """End it; whoever has it mounted waits for ever."""
         self._inside("rpc.nfsd", "0")

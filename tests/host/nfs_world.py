@@ -35,6 +35,14 @@ class NfsWorld(Protocol):
         """Make that very file larger, in both shares."""
         ...
 
+    async def swap_file(self, path: str) -> None:
+        """Put another file of the same size in its place, in both shares, while the one that was there still is."""
+        ...
+
+    async def export_as(self, options: str) -> None:
+        """Export the first share with these options besides: ro, root_squash, fsid=..."""
+        ...
+
     async def content(self, path: str) -> str:
         """What a file in the first share has: another text where a byte of it, or its being there, has changed."""
         ...
@@ -87,6 +95,19 @@ class SimulatedNfsWorld:
         for share in (self.share, self.other):
             files = self.raw.san.nfs.exports[share.source]
             files[path] = replace(files[path], size=size)
+
+    async def swap_file(self, path: str) -> None:
+        await self.put_file(path, size=self.raw.san.nfs.exports[self.share.source][path].size)
+
+    async def export_as(self, options: str) -> None:
+        servers, source = self.raw.san.nfs, self.share.source
+        servers.fsids.pop(source, None)
+        for name, sources in (("ro", servers.read_only), ("root_squash", servers.squashed)):
+            sources.discard(source)
+            if name in options.split(","):
+                sources.add(source)
+        if "fsid=" in options:
+            servers.fsids[source] = f"{options.partition('fsid=')[2]}:0"
 
     async def content(self, path: str) -> str:
         return str(self.raw.san.nfs.exports[self.share.source][path])  # of bytes the model knows nothing

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attachers import fc
-from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait
+from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Keep, Look, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, FcPort, ScsiPath, ScsiSight, Session
 from attachers.steps import DEVICES, Disown, Own, Publish, RemoveDevice, Scan, Step, Unpublish
@@ -60,7 +60,7 @@ def short(decision: Decision) -> object:
             return step
         case Fail(problem):
             return problem.code
-        case Look() | Wait() | Ready() | Gone():
+        case Look() | Keep() | Wait() | Ready() | Gone():
             return type(decision)
 
 

@@ -10,7 +10,7 @@ from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Crash, Faults, Hang
 from attachers import nfs
-from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Look, Ready, Uncertain, Wait
+from attachers.base import Act, Context, Decision, Fail, Goal, Gone, Keep, Look, Ready, Uncertain, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import NfsQuery, NfsSight
 from attachers.steps import MakeDisk, Mount, RemoveDisk, Step, Unmount
@@ -63,6 +63,8 @@ async def converge(host: GuardedHost, goal: Goal, plan: nfs.Plan = PLAN) -> Deci
             except Problem as problem:
                 failed[decision.step] = problem
             done.append(decision.step)
+        elif isinstance(decision, Keep):
+            plan = nfs.plan_of({**plan.as_json(), **decision.values})
         elif isinstance(decision, Wait):
             await host.changed(since, timeout_s=5)
         else:

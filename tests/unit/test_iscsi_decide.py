@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attachers import iscsi, scsi
-from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait, may_free
+from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Keep, Look, Ready, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import MapNotes, Record, ScsiPath, ScsiSight, Session
 from attachers.steps import (
@@ -78,7 +78,7 @@ def short(decision: Decision) -> object:
             return ("begin", step)
         case Fail(problem):
             return problem.code
-        case Look() | Wait() | Ready() | Gone():
+        case Look() | Keep() | Wait() | Ready() | Gone():
             return type(decision)
 
 

@@ -73,7 +73,7 @@ async def test_a_table_that_cannot_be_polled_tells_nothing(tmp_path: Path) -> No
     ],
 )
 def test_only_a_plain_file_beneath_will_do(share: Path, path: str, trouble: Trouble) -> None:
-    found = nfs_calls.look(str(share), path)
+    found = nfs_calls.look(str(share), path, "/proc")
     assert found["trouble"] == trouble
     assert found["size"] == (4096 if trouble is Trouble.NONE else 0) and bool(found["words"]) == bool(trouble)
 
@@ -83,7 +83,7 @@ def test_only_a_plain_file_beneath_will_do(share: Path, path: str, trouble: Trou
     [
         (errno.ESTALE, Trouble.STALE),
         (errno.EXDEV, Trouble.ODD),
-        (errno.EACCES, Trouble.ODD),
+        (errno.EACCES, Trouble.DENIED),
         (errno.ETIMEDOUT, Trouble.SILENT),
         (errno.EIO, Trouble.SILENT),
     ],
@@ -95,12 +95,12 @@ def test_what_a_servers_error_means(number: int, trouble: Trouble) -> None:
 
 def test_no_other_file_system_is_entered() -> None:
     """Another export of the server's that the kernel mounts by itself below ours, say."""
-    found = nfs_calls.look("/", "proc/version")
+    found = nfs_calls.look("/", "proc/version", "/proc")
     assert found["trouble"] == Trouble.ODD and "another file system" in str(found["words"])
 
 
 def test_a_share_that_is_not_mounted_is_missing(tmp_path: Path) -> None:
-    assert nfs_calls.look(str(tmp_path / "none"), "a")["trouble"] == Trouble.MISSING
+    assert nfs_calls.look(str(tmp_path / "none"), "a", "/proc")["trouble"] == Trouble.MISSING
     assert nfs_calls.unmount(str(tmp_path), 7, str(tmp_path)) is False
 
 
@@ -188,12 +188,12 @@ def test_a_disk_is_made_without_a_byte_written_to_its_file(
     file.write_bytes(content)
     before = file.stat()
     if made:
-        assert lio.prepare(str(configfs), wwid, str(share), "a/disk.img", size, discard) == "7:0:1:0"
+        assert lio.prepare(str(configfs), wwid, str(share), "a/disk.img", size, discard, None, "/proc") == "7:0:1:0"
         attributes = lio.place_of(str(configfs), wwid).backstore / "attrib"
         assert (attributes / "emulate_tpu").read_text() == str(int(discard))
     else:
         with pytest.raises(Problem) as refused:
-            lio.prepare(str(configfs), wwid, str(share), "a/disk.img", size, discard)
+            lio.prepare(str(configfs), wwid, str(share), "a/disk.img", size, discard, None, "/proc")
         assert refused.value.code is Code.WRONG_DEVICE and "4096 bytes now, not 2048" in refused.value.detail
         assert lio.look(str(configfs), wwid) == {"file": "", "inode": 0, "size": 0, "whole": False, "hctl": "7:0:1:0"}
     assert file.read_bytes() == content

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from attachers import nfs
-from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Look, Ready, Wait
-from attachers.nfs_share import Share, serial_in, serial_of, wwid_of
+from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Keep, Look, Ready, Wait
+from attachers.nfs_share import FileId, Share, serial_in, serial_of, wwid_of
 from attachers.problems import Code, Problem
-from attachers.sights import FileDisk, NfsFile, NfsMount, NfsQuery, NfsSight, ScsiPath, ScsiSight, Trouble
+from attachers.sights import FileDisk, NfsFile, NfsMount, NfsQuery, NfsSight, Opening, ScsiPath, ScsiSight, Trouble
 from attachers.steps import (
     DEVICES,
     GrowDisk,
@@ -25,24 +25,27 @@ from attachers.steps import (
 )
 
 SIZE = 1 << 20
-PLAN = nfs.Plan("10.0.0.1", "/srv", "a/disk.img", "4.2", "ID", SIZE, options="hard")
+PLAN = nfs.Plan("10.0.0.1", "/srv", "a/disk.img", "4.2", "ID", SIZE, options="hard", fsid="1f:0", fileid=77)
 FILE_PLAN = replace(PLAN, present="file")
 SHARE, WWID, HCTL = PLAN.share, PLAN.wwid, "7:0:1:0"
 PLACE = SHARE.file("a/disk.img")
 OPTIONS = "rw,nosuid,nodev,noexec,nosymfollow,vers=4.2,hard"
 MOUNT = NfsMount(41, "10.0.0.1:/srv", "nfs4", OPTIONS, ours=True)
-FILE = NfsFile(SIZE, 77)
+FILE = NfsFile(SIZE, 77, fsid="1f:0")
+OTHER = replace(FILE, inode=78)
+PIN = FileId("1f:0", 77)
 DISK = FileDisk(PLACE, 77, SIZE, whole=True, ours=True)
 PATH = ScsiPath(HCTL, MOUNT.source, "/dev/sda", "running", SIZE, False, WWID, frozenset({WWID}), ours=True)
 MOUNTED = NfsSight((MOUNT,), FILE)
 MADE = NfsSight((MOUNT,), FILE, DISK, ScsiSight(paths=(PATH,)))
 LINKED = replace(MADE, scsi=ScsiSight(paths=(PATH,), link=f"{DEVICES}/{WWID}", device_link="/dev/sda"))
-FILE_LINKED = NfsSight((MOUNT,), FILE, scsi=ScsiSight(link=PLACE))
+OPEN = replace(FILE, opening=Opening.DONE)
+FILE_LINKED = NfsSight((MOUNT,), OPEN, scsi=ScsiSight(link=PLACE))
 
 MOUNT_IT, UNMOUNT = Mount(SHARE, "hard"), Unmount(SHARE)
-MAKE, REMOVE = MakeDisk(SHARE, "a/disk.img", WWID, SIZE, discard=True), RemoveDisk(SHARE, WWID)
+MAKE, REMOVE = MakeDisk(SHARE, "a/disk.img", WWID, SIZE, discard=True, pin=PIN), RemoveDisk(SHARE, WWID)
 PUBLISH, UNPUBLISH = Publish("vm", HCTL, WWID, False, ""), Unpublish("vm", WWID)
-PUBLISH_FILE, UNPUBLISH_FILE = PublishFile("vm", SHARE, "a/disk.img"), Unpublish("vm", None)
+PUBLISH_FILE, UNPUBLISH_FILE = PublishFile("vm", SHARE, "a/disk.img", PIN), Unpublish("vm", None)
 MOUNT_KEY, FILE_KEY, DISK_KEY = f"mount:{SHARE.point}", f"file:{PLACE}", f"wwid:{WWID}"
 BROKEN = Problem(Code.TARGET_TIMEOUT, "no answer")
 
@@ -60,6 +63,11 @@ def others(*keys: str, **more: Any) -> Context:
 def file(**changes: Any) -> NfsSight:
     """Mounted, with the file changed."""
     return replace(MOUNTED, file=replace(FILE, **changes))
+
+
+def linked(**changes: Any) -> NfsSight:
+    """A file that is handed out itself, changed."""
+    return replace(FILE_LINKED, file=replace(OPEN, **changes))
 
 
 def mount(sight: NfsSight = MOUNTED, **changes: Any) -> NfsSight:
@@ -84,7 +92,7 @@ def short(decision: Decision) -> object:
             return step
         case Fail(problem):
             return problem.code
-        case Begin() | Look() | Wait() | Ready() | Gone():
+        case Begin() | Look() | Keep() | Wait() | Ready() | Gone():
             return type(decision)
 
 
@@ -92,6 +100,8 @@ OVER = NfsMount(52, "10.0.0.9:/other", "nfs4", OPTIONS)
 OLD = OPTIONS.replace("4.2", "4.1")
 DOWN = replace(PLAN, downgrade=True)
 ANY = replace(PLAN, version="4")
+NEW = replace(PLAN, fsid="", fileid=0)
+OPENED = NfsSight((MOUNT,), OPEN)
 READS = tried(read_only=True)
 GROW, GROWN = tried(grow=2 * SIZE), replace(FILE, size=2 * SIZE)
 GROW_DISK = GrowDisk(SHARE, "a/disk.img", WWID, 2 * SIZE)
@@ -107,7 +117,7 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "somebody's mount of the share": (PLAN, mount(ours=False), tried(), MAKE),
     "a lower version (61)": (PLAN, mount(options=OLD), tried(), Code.TARGET_REFUSED),
     "a lower version, allowed": (DOWN, mount(options=OLD), tried(), replace(MAKE, discard=False)),
-    "a version of any": (ANY, mount(options=OLD), tried(), MakeDisk(ANY.share, ANY.path, WWID, SIZE)),
+    "a version of any": (ANY, mount(options=OLD), tried(), MakeDisk(ANY.share, ANY.path, WWID, SIZE, pin=PIN)),
     "no discards by configuration (94)": (replace(PLAN, discard=False), MOUNTED, tried(), replace(MAKE, discard=False)),
     "mounted read-only": (PLAN, mount(options=f"ro,{OPTIONS}"), tried(), Code.TARGET_REFUSED),
     "not looked at": (PLAN, replace(MOUNTED, file=None), tried(), Wait),
@@ -139,7 +149,20 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "half made": (PLAN, disk(whole=False), tried(MAKE), MAKE),
     "somebody's disk": (PLAN, disk(ours=False), tried(), Code.CONFLICT),
     "a disk of another file": (PLAN, disk(file="/run/cdmi-attach/mnt/x/b"), tried(), Code.WRONG_DEVICE),
-    "the file was replaced": (PLAN, disk(inode=78), tried(), Code.WRONG_DEVICE),
+    "a disk of the file that was there before": (PLAN, disk(inode=78), tried(), Code.WRONG_DEVICE),
+    "not pinned yet (93)": (NEW, MOUNTED, tried(), Keep),
+    "another file (93)": (PLAN, file(inode=78), tried(), Code.WRONG_DEVICE),
+    "another file system (93)": (PLAN, file(fsid="20:0"), tried(), Code.WRONG_DEVICE),
+    "another file, under a disk (93)": (PLAN, replace(LINKED, file=OTHER), tried(), Code.WRONG_DEVICE),
+    "another file, too small (93)": (PLAN, file(inode=78, size=512), tried(), Code.WRONG_DEVICE),
+    "another file, linked (93)": (FILE_PLAN, linked(inode=78), tried(), UNPUBLISH_FILE),
+    "another file, the link taken (93)": (FILE_PLAN, file(inode=78), tried(UNPUBLISH_FILE), Code.WRONG_DEVICE),
+    "another file, its link stays": (FILE_PLAN, linked(inode=78), tried(failed=(UNPUBLISH_FILE,)), Code.WRONG_DEVICE),
+    "no file any more, linked (93)": (FILE_PLAN, linked(trouble=Trouble.MISSING), tried(), UNPUBLISH_FILE),
+    "root may not look at it": (PLAN, file(trouble=Trouble.DENIED), tried(), Code.TARGET_REFUSED),
+    "a file that nobody opened yet": (FILE_PLAN, MOUNTED, tried(), Look),
+    "a file, exported read-only": (FILE_PLAN, file(opening=Opening.READ_ONLY), tried(), Code.TARGET_REFUSED),
+    "a file that root may not open": (FILE_PLAN, file(opening=Opening.DENIED), tried(), PUBLISH_FILE),
     "no path": (PLAN, replace(MADE, scsi=ScsiSight()), tried(), Wait),
     "no node": (PLAN, path(node=None), tried(), Wait),
     "it does not answer": (PLAN, path(designators=frozenset()), tried(), Wait),
@@ -152,11 +175,11 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "grown, but for the file": (PLAN, LINKED, tried(failed=(GROW_DISK,), grow=2 * SIZE), Code.TARGET_TIMEOUT),
     "grown by half a block": (PLAN, LINKED, tried(grow=SIZE + 256), Code.WRONG_DEVICE),
     "not grown": (PLAN, LINKED, tried(Rescan(HCTL, WWID), grow=SIZE), Ready),
-    "a file, grown": (FILE_PLAN, replace(FILE_LINKED, file=GROWN), GROW, Ready),
+    "a file, grown": (FILE_PLAN, linked(size=2 * SIZE), GROW, Ready),
     "a file, not grown yet": (FILE_PLAN, FILE_LINKED, GROW, Wait),
     "read-only": (PLAN, MADE, READS, Publish("vm", HCTL, WWID, True, "")),
-    "a file": (FILE_PLAN, MOUNTED, tried(), PUBLISH_FILE),
-    "a file of any size": (FILE_PLAN, file(size=SIZE + 1), tried(), PUBLISH_FILE),
+    "a file": (FILE_PLAN, OPENED, tried(), PUBLISH_FILE),
+    "a file of any size": (FILE_PLAN, file(size=SIZE + 1, opening=Opening.DONE), tried(), PUBLISH_FILE),
     "a file, handed out": (FILE_PLAN, FILE_LINKED, tried(), Ready),
     "a file, the link leads elsewhere": (
         FILE_PLAN,
@@ -164,7 +187,7 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
         tried(),
         PUBLISH_FILE,
     ),
-    "a file, publishing failed": (FILE_PLAN, MOUNTED, tried(failed=(PUBLISH_FILE,)), Code.TARGET_TIMEOUT),
+    "a file, publishing failed": (FILE_PLAN, OPENED, tried(failed=(PUBLISH_FILE,)), Code.TARGET_TIMEOUT),
 }
 GIVEN_BACK = replace(MADE, file=None)
 DETACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
@@ -214,6 +237,7 @@ def test_detach(case: str) -> None:
         (PLAN, path(designators=frozenset()), tried(UNPUBLISH, failed=(REMOVE,)), None),
         (FILE_PLAN, file(holders=("qemu",)), tried(UNPUBLISH_FILE), PUBLISH_FILE),
         (FILE_PLAN, file(holders=("qemu",)), tried(), None),
+        (FILE_PLAN, file(holders=("qemu",), inode=78), tried(UNPUBLISH_FILE), None),
     ],
 )
 def test_a_refused_detach_puts_the_link_back_where_it_was_taken(
@@ -231,6 +255,33 @@ def test_what_is_handed_out() -> None:
     assert isinstance(plain, Ready) and plain.device.read_only
     assert (plain.device.kind, plain.device.path, plain.device.wwid) == ("file", PLACE, None)
     assert plain.device.paths[0].via == "10.0.0.1:/srv (NFS 4.2)", "the effective version is told (63)"
+
+
+def test_the_file_that_was_looked_at_first_is_kept_before_anything_is_made_of_it() -> None:
+    """Case 93."""
+    kept = nfs.decide(Goal.ATTACHED, NEW.as_json(), MOUNTED, tried())
+    assert isinstance(kept, Keep) and nfs.plan_of({**NEW.as_json(), **kept.values}) == PLAN
+    assert nfs.needs(NEW.as_json()) == nfs.needs(PLAN.as_json())
+
+
+@pytest.mark.parametrize(("read_only", "open_for"), [(False, "rw"), (True, "ro")])
+def test_a_file_is_opened_as_it_is_to_be_used(read_only: bool, open_for: str) -> None:
+    look = nfs.decide(Goal.ATTACHED, FILE_PLAN.as_json(), MOUNTED, tried(read_only=read_only))
+    assert isinstance(look, Look) and isinstance(look.query, NfsQuery) and look.query.open_for == open_for
+
+
+def test_what_root_may_not_open_is_said_with_what_would_mend_it() -> None:
+    denied = nfs.decide(Goal.ATTACHED, FILE_PLAN.as_json(), linked(opening=Opening.DENIED), tried())
+    assert isinstance(denied, Ready) and "root_squash" in denied.note and "no_root_squash" in denied.note
+    opened = nfs.decide(Goal.ATTACHED, FILE_PLAN.as_json(), FILE_LINKED, tried())
+    assert isinstance(opened, Ready) and not opened.note
+
+
+def test_whoever_has_the_pinned_file_open_is_looked_for() -> None:
+    """Case 93: another file lies there by now, and the guest has the one that was there."""
+    look = nfs.decide(Goal.GONE, FILE_PLAN.as_json(), NfsSight((MOUNT,)), tried())
+    assert isinstance(look, Look) and isinstance(look.query, NfsQuery)
+    assert (look.query.holders, look.query.number) == (True, 77)
 
 
 def test_a_dead_server_need_not_be_asked_on_the_way_out() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from agent import wire
 from attachers import sights, steps
-from attachers.nfs_share import Share
+from attachers.nfs_share import FileId, Share
 from attachers.problems import Code, Problem
 
 R, L = "2000020000000011", "2000020000000010"
@@ -39,10 +39,11 @@ STEPS: list[steps.Step] = [
     steps.DeleteRecord(T, P),
     steps.Mount(SHARE, "hard,timeo=100", downgrade=True),
     steps.Unmount(SHARE),
-    steps.MakeDisk(SHARE, "a/b.img", DISK, 1 << 30, discard=True),
+    steps.MakeDisk(SHARE, "a/b.img", DISK, 1 << 30, discard=True, pin=FileId("1f:0", 77)),
     steps.GrowDisk(SHARE, "a/b.img", DISK, 1 << 31),
     steps.RemoveDisk(SHARE, DISK),
     steps.PublishFile("vm", SHARE, "a/b.img"),
+    steps.PublishFile("vm", SHARE, "a/b.img", FileId("1f:0", 77)),
     steps.GiveDisk("vm", "one-7", "sda", "scsi", False, "file"),
     steps.TakeDisk("vm", "one-7", "sda"),
     steps.Rescan("3:0:0:1", "naa.6001405000000001"),
@@ -54,6 +55,7 @@ QUERIES: list[sights.Query] = [
     sights.FcQuery("vm", (R, L), 1, W, holders=True),
     sights.NfsQuery("vm", SHARE, "a/b.img", DISK, holders=True),
     sights.NfsQuery("vm", SHARE),
+    sights.NfsQuery("vm", SHARE, "a/b.img", open_for="rw", number=77),
     sights.DomainQuery("one-7"),
     sights.BlocksQuery(W, 4096, 8192, 4711, 5, 123456),
     sights.HostQuery(),

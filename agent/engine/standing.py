@@ -1,0 +1,41 @@
+"""What the ledger says of an attachment while the host is looked at: what holds, what stands, and what does not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.engine.desk import Desk
+from agent.model import Phase
+from attachers import nfs
+from attachers.base import Act, Decision, Fail, Goal, Keep, Ready
+from attachers.steps import Unpublish
+
+
+def shown(reached: Ready) -> dict[str, Any]:
+    """What the row of an attachment says of its device."""
+    return {"device": reached.device, "verified": reached.verified, "caveat": reached.note}
+
+
+async def keep(desk: Desk, name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add values to the plan of an attachment, durably. Returns the plan."""
+    kept = await desk.ledger.change(name, plan={**(desk.ledger.rows[name].plan or {}), **values})
+    return kept.plan or {}
+
+
+async def unready(desk: Desk, name: str, goal: Goal, next_: Decision, *, grows: bool) -> None:
+    """What was handed out and does not stand, as after a reboot, is not said to be attached, nor shown without a link.
+
+    `next_` is what is next about it: a `Fail` where its link was taken and will not come back. A disk is shown on: its
+    name says what has to be flushed.
+    """
+    now = desk.ledger.rows[name]
+    if not now.handed_out or isinstance(next_, Keep):
+        return
+    unlinks = isinstance(next_, Fail) or (goal is Goal.ATTACHED and _takes_link(next_))
+    if unlinks and now.device and now.device.kind == nfs.FILE:
+        await desk.ledger.change(name, verified=False, device=None)
+    if goal is Goal.ATTACHED and not grows and now.phase is Phase.ATTACHED:
+        await desk.ledger.change(name, phase=Phase.DEGRADED, verified=False)
+
+
+def _takes_link(next_: Decision) -> bool:
+    return isinstance(next_, Act) and isinstance(next_.step, Unpublish)
