@@ -32,7 +32,8 @@ class Socket:
 class Attach:
     """`[attach]`. `protocols` is the order of preference where a request has none; `device_owner` user:group or empty.
 
-    `multipath` is auto, always or never; `allow_unverified` lets exports be used that name no logical unit.
+    `multipath` is auto, always or never; `allow_unverified` lets exports be used that name no logical unit,
+    `trust_local_names` takes a locally assigned name (NAA 3) for proof.
     """
 
     protocols: tuple[str, ...] = ("iscsi",)
@@ -40,6 +41,7 @@ class Attach:
     multipath: str = "auto"
     allow_unverified: bool = False
     timeout_s: float = 60.0
+    trust_local_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def _attach(table: Table | None) -> Attach:
         device_owner=table.text("device_owner", check=lambda text: checks.owner(text, field="device_owner")),
         multipath=table.choice("multipath", ("auto", "always", "never"), default.multipath),
         allow_unverified=table.flag("allow_unverified", default=default.allow_unverified),
+        trust_local_names=table.flag("trust_local_names", default=default.trust_local_names),
         timeout_s=table.seconds("timeout_s", default.timeout_s, low=1, high=3600),
     )
     if not attach.protocols or len(set(attach.protocols)) < len(attach.protocols):

@@ -23,6 +23,7 @@ def render(config: Config) -> str:
                 "device_owner": attach.device_owner,
                 "multipath": attach.multipath,
                 "allow_unverified": attach.allow_unverified,
+                "trust_local_names": attach.trust_local_names,
                 "timeout_s": attach.timeout_s,
             },
         ),

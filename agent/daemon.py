@@ -158,6 +158,7 @@ def _settings(config: Config) -> Settings:
         attach.protocols,
         attach.device_owner,
         attach.allow_unverified,
+        trust_local=attach.trust_local_names,
         multipath=attach.multipath,
         chap=frozenset(chap.server for chap in config.chap),
         iface="" if interface == "default" else interface,

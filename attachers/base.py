@@ -118,9 +118,10 @@ class Context:
     whether they were done, `under_way` those that were begun and have not ended. `min_paths` is how many paths are
     enough to be ready, `whole` that all of them are wanted. `wwid` is the logical unit that was handed out before, if
     any. `owner` is the configured owner of device nodes, `allow_unverified` whether an export without a logical unit
-    name may be used. `withdrawn` says that the server has taken back what it permitted for us: nothing of it can
-    return. `chap` names the server whose CHAP entry logs in, `iface` the interface of open-iscsi; both may be empty.
-    `grow`: the size has to be read again on every path, and to be at least so many bytes; None: it need not.
+    name may be used, `trust_local` whether a locally assigned name (NAA 3) is proof. `withdrawn` says that the server
+    has taken back what it permitted for us: nothing of it can return. `chap` names the server whose CHAP entry logs in,
+    `iface` the interface of open-iscsi; both may be empty. `grow`: the size has to be read again on every path, and to
+    be at least so many bytes; None: it need not.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Context:
     wwid: str | None = None
     owner: str = ""
     allow_unverified: bool = False
+    trust_local: bool = False
     withdrawn: bool = False
     chap: str = ""
     iface: str = ""

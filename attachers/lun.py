@@ -7,7 +7,7 @@ between is decided here, the same for all of them.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from attachers import checks, scsi, unmap
+from attachers import checks, scsi, unit_names, unmap
 from attachers.base import Act, Context, Decision, Fail, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import MapPath, ScsiPath, ScsiSight, Session
@@ -166,6 +166,8 @@ def carries(unit: Unit, path: ScsiPath) -> Wait | None:
 
 def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Decision | str:
     """The name under which a path may be handed out, or what is next because it may not."""
+    if path.kind:
+        return _wrong(unit, path, unit.wwid or context.wwid or "a disk", context, needed=needed)
     if path.node is None:
         return _device_wait(unit, path, "the kernel to make its block device")
     known = unit.wwid or context.wwid
@@ -180,6 +182,8 @@ def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Deci
         return _wrong(unit, path, wwid, context, needed=needed)
     if path.size < max(unit.size, 1):
         return _device_wait(unit, path, f"a size of {unit.size} bytes (it is {path.size} now)")
+    if wwid != unit.wwid and not needed and (taken := _is_taken(unit, wwid, context)):
+        return Fail(taken)
     if path.read_only and not context.read_only and f"wwid:{wwid}" not in context.needed:
         return Fail(
             Problem(
@@ -191,6 +195,18 @@ def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Deci
     return wwid
 
 
+def _is_taken(unit: Unit, wwid: str, context: Context) -> Problem | None:
+    """Why a unit that has another name than the export's may not be handed out: it is another attachment's already."""
+    key = f"wwid:{wwid}"
+    if key not in context.needed or f"wwid:{unit.wwid}" in context.needed or context.wwid == wwid:
+        return None
+    named = f"named {unit.wwid}" if unit.wwid else "without a name"
+    text = f"{unit.text}, {named} in its export, is {wwid}, which is attached here for another object"
+    return Problem(
+        Code.CONFLICT, text, hint="detach that first; if these are two objects, correct the server's exports"
+    )
+
+
 def hand_out(unit: Unit, path: ScsiPath, wwid: str, sight: ScsiSight, context: Context) -> Decision:
     """Publish a proved path under that name, or be ready where it is published."""
     published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == path.node
@@ -200,7 +216,12 @@ def hand_out(unit: Unit, path: ScsiPath, wwid: str, sight: ScsiSight, context: C
         return step(publish, context)
     if context.grow is not None and (next_ := grown(unit, [path], wwid, context.grow, context)):
         return next_
-    return Ready(scsi.as_device(path, wwid, read_only=context.read_only), verified=unit.wwid is not None)
+    return Ready(scsi.as_device(path, wwid, read_only=context.read_only), verified=is_proof(unit, context))
+
+
+def is_proof(unit: Unit, context: Context) -> bool:
+    """Whether the name that the export gives the unit tells it from every other one."""
+    return unit.wwid is not None and (context.trust_local or not unit_names.is_local(unit.wwid))
 
 
 def grown(unit: Unit, paths: Sequence[ScsiPath | MapPath], wwid: str, least: int, context: Context) -> Decision | None:
@@ -266,8 +287,8 @@ def take_back(unit: Unit, sight: ScsiSight, doomed: Iterable[ScsiPath], context:
     """The next thing until link and disks are gone; None when they are. `doomed` are the paths that we may free."""
     paths = list(doomed)
     if sight.link is not None:
-        return step(Unpublish(context.name, _free_wwid(unit, paths, context)), context)
-    wwid = _wwid(unit, paths, context)
+        return step(Unpublish(context.name, _free_wwid(unit, sight, paths, context)), context)
+    wwid = _wwid(unit, sight, paths, context)
     if wwid and (first := unmap.take_apart(wwid, sight, paths, context)):
         return first
     if paths:
@@ -324,10 +345,11 @@ def _was_done(taken: Step, context: Context) -> bool:
     return taken in context.done and taken not in context.unsure and taken not in context.failed
 
 
-def _free_wwid(unit: Unit, doomed: list[ScsiPath], context: Context) -> str | None:
-    wwid = _wwid(unit, doomed, context)
+def _free_wwid(unit: Unit, sight: ScsiSight, doomed: list[ScsiPath], context: Context) -> str | None:
+    wwid = _wwid(unit, sight, doomed, context)
     return None if wwid is None or f"wwid:{wwid}" in context.needed else wwid
 
 
-def _wwid(unit: Unit, paths: Iterable[ScsiPath], context: Context) -> str | None:
-    return unit.wwid or context.wwid or next((scsi.identity_of(path, None) for path in paths), None)
+def _wwid(unit: Unit, sight: ScsiSight, paths: Iterable[ScsiPath], context: Context) -> str | None:
+    named = sight.wwid or unit.wwid or context.wwid
+    return named or next((scsi.identity_of(path, None) for path in paths), None)

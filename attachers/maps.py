@@ -40,7 +40,7 @@ class Way:
 
 def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Context) -> Decision:
     """The next thing until the map is handed out with enough paths, or with all of them. `unit` has a name."""
-    wwid = unit.wwid or ""
+    wwid = sight.wwid or unit.wwid or ""
     for busy in sight.busy:
         if not any(way.owns(busy) for way in ways):
             return Wait(busy, Problem(Code.TARGET_TIMEOUT, f"still under way: {busy}"))
@@ -61,7 +61,9 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     missing = _missing(unit, [(way, next_) for way, next_ in states if next_ is not None], len(ways))
     open_ = [next_ for _, next_ in states if next_ is not None and not isinstance(next_, Fail)]
     if sight.map is not None and enough and (not context.whole or not open_):
-        return Ready(_device(wwid, sight.map, ways, good, context), verified=True, missing=missing)
+        return Ready(
+            _device(wwid, sight.map, ways, good, context), verified=lun.is_proof(unit, context), missing=missing
+        )
     return _first(open_, context) or Fail(missing or _lost(wwid))
 
 

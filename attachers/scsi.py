@@ -1,5 +1,8 @@
 """What every SCSI transport shares: is it the right logical unit, and what is handed out."""
 
+from collections.abc import Iterable
+
+from attachers import checks, unit_names
 from attachers.base import Device, PathInfo
 from attachers.sights import ScsiPath
 from attachers.steps import DEVICES
@@ -8,29 +11,51 @@ from attachers.steps import DEVICES
 def is_right(path: ScsiPath, wwid: str) -> bool:
     """Design rule 1: the device itself answers with the wanted name, and the kernel does not remember another unit.
 
-    A unit may have several names (NAA and EUI): the kernel remembers one of them, not always the wanted one.
+    A unit is the set of all names that it answers: which of them is wanted, and which one the kernel remembers, is all
+    the same (attach.md, cases 76 and 86).
     """
-    return wwid in path.designators and (path.sysfs_wwid is None or path.sysfs_wwid in path.designators)
+    return not path.kind and wwid in path.designators and not _is_another(path)
+
+
+def _is_another(path: ScsiPath) -> bool:
+    """Whether the kernel remembers a name that the device does not answer (any more).
+
+    Only a name that counts can say so: one of another kind (T10, an iSCSI name, ...) is not asked for.
+    """
+    remembered = unit_names.as_kernel_has(path.sysfs_wwid)
+    return remembered is not None and unit_names.is_name(remembered) and remembered not in path.designators
 
 
 def is_wrong(path: ScsiPath, wwid: str) -> bool:
-    """The device answered, and it is another one, or the kernel still takes it for another one."""
-    return bool(path.designators) and not is_right(path, wwid)
+    """The device answered, and it is another one, or the kernel still takes it for another one; or it is no disk."""
+    return bool(path.kind) or (bool(path.designators) and not is_right(path, wwid))
 
 
 def identity_of(path: ScsiPath, wanted: str | None) -> str | None:
-    """The name to publish: the wanted one, else the device's own (NAA first), else None."""
-    if wanted is not None:
+    """The name to publish: the device's own main one, where it answers the wanted one, too; else the wanted one.
+
+    All that leads to a unit has the same name (attach.md, case 86). None where nothing tells any.
+    """
+    if wanted is not None and wanted not in path.designators:
         return wanted
-    return min(path.designators, key=lambda d: (not d.startswith("naa."), d), default=None)
+    return unit_names.main(path.designators)
+
+
+def name_of(paths: Iterable[ScsiPath], wanted: str | None, link: str | None) -> str | None:
+    """The one name of the unit that is wanted: what a path to it says; else that by which it was handed out as `link`
+    (what the attachment's link says), else the wanted one.
+    """
+    answered = (identity_of(path, wanted) for path in paths if wanted in (None, *path.designators))
+    handed_out = (link or "").removeprefix(f"{DEVICES}/")
+    return next(filter(None, answered), None) or (handed_out if checks.WWID.fullmatch(handed_out) else wanted)
 
 
 def what_it_is(path: ScsiPath) -> str:
     """Which logical unit a path leads to, for a sentence."""
     seen = ", ".join(sorted(path.designators)) or "nothing"
-    if path.sysfs_wwid and path.sysfs_wwid not in path.designators:
-        return f"{seen} (the kernel still takes it for {path.sysfs_wwid})"
-    return seen
+    if path.kind:
+        return f"a {path.kind} and no disk"
+    return f"{seen} (the kernel still takes it for {path.sysfs_wwid})" if _is_another(path) else seen
 
 
 def as_device(path: ScsiPath, wwid: str, *, read_only: bool) -> Device:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 
 from attachers import checks
+from attachers.blocks_sights import BLOCK as BLOCK
+from attachers.blocks_sights import MOST_AT_ONCE as MOST_AT_ONCE
+from attachers.blocks_sights import BlocksQuery as BlocksQuery
+from attachers.blocks_sights import BlocksSight as BlocksSight
 from attachers.host_sights import Ability as Ability
 from attachers.host_sights import HostQuery as HostQuery
 from attachers.host_sights import HostSight as HostSight
@@ -13,9 +17,6 @@ from attachers.nfs_sights import NfsQuery as NfsQuery
 from attachers.nfs_sights import Opening as Opening
 from attachers.nfs_sights import Trouble as Trouble
 
-BLOCK = 4096
-"""Bytes: a multiple of every block size that a disk has, and of this are all parts that are read."""
-MOST_AT_ONCE = 16 << 20
 LOGGED_IN = "LOGGED_IN"
 """The state of a `Session` that commands can be sent on."""
 STANDBY = "standby"
@@ -140,6 +141,7 @@ class ScsiPath:
     be old. `holders` names who has it open; None when that was not asked for. `ours` when we made it.
     `unread` says why one block of it could not be read past every cache; empty where it could, or was not asked for.
     `access` is the path's ALUA state as the kernel writes it (standby, ...); empty where nothing tells it.
+    `kind` says what it is where it is no disk (a tape drive, ...).
     """
 
     hctl: str
@@ -155,6 +157,7 @@ class ScsiPath:
     ours: bool = False
     unread: str = ""
     access: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,8 @@ class ScsiSight:
     very resources that are still under way in the helper: their outcome is not known yet. `ports` are the host's own
     FC ports, told where none of them sees a target that was asked for. `owned` are the targets at which this LUN is
     ours even while no device shows it (FC: the kernel brings it back with its port). `map` is the multipath map of the
-    logical unit asked for, `notes` what else there is of one.
+    logical unit asked for, `notes` what else there is of one. `wwid` is the name of the unit that links, notes and map
+    were looked for by, its main one (`unit_names.main`), where it is another than the one that was asked for.
     """
 
     records: tuple[Record, ...] = ()
@@ -226,6 +230,7 @@ class ScsiSight:
     owned: tuple[str, ...] = ()
     map: ScsiMap | None = None
     notes: MapNotes | None = None
+    wwid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,38 +273,6 @@ class DomainSight:
     active: bool
     disks: tuple[DomainDisk, ...] = ()
     busy: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class BlocksQuery:
-    """Read a part of a logical unit that is published here, past every cache, into memory that the asker shows.
-
-    `first` and `count` are bytes, of whole blocks (`BLOCK`). The memory is descriptor `fd` (memfd_create(2), sealed
-    against shrinking) of process `pid`, and has this `inode`; what is read begins at its beginning.
-    """
-
-    wwid: str
-    first: int
-    count: int
-    pid: int
-    fd: int
-    inode: int
-
-    def __post_init__(self) -> None:
-        checks.wwid(self.wwid)
-        for name, value, most in (("first", self.first, 1 << 62), ("count", self.count, MOST_AT_ONCE)):
-            if not 0 <= value <= most or value % BLOCK:
-                raise checks.refuse(name, value, f"a multiple of {BLOCK} up to {most}")
-        for name, value, most in (("pid", self.pid, 1 << 31), ("fd", self.fd, 1 << 31), ("inode", self.inode, 1 << 64)):
-            if not 0 <= value < most:
-                raise checks.refuse(name, value, f"a number below {most}")
-
-
-@dataclass(frozen=True, slots=True)
-class BlocksSight:
-    """How many bytes were read: fewer than were asked for where the logical unit ends."""
-
-    count: int
 
 
 ScsiQuery = IscsiQuery | FcQuery

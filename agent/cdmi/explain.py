@@ -3,7 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from agent.cdmi.iscsi_export import unit_name
 from agent.cdmi.place import Place
+from attachers import unit_names
 
 WAYS = {"iscsi": "Network/iSCSI", "nfs": "NFSv4", "fc": "Network/FC"}
 
@@ -28,6 +30,10 @@ def _block(entry: Mapping[str, Any], place: Place) -> list[str]:
     said = []
     if not entry.get("logical_unit_name"):
         said.append("it names no logical unit (logical_unit_name), so that no disk can be proved to be it")
+    elif unit_name(entry["logical_unit_name"], "logical_unit_name") is None:
+        said.append("its logical_unit_name is that of every unit that nobody has named: no disk can be proved by it")
+    elif unit_names.is_local(unit_name(entry["logical_unit_name"], "logical_unit_name")):
+        said.append("its logical_unit_name is locally assigned (NAA 3): unverified, unless trust_local_names is set")
     if entry.get("permissions") is None:
         said.append("it has no permissions: any initiator may log in, and nothing is granted")
     if not place.size:

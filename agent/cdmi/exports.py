@@ -86,7 +86,7 @@ def _read(key: str, entry: object, protocols: Collection[str], place: Place) -> 
         return replace(unready, pending=not_ready.pending, hint=not_ready.hint)
     except Problem as problem:
         return replace(_unusable(key, protocol, problem.detail, place, shown), hint=problem.hint)
-    notes = explain.notes(protocol, entry, place)
+    notes = (*explain.notes(protocol, entry, place), *_left_out(key, entry, protocol))
     return SeenExport(key, protocol, usable=True, reason="", plan=plan, permissions=shown, at=place.at, notes=notes)
 
 
@@ -101,6 +101,13 @@ def _plan(key: str, entry: Mapping[str, Any], protocol: str, place: Place) -> Ma
     if protocol == fc_export.PROTOCOL:
         return fc_export.read(entry, path, size=place.size)
     return iscsi_export.read(entry, path, size=place.size)
+
+
+def _left_out(key: str, entry: Mapping[str, Any], protocol: str) -> list[str]:
+    """The ways of a usable entry that are no use, in words."""
+    path, checked = path_of(key), {iscsi_export.PROTOCOL: iscsi_export.portal, fc_export.PROTOCOL: fc_export.port}
+    name = {iscsi_export.PROTOCOL: "portals", fc_export.PROTOCOL: "target_wwpns"}.get(protocol, "")
+    return iscsi_export.odd_ones(entry[name], f"{path}.{name}", checked[protocol]) if name else []
 
 
 def _why_not(key: str, entry: Mapping[str, Any], protocol: str, protocols: Collection[str]) -> str:

@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agent.cdmi.iscsi_export import NotReadyError, unit_name, unit_number
+from agent.cdmi.iscsi_export import NotReadyError, good_ones, unit_name, unit_number
 from attachers import checks, fc
 
 PROTOCOL = "fc"
@@ -44,9 +44,9 @@ def targets(value: object, field: str) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or len(values) > MAX_TARGETS:
         raise checks.refuse(field, value, f"a list of at most {MAX_TARGETS} port names")
-    names = (_name(one, f"{field}[{place}]") for place, one in enumerate(values))
-    return tuple(dict.fromkeys(names))
+    return tuple(good_ones(values, field, port))
 
 
-def _name(value: object, field: str) -> str:
+def port(value: object, field: str) -> str:
+    """One port's name, in normal form."""
     return checks.wwpn(value if isinstance(value, str) else "", field=field)

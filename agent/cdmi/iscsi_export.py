@@ -2,10 +2,11 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attachers import checks
+from attachers import checks, unit_names
+from attachers.problems import Problem
 
 PROTOCOL = "iscsi"
 MAX_PORTALS = 16
@@ -66,23 +67,54 @@ def unit_number(value: object, field: str) -> int:
 
 
 def unit_name(value: object, field: str) -> str | None:
-    """The logical unit's name as sysfs writes it; None where the entry has none. 0x... and plain digits are NAA."""
+    """The logical unit's name as sysfs writes it; None where the entry has none. 0x... and plain digits are NAA.
+
+    A name of zeros, or one of no company, is none: every unit that nobody has named has it.
+    """
     wanted = "a logical unit name: 0x, naa. or nothing, and 16 or 32 hexadecimal digits"
+    value = value.strip() if isinstance(value, str) else value
     if value is None or value == "":
         return None
     match = _UNIT_NAME.fullmatch(value.lower()) if isinstance(value, str) else None
     if not match:
         raise checks.refuse(field, value, wanted)
-    return checks.wwid(match[2] or f"naa.{match[1]}", field=field)
+    wwid = checks.wwid(match[2] or f"naa.{match[1]}", field=field)
+    return wwid if unit_names.is_name(wwid) else None
 
 
 def portals(value: object, field: str) -> list[str]:
-    """The portals in order, each once: `address:port` or `name:port`, lower case, 3260 where no port is given."""
+    """The portals in order, each once: `address:port` or `name:port`, lower case, 3260 where no port is given.
+
+    One that cannot be dialled is left out (see `odd_ones`) as long as another one can (attach.md, case 85).
+    """
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or len(values) > MAX_PORTALS:
         raise checks.refuse(field, value, f"a list of at most {MAX_PORTALS} portals")
-    found = [portal(one, f"{field}[{place}]") for place, one in enumerate(values)]
+    return good_ones(values, field, portal)
+
+
+def good_ones(values: Sequence[object], field: str, check: Callable[[object, str], str]) -> list[str]:
+    """Those members of a list that pass a check, each once. Raises the first one's `Problem` where none does."""
+    found, refused = [], []
+    for place, one in enumerate(values):
+        try:
+            found.append(check(one, f"{field}[{place}]"))
+        except Problem as problem:
+            refused.append(problem)
+    if refused and not found:
+        raise refused[0]
     return list(dict.fromkeys(found))
+
+
+def odd_ones(value: object, field: str, check: Callable[[object, str], str]) -> list[str]:
+    """What is wrong with each of the others."""
+    said = []
+    for place, one in enumerate(value if isinstance(value, list) else []):
+        try:
+            check(one, f"{field}[{place}]")
+        except Problem as problem:
+            said.append(f"left out: {problem.detail}")
+    return said
 
 
 def portal(value: object, field: str) -> str:

@@ -31,6 +31,7 @@ class Settings:
     URLs) whose targets want CHAP, `iface` is the interface of open-iscsi, or empty. `nfs_options` are more mount
     options, `nfs_downgrade` whether a lower NFS version than the export's will do, `nfs_discard` whether disks
     made of files take discards (with NFS 4.2).
+    `trust_local`: a locally assigned name is proof.
     """
 
     protocols: tuple[str, ...] = ("iscsi",)
@@ -42,6 +43,7 @@ class Settings:
     nfs_options: str = ""
     nfs_downgrade: bool = False
     nfs_discard: bool = True
+    trust_local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Desk:
     begun: dict[str, Begun] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     """Addresses and, in lower case, IDs of the objects that are being written through us: not to be attached now."""
-    _needs: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = field(default_factory=dict)
+    _needs: dict[str, tuple[Mapping[str, Any], str | None, frozenset[str]]] = field(default_factory=dict)
     _users: dict[str, set[str]] = field(default_factory=dict)
     meter: Meter = field(default_factory=NoMeter)
 
@@ -101,8 +103,9 @@ class Desk:
     def _note_needs(self, name: str, row: Row | None) -> None:
         """An attachment has another row now, or none."""
         plan = row.plan if row and not row.released else None
-        before, needs = self._needs.get(name, (None, frozenset[str]()))
-        if plan is before:
+        wwid = row.device.wwid if row and row.device else None
+        before, known, needs = self._needs.get(name, (None, None, frozenset[str]()))
+        if plan is before and wwid == known:
             return
         for key in needs:
             self._users[key].discard(name)
@@ -110,8 +113,9 @@ class Desk:
                 del self._users[key]
         self._needs.pop(name, None)
         if row and plan is not None:
-            self._needs[name] = (plan, self._needs_of(row, plan))
-            for key in self._needs[name][1]:
+            main = {f"wwid:{wwid}"} if wwid else set()  # not always the one that the export says (attach.md, case 86)
+            self._needs[name] = (plan, wwid, self._needs_of(row, plan) | main)
+            for key in self._needs[name][2]:
                 self._users.setdefault(key, set()).add(name)
 
     def _needs_of(self, row: Row, plan: Mapping[str, Any]) -> frozenset[str]:
@@ -217,6 +221,7 @@ def _refuse_beside(desk: Desk, row: Row, other: Row) -> None:
             )
         return
     mine, its = (desk.attacher(r.protocol).needs(r.plan or {}) for r in (row, other))
+    its |= {f"wwid:{other.device.wwid}"} if other.device else set()
     for key in sorted(mine & its):
         if key.startswith(("lun:", "file:", "wwid:")):
             raise Problem(

@@ -313,6 +313,7 @@ def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool, whole: 
         wwid=row.device.wwid if row.device and row.handed_out else None,
         owner=desk.settings.owner,
         allow_unverified=desk.settings.allow_unverified,
+        trust_local=desk.settings.trust_local,
         withdrawn=withdrawn,
         chap=row.server if row.server in desk.settings.chap else "",
         iface=desk.settings.iface,

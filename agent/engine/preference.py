@@ -90,5 +90,12 @@ def _usable(desk: Desk, row: Row, export: SeenExport, sight: HostSight) -> tuple
     """Names, plan and note. Raises `Problem`: this host has no such name, or not as many paths as are asked for."""
     names = initiators.of_host(export.protocol, sight) if export.permissions is not None else ()
     plan = dict(export.plan or {})
-    choice = choose_ways(plan, desk.settings.multipath, sight.multipath, min_paths=row.request.min_paths)
+    settings = desk.settings
+    choice = choose_ways(
+        plan,
+        settings.multipath,
+        sight.multipath,
+        min_paths=row.request.min_paths,
+        trust_local=settings.trust_local,
+    )
     return tuple(names), plan | {"multipath": True} if choice.multipath else plan, choice.note

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from attachers import unit_names
 from attachers.problems import Code, Problem
 from attachers.sights import Ability
 
@@ -24,9 +25,12 @@ def ways_of(plan: Mapping[str, Any]) -> int:
     return max((len(plan[key]) for key in WAYS if key in plan), default=1)
 
 
-def choose_ways(plan: Mapping[str, Any], setting: str, multipath: Ability, *, min_paths: int) -> Choice:
+def choose_ways(
+    plan: Mapping[str, Any], setting: str, multipath: Ability, *, min_paths: int, trust_local: bool = False
+) -> Choice:
     """Several paths, where that is possible and wanted: `setting` is `multipath` in [attach] (auto, always, never).
 
+    `trust_local`: a locally assigned name is as good as any.
     Raises `Problem` where it has to be and cannot be, or where more paths are asked for than there can be.
     """
     ways = ways_of(plan)
@@ -34,6 +38,8 @@ def choose_ways(plan: Mapping[str, Any], setting: str, multipath: Ability, *, mi
     why_not = "" if multipath.available else multipath.reason
     if not why_not and plan.get("wwid") is None:
         why_not = "the export names no logical unit, and paths are known by that"
+    if not why_not and not trust_local and unit_names.is_local(plan.get("wwid")):
+        why_not = "the unit's name is locally assigned (NAA 3), and paths of another unit may have it, too"
     wanted = block and (setting == "always" or (setting == "auto" and ways > 1))
     if setting == "always" and block and why_not:
         hint = 'mend that, or set multipath = "auto" in [attach]'

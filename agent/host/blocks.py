@@ -59,8 +59,18 @@ def rescan(node: str, number: str, wwid: str, device: str) -> None:
                 raise Problem(Code.CONFLICT, what, hint="let the server give it its old size back, or detach it first")
             if now > known:
                 write("rescan", "1", directory=directory)
+                _insist_on_size(fd, f"{node} ({wwid})", now)
     finally:
         os.close(directory)
+
+
+def _insist_on_size(fd: int, name: str, size: int) -> None:
+    """Raises `Problem` unavailable where the kernel has not taken a new size: its own look may have failed, and a write
+    to sysfs does not say so (drivers/scsi/scsi_scan.c scsi_rescan_device).
+    """
+    if (taken := os.lseek(fd, 0, os.SEEK_END)) < size:
+        text = f"{name} has {size} bytes, and the kernel still takes it for {taken}"
+        raise Problem(Code.UNAVAILABLE, text, hint="try again; see the kernel's log")
 
 
 def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> None:

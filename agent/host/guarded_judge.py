@@ -182,13 +182,13 @@ def host_session(step: Scan, sight: ScsiSight) -> Session | None:
 
 
 def insist_on_canonical_names(step: Step) -> None:
-    """Two spellings of one thing would be two things in the record. Raises `Problem` (`invalid-request`)."""
+    """Two spellings of one thing would be two things in the record. Raises `Problem` (`invalid-request`).
+
+    Not so of targets: they are as the server writes them, since two that differ in capitals may be two.
+    """
     target, portal = getattr(step, "target", ""), getattr(step, "portal", None)
-    if portal is not None and not checks.is_wwpn(target):
-        if checks.portal(portal) != portal:
-            raise checks.refuse("portal", portal, f"in canonical form ({checks.portal(portal)})")
-        if checks.iqn(target) != target:
-            raise checks.refuse("target", target, f"in canonical form ({checks.iqn(target)})")
+    if portal is not None and not checks.is_wwpn(target) and checks.portal(portal) != portal:
+        raise checks.refuse("portal", portal, f"in canonical form ({checks.portal(portal)})")
     hctl = getattr(step, "hctl", None)
     if hctl and ":".join(str(int(part)) for part in hctl.split(":")) != hctl:
         raise checks.refuse("hctl", hctl, "without leading zeros")

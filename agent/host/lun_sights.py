@@ -68,7 +68,8 @@ class LunSights:
             _path(session, disk, answer, users.get(disk.hctl))
             for (session, disk), answer in zip(found, answers, strict=True)
         )
-        named = wwid or next((own for path in paths if (own := scsi.identity_of(path, None))), None)
+        link = links.of_name(self._roots, name)
+        named = scsi.name_of(paths, wwid, link)
         right = [path for path in paths if named and not scsi.is_wrong(path, named)]  # another unit may have a map, too
         names = {named} | set().union(*(path.designators for path in right)) if named else set()
         nodes = {(path.node or "").removeprefix("/dev/") for path in right}
@@ -78,11 +79,12 @@ class LunSights:
         device_link = links.of_device(self._roots, named) if named else None
         return ScsiSight(
             paths=paths,
-            link=links.of_name(self._roots, name),
+            link=link,
             device_link=device_link,
             owner=self._owner(device_link) if device_link else "",
             map=seen,
             notes=notes_of(self._tools, named) if named else None,
+            wwid=named if named != wwid else None,
         )
 
     async def _identity(self, session: Session, disk: sysfs.Disk, *, read: bool) -> Answer:
@@ -169,6 +171,7 @@ def _path(session: Session, disk: sysfs.Disk, answer: Answer, users: tuple[str, 
         holders=users,
         unread=answer.unread,
         access=answer.access,
+        kind=disk.kind,
     )
 
 

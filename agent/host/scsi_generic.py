@@ -7,10 +7,11 @@ import ctypes
 import fcntl
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from attachers import checks
+from attachers import unit_names
 from attachers.problems import Code, Problem
 
 SG_IO = 0x2285  # include/scsi/sg.h
@@ -19,6 +20,13 @@ MOST_BYTES = 8192
 COMMAND_TIMEOUT_MS = 5000
 DEVICE_IDENTIFICATION = 0x83
 _LOGICAL_UNIT, _BINARY = 0, 1
+CHECK_CONDITION = 2
+
+
+TRIES = 4
+"""A command that meets a unit attention is repeated three times, as sd does it (drivers/scsi/sd.c)."""
+UNIT_ATTENTION = 6
+"""The sense key (SPC-4 4.5.6): something has changed since the last command; only told once, instead of an answer."""
 
 
 class Sense(NamedTuple):
@@ -33,38 +41,54 @@ class MalformedPage(ValueError):
     """What a device answered is no page 0x83."""
 
 
+class NoDisk(MalformedPage):
+    """What a device answered is that it is something else than a disk."""
+
+
+class UnitAttention(Problem):
+    """The device says that something has changed, in place of an answer: the command has not been carried out."""
+
+
 def designators(page: bytes) -> frozenset[str]:
     """The strong names of the logical unit in a VPD page 0x83 (SPC-4 7.8.6): `naa.` and `eui.` with hex digits.
 
-    Names of ports and targets, and weak ones (T10 vendor, vendor specific, groups) are left out. Raises
-    `MalformedPage` for a page that is cut off, another page, or one of a logical unit that is not there.
+    Names of ports and targets, weak ones (T10 vendor, vendor specific, groups) and those that say nothing
+    (`unit_names.is_name`) are left out. Some targets fill the page up, or count its length wrongly: whole names before
+    such a tail count. Raises `MalformedPage` for a page without a whole one that is cut off, another page, or one of a
+    logical unit that is not there; `NoDisk` for one of a tape drive, ...
     """
     if len(page) < 4:
         raise MalformedPage(f"{len(page)} bytes only")
     qualifier, code, length = page[0] >> 5, page[1], int.from_bytes(page[2:4], "big")
     if qualifier:
         raise MalformedPage(f"no logical unit is there (peripheral qualifier {qualifier})")
+    if kind := unit_names.kind_of(page[0] & 0x1F):
+        raise NoDisk(f"it is a {kind}, and no disk")
     if code != DEVICE_IDENTIFICATION:
         raise MalformedPage(f"page 0x{code:02x} instead of 0x83")
-    if len(page) < 4 + length:
-        raise MalformedPage(f"{len(page)} of {4 + length} bytes")
-    names, offset, end = set(), 4, 4 + length
+    names, end = set(), min(len(page), 4 + length)
+    flaw = f"{len(page)} of {4 + length} bytes" if end < 4 + length else ""
+    offset = 4
     while offset < end:
+        value = page[offset + 4 : offset + 4 + page[offset + 3]] if offset + 4 <= end else b""
         if offset + 4 > end or offset + 4 + page[offset + 3] > end:
-            raise MalformedPage(f"the designator at byte {offset} is cut off")
-        value = page[offset + 4 : offset + 4 + page[offset + 3]]
+            flaw = flaw or f"the designator at byte {offset} is cut off"
+            break
         names.add(_strong_name(page[offset] & 0x0F, page[offset + 1], value))
         offset += 4 + len(value)
-    return frozenset(name for name in names if checks.WWID.fullmatch(name))
+    found = frozenset(name for name in names if unit_names.is_name(name))
+    if flaw and not found:
+        raise MalformedPage(flaw)
+    return found
 
 
 def _strong_name(code_set: int, kind: int, value: bytes) -> str:
-    """`naa.…`, `eui.…`, or nothing; whether its length is right is for `checks.WWID`."""
+    """`naa.…`, `eui.…`, or nothing; whether it is a name at all is for `unit_names.is_name`."""
     if (kind >> 4) & 0x3 != _LOGICAL_UNIT:
         return ""
     match kind & 0x0F:
-        case 3 if code_set == _BINARY and value and value[0] >> 4 in (2, 3, 5, 6):
-            return f"naa.{value.hex()}" if len(value) == (16 if value[0] >> 4 == 6 else 8) else ""
+        case 3 if code_set == _BINARY:
+            return f"naa.{value.hex()}"
         case 2 if code_set == _BINARY:
             return f"eui.{value.hex()}"
         case 8:
@@ -102,13 +126,17 @@ def identify(fd: int, *, bsg: bool = False) -> frozenset[str]:
         if len(page) >= 4 and len(page) < wanted <= MOST_BYTES:
             page = _page(fd, wanted, bsg=bsg)
         return designators(page)
+    except NoDisk as error:
+        hint = "the server maps something else there: correct the export or the mapping"
+        raise Problem(Code.WRONG_DEVICE, f"INQUIRY page 0x83: {error}", hint=hint) from None
     except MalformedPage as error:
         raise Problem(Code.UNAVAILABLE, f"INQUIRY page 0x83: {error}") from None
 
 
 def capacity(fd: int) -> int:
     """The size in bytes that the disk behind a descriptor of its sd node says now (SBC-4 5.21 READ CAPACITY (16))."""
-    answer = _sg_io_v3(fd, struct.pack(">BBQLBB", 0x9E, 0x10, 0, 32, 0, 0), 32)
+    command = struct.pack(">BBQLBB", 0x9E, 0x10, 0, 32, 0, 0)
+    answer = _repeated(lambda: _sg_io_v3(fd, command, 32))
     if len(answer) < 12:
         raise Problem(Code.UNAVAILABLE, f"READ CAPACITY: {len(answer)} bytes only")
     last, block = struct.unpack(">QL", answer[:12])
@@ -117,6 +145,15 @@ def capacity(fd: int) -> int:
 
 def test_unit_ready(fd: int) -> Sense | None:
     """The sense that a disk answers to TEST UNIT READY (SPC-4 6.47) through its sd node; None where it is ready."""
+    senses = (_test_unit_ready(fd) for _ in range(TRIES))
+    last = None
+    for last in senses:
+        if last is None or last.key != UNIT_ATTENTION:
+            break
+    return last
+
+
+def _test_unit_ready(fd: int) -> Sense | None:
     cdb, sense = ctypes.create_string_buffer(bytes(6), 6), ctypes.create_string_buffer(64)
     header = _SgIoV3(
         interface_id=ord("S"),
@@ -140,7 +177,18 @@ def sense_of(data: bytes) -> Sense:
 
 def _page(fd: int, size: int, *, bsg: bool) -> bytes:
     command = struct.pack(">BBBHB", 0x12, 1, DEVICE_IDENTIFICATION, size, 0)
-    return _sg_io_v4(fd, command, size) if bsg else _sg_io_v3(fd, command, size)
+    send = _sg_io_v4 if bsg else _sg_io_v3
+    return _repeated(lambda: send(fd, command, size))
+
+
+def _repeated(send: Callable[[], bytes]) -> bytes:
+    """Send a command again for as long as it meets a unit attention; each is told once. Raises the last one."""
+    for _ in range(TRIES - 1):
+        try:
+            return send()
+        except UnitAttention:
+            continue
+    return send()
 
 
 class _SgIoV3(ctypes.Structure):
@@ -257,7 +305,8 @@ def _check(statuses: tuple[int, int, int], sense: bytes) -> None:
     if device == 0 and transport == 0 and driver in (0, 8):
         return
     said = sense_of(sense)
-    raise Problem(
+    kind = UnitAttention if device == CHECK_CONDITION and said.key == UNIT_ATTENTION else Problem
+    raise kind(
         Code.UNAVAILABLE,
         f"a command failed: status {device:#x}, transport {transport:#x}, driver {driver:#x},"
         f" sense key {said.key:#x}, code {said.code:#x}, qualifier {said.qualifier:#x}",

@@ -161,10 +161,10 @@ class Kernel:
         """A device that needs no looking for."""
         session.devices[hctl] = Device(hctl, 0, wwid, size, read_only=False)
 
-    def identity(self, session: Session, device: Device) -> str | None:
-        """What the device answers to an INQUIRY sent now; None where nobody answers."""
+    def names(self, session: Session, device: Device) -> frozenset[str]:
+        """What the device answers to an INQUIRY sent now; nothing where nobody answers."""
         unit = self.answer(session, device.lun)
-        return unit.wwid if unit and session.state == LOGGED_IN else None
+        return unit.names if unit and session.state == LOGGED_IN else frozenset()
 
     def access(self, session: Session, device: Device) -> str:
         """The ALUA state that keeps a device from carrying I/O; empty where none does."""
@@ -233,7 +233,7 @@ class Kernel:
     def is_usable(self, hctl: str) -> bool:
         """Whether I/O gets through to a device."""
         found = self.device(hctl)
-        return found is not None and self.identity(*found) is not None and self.access(*found) in ("", STANDBY)
+        return found is not None and bool(self.names(*found)) and self.access(*found) in ("", STANDBY)
 
     def drop_device(self, session: Session, hctl: str, *, with_claim: bool = True) -> None:
         """Delete a device; udev takes its links along, and multipathd its path."""

@@ -39,11 +39,11 @@ def _join(kernel: Kernel, step: JoinMap) -> None:
     found = kernel.device(step.hctl)
     if found is None or found[1].node is None:
         raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no disk at {step.hctl}")
-    identity = kernel.identity(*found)
-    if not identity:
+    names = kernel.names(*found)
+    if not names:
         raise _refused(step, Code.UNAVAILABLE, f"{step.hctl} gives no answer")
-    if identity != step.wwid or found[1].wwid != step.wwid:
-        raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} is {identity}, not {step.wwid}")
+    if not {step.wwid, found[1].wwid} <= names:
+        raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} is {', '.join(sorted(names))}, not {step.wwid}")
     if not kernel.multipathd.runs:
         raise _refused(step, Code.UNAVAILABLE, "multipathd does not run on this host")
     if step.wwid in kernel.multipathd.blacklisted:
@@ -101,7 +101,7 @@ def publish_map(kernel: Kernel, step: Publish) -> None:
     usable = [pair for hctl in found.paths if (pair := kernel.device(hctl)) and kernel.is_usable(hctl)]
     if not usable:
         raise _refused(step, Code.UNAVAILABLE, f"{found.node} has no usable path")
-    if any(kernel.identity(*pair) != step.wwid for pair in usable):
+    if any(step.wwid not in kernel.names(*pair) for pair in usable):
         raise _refused(step, Code.WRONG_DEVICE, f"{found.node} is not {step.wwid}")
     others = any(to == f"{DEVICES}/{step.wwid}" for name, to in kernel.links.items() if name != step.name)
     if not (step.read_only and others):
@@ -138,8 +138,7 @@ def _path(kernel: Kernel, hctl: str) -> MapPath:
     found = kernel.device(hctl)
     if found is None:
         return MapPath("", "", usable=False, size=0)
-    identity = kernel.identity(*found)
-    names = frozenset({identity} if identity else ())
+    names = kernel.names(*found)
     return MapPath(hctl, found[1].node or "", kernel.is_usable(hctl), found[1].size, names)
 
 

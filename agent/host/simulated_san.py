@@ -13,7 +13,8 @@ from attachers import checks
 class Lun:
     """A logical unit as one target shows it: at these portals, under this number, to these initiators.
 
-    Of a Fibre Channel target (by its port's name) there are no portals, and initiators are port names.
+    Of a Fibre Channel target (by its port's name) there are no portals, and initiators are port names. `also` are more
+    names that the unit answers to an INQUIRY; `wwid` is that which the kernel remembers.
     """
 
     target: str
@@ -23,6 +24,12 @@ class Lun:
     size: int
     initiators: tuple[str, ...]
     read_only: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names of the unit."""
+        return frozenset({self.wwid, *self.also})
 
 
 class San:
@@ -54,7 +61,7 @@ class San:
     def swap(self, target: str, lun: int, *, wwid: str, size: int | None = None) -> None:
         """Put another logical unit behind the same target and LUN number."""
         self._luns = [
-            replace(one, wwid=wwid, size=size or one.size) if (one.target, one.lun) == (target, lun) else one
+            replace(one, wwid=wwid, size=size or one.size, also=()) if (one.target, one.lun) == (target, lun) else one
             for one in self._luns
         ]
 
@@ -72,7 +79,7 @@ class San:
             return None
         found = next((one for one in self.shown(initiator, target, portal) if one.lun == lun), None)
         wwid = self.astray.get((target, portal, lun))
-        return replace(found, wwid=wwid) if found and wwid else found
+        return replace(found, wwid=wwid, also=()) if found and wwid else found
 
     def _current(self) -> list[Lun]:
         if self._path is not None and self._path.exists():

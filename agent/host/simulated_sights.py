@@ -4,7 +4,7 @@ from agent.host import nexus, simulated_blocks, simulated_nfs
 from agent.host.simulated_fabric import ports
 from agent.host.simulated_kernel import Device, Kernel, Session
 from agent.host.simulated_maps import notes_of, see_map
-from attachers import sights
+from attachers import scsi, sights
 from attachers.sights import (
     LOGGED_IN,
     BlocksQuery,
@@ -20,7 +20,7 @@ from attachers.sights import (
     ScsiSight,
     Sight,
 )
-from attachers.steps import DEVICES, Step
+from attachers.steps import Step
 
 
 def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
@@ -41,7 +41,8 @@ def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
 def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSight:
     sessions = [s for s in kernel.sessions.values() if _is_at(query, s.target, s.portal)]
     link = kernel.links.get(query.name)
-    wwid = query.wwid or (link or "").removeprefix(f"{DEVICES}/")
+    paths = tuple(_path(kernel, s, d, query) for s, d in _asked_for(query, sessions))
+    wwid = scsi.name_of(paths, query.wwid, link) or ""
     at = kernel.device_links.get(wwid, "")
     linked = kernel.device(at)
     node, owner = (linked[1].node, linked[1].owner) if linked else (None, "")
@@ -52,7 +53,7 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
             sights.Record(t, p, flaw=kernel.flaws.get((t, p), "")) for t, p in kernel.records if _is_at(query, t, p)
         ),
         sessions=tuple(_session(s) for s in sessions),
-        paths=tuple(_path(kernel, s, d, query) for s, d in _asked_for(query, sessions)),
+        paths=paths,
         link=link,
         device_link=node,
         owner=owner,
@@ -60,6 +61,7 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
         ports=ports(kernel) if isinstance(query, FcQuery) and not _usable(sessions) else (),
         map=see_map(kernel, wwid, holders=query.holders),
         notes=notes_of(kernel, wwid),
+        wwid=wwid if wwid not in ("", query.wwid) else None,
     )
 
 
@@ -91,7 +93,7 @@ def _session(session: Session) -> sights.Session:
 
 
 def _path(kernel: Kernel, session: Session, device: Device, query: ScsiQuery) -> sights.ScsiPath:
-    identity = kernel.identity(session, device)
+    names = kernel.names(session, device)
     access = kernel.access(session, device)
     return sights.ScsiPath(
         hctl=device.hctl,
@@ -101,11 +103,11 @@ def _path(kernel: Kernel, session: Session, device: Device, query: ScsiQuery) ->
         size=device.size if device.node else 0,
         read_only=device.read_only or device.set_read_only,
         sysfs_wwid=device.wwid,
-        designators=frozenset({identity} if identity else ()),
-        inquiry_error="" if identity else "no answer",
+        designators=names,
+        inquiry_error="" if names else "no answer",
         holders=tuple(device.holders) if query.holders else None,
-        unread="Input/output error" if identity and access and query.read else "",
-        access=access if identity else "",
+        unread="Input/output error" if names and access and query.read else "",
+        access=access if names else "",
     )
 
 

@@ -129,7 +129,8 @@ def _scan(kernel: Kernel, step: Scan) -> None:
 
 def _publish(kernel: Kernel, step: Publish) -> None:
     device = _verified(kernel, step, step.hctl, step.wwid)
-    if device.wwid != step.wwid:
+    found = kernel.device(step.hctl)
+    if found and device.wwid not in kernel.names(*found):
         raise _refused(step, Code.WRONG_DEVICE, f"the kernel still takes {step.hctl} for {device.wwid}")
     others = any(to == f"{DEVICES}/{step.wwid}" for name, to in kernel.links.items() if name != step.name)
     if not (step.read_only and others):  # never takes the right to write from another
@@ -144,11 +145,11 @@ def _verified(kernel: Kernel, step: Step, hctl: str, wwid: str) -> Device:
     found = kernel.device(hctl)
     if found is None or found[1].node is None:
         raise _refused(step, Code.DEVICE_TIMEOUT, f"there is no block device at {hctl}")
-    identity = kernel.identity(*found)
-    if not identity:
+    names = kernel.names(*found)
+    if not names:
         raise _refused(step, Code.UNAVAILABLE, f"{hctl} gives no answer")
-    if identity != wwid:
-        raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {identity}, not {wwid}")
+    if wwid not in names:
+        raise _refused(step, Code.WRONG_DEVICE, f"{hctl} is {', '.join(sorted(names))}, not {wwid}")
     return found[1]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.host.roots import Roots
-from attachers import checks
+from attachers import checks, unit_names
 from attachers.problems import Problem
 from attachers.sights import Session
 
@@ -18,7 +18,7 @@ SECTOR_BYTES = 512  # the unit of block/*/size, whatever the disk's own is (bloc
 @dataclass(frozen=True, slots=True)
 class Disk:
     """One SCSI device. `place` is its directory, `node` its kernel name (sda) or None, `number` its major:minor or
-    empty, `size` in bytes.
+    empty, `size` in bytes. `kind` says what it is where it is no disk (`unit_names.kind_of`).
     """
 
     hctl: str
@@ -29,6 +29,7 @@ class Disk:
     size: int
     read_only: bool
     wwid: str | None
+    kind: str = ""
 
 
 def text(path: Path | str) -> str | None:
@@ -68,7 +69,7 @@ def sessions(roots: Roots, target: str) -> tuple[Session, ...]:
 
 def _session(roots: Roots, name: str, target: str) -> Session | None:
     shown = f"{roots.sys}/class/iscsi_session/{name}"
-    if (text(f"{shown}/targetname") or "").lower() != target.lower():
+    if not checks.same_iqn(text(f"{shown}/targetname") or "", target):
         return None
     try:
         device = os.path.realpath(f"{shown}/device", strict=True)
@@ -135,7 +136,8 @@ def disk_at(device: str, hctl: str) -> Disk | None:
         state=state,
         size=int(size) * SECTOR_BYTES if size.isdigit() else 0,
         read_only=node is not None and text(f"{block}/ro") == "1",
-        wwid=_wwid(text(f"{device}/wwid")),
+        wwid=unit_names.as_kernel_has(text(f"{device}/wwid")),
+        kind=unit_names.kind_of(int(kind)) if (kind := text(f"{device}/type") or "0").isdigit() else "",
     )
 
 
@@ -147,14 +149,7 @@ def size_of(roots: Roots, node: str) -> int:
 
 def wwid_of(roots: Roots, node: str) -> str | None:
     """The logical unit that the kernel takes a disk (sda) for; None where it has no such disk."""
-    return _wwid(text(f"{roots.sys}/block/{node}/device/wwid"))
-
-
-def _wwid(value: str | None) -> str | None:
-    """The kernel writes NAA and EUI names in lower case, but passes on a SCSI name string as it is (scsi_lib.c)."""
-    if not value:
-        return None
-    return value.lower() if value[:4].lower() in ("naa.", "eui.") else value
+    return unit_names.as_kernel_has(text(f"{roots.sys}/block/{node}/device/wwid"))
 
 
 def numbers(disk: Disk) -> list[str]:

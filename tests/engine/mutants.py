@@ -119,7 +119,7 @@ MUTANTS = (
     Mutant(
         "identity check skipped",
         "attachers/scsi.py",
-        "    return bool(path.designators) and not is_right(path, wwid)",
+        "    return bool(path.kind) or (bool(path.designators) and not is_right(path, wwid))",
         "    return False",
     ),
     Mutant(

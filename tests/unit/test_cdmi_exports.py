@@ -60,7 +60,7 @@ def test_the_examples_of_the_standard_are_read(key: str, changes: dict[str, obje
     ("member", "value", "field", "wanted"),
     [
         ("target_identifier", "iqn.2010-01.com.x:a", "target", "iqn.2010-01.com.x:a"),
-        ("target_identifier", "IQN.2010-01.COM.X:A,T,0X00FF", "target", "iqn.2010-01.com.x:a"),
+        ("target_identifier", "IQN.2010-01.COM.X:A,T,0X00FF", "target", "IQN.2010-01.COM.X:A"),
         ("target_identifier", "eui.02004567A425678D,t,0x0001", "target", "eui.02004567A425678D"),
         ("logical_unit_number", 3, "lun", 3),
         ("logical_unit_number", "0", "lun", 0),
@@ -100,6 +100,9 @@ def test_values_are_read_leniently(member: str, value: object, field: str, wante
         ("target_identifier", "iqn.2010-01.com.x:a,t,0x00001"),
         ("target_identifier", "iqn.2010-01.com.x:" + "a" * 220),
         ("target_identifier", "$(reboot)"),
+        ("target_identifier", "2000020000000011"),
+        ("target_identifier", "iqn.2003-12.com.example:storage/disk2"),
+        ("target_identifier", "iqn.2001-04.com.example:\u00e9"),
         ("logical_unit_number", -1),
         ("logical_unit_number", 65536),
         ("logical_unit_number", 10**30),

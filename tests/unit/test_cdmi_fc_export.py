@@ -76,11 +76,18 @@ def test_what_the_server_has_still_to_fill_in(missing: str, nothing: object) -> 
     assert f"not filled in {missing}" in seen.reason
 
 
+def test_a_port_name_that_is_left_out_is_named() -> None:
+    """Case 85, of the kind: one odd port does not spoil the list."""
+    seen = read(target_wwpns=["2000020000000011", 7])
+    assert seen.plan is not None and seen.plan["targets"] == ["2000020000000011"]
+    assert any("target_wwpns[1]" in note for note in seen.notes)
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
         ({"target_wwpns": ["iqn.2010-01.com.acme:t"]}, "target_wwpns[0]"),
-        ({"target_wwpns": ["2000020000000011", 7]}, "target_wwpns[1]"),
+        ({"target_wwpns": [7, "20:00"]}, "target_wwpns[0]"),
         ({"target_wwpns": {"a": "b"}}, "target_wwpns"),
         ({"target_wwpns": ["2000020000000011"] * 65}, "target_wwpns"),
         ({"logical_unit_number": "1e3"}, "logical_unit_number"),

@@ -224,7 +224,7 @@ async def test_only_what_was_seen_is_handed_out(raw: SimulatedHost) -> None:
 
 @pytest.mark.parametrize(
     "step",
-    [CreateRecord(T, "10.0.0.1"), Login(T.replace("org", "ORG"), P), RemoveDevice("03:0:0:1")],
+    [CreateRecord(T, "10.0.0.1"), Login(T, "10.0.0.1"), RemoveDevice("03:0:0:1")],
 )
 async def test_other_spellings_are_refused(raw: SimulatedHost, step: Step) -> None:
     host = await guard(raw)

@@ -2,11 +2,12 @@
 
 import pytest
 
-from agent.host.scsi_generic import MalformedPage, designators
-from attachers import scsi
+from agent.host.scsi_generic import MalformedPage, NoDisk, designators
+from attachers import scsi, unit_names
 from attachers.sights import ScsiPath
 
 NAA = "6001405335a0af483444653992b78050"
+NAME_STRING = f"naa.{NAA.upper()}".encode()
 BINARY, ASCII, UTF8 = 1, 2, 3
 T10, EUI64, NAA_KIND, PORT_GROUP, NAME = 1, 2, 3, 5, 8
 UNIT, PORT, TARGET = 0, 1, 2
@@ -16,9 +17,9 @@ def descriptor(code_set: int, kind: int, value: bytes, *, association: int = UNI
     return bytes([code_set, association << 4 | kind, 0, len(value) if length is None else length]) + value
 
 
-def page(*descriptors: bytes, code: int = 0x83, qualifier: int = 0, length: int | None = None) -> bytes:
+def page(*descriptors: bytes, code: int = 0x83, qualifier: int = 0, kind: int = 0, length: int | None = None) -> bytes:
     body = b"".join(descriptors)
-    return bytes([qualifier << 5, code]) + (len(body) if length is None else length).to_bytes(2, "big") + body
+    return bytes([qualifier << 5 | kind, code]) + (len(body) if length is None else length).to_bytes(2, "big") + body
 
 
 def naa(text: str = NAA, **keywords: int) -> bytes:
@@ -55,6 +56,21 @@ def naa(text: str = NAA, **keywords: int) -> bytes:
         pytest.param(page(descriptor(UTF8, NAME, b"naa.../../etc")), set(), id="a name string with a path"),
         pytest.param(page(descriptor(UTF8, NAME, b"\xff\xfe")), set(), id="a name string that is no text"),
         pytest.param(page(naa()) + b"\0" * 100, {f"naa.{NAA}"}, id="bytes after the page"),
+        pytest.param(page(naa("3000000072f1c5ba")), {"naa.3000000072f1c5ba"}, id="NAA 3, locally assigned"),
+        pytest.param(page(naa(), b"\0\0"), {f"naa.{NAA}"}, id="two bytes of padding"),
+        pytest.param(page(naa(), naa(length=200)), {f"naa.{NAA}"}, id="a designator beyond the end, after a good one"),
+        pytest.param(page(naa(), b"\1\3\0"), {f"naa.{NAA}"}, id="half a designator's header, after a good one"),
+        pytest.param(page(naa(), length=200), {f"naa.{NAA}"}, id="shorter than it says"),
+        pytest.param(page(naa(), naa())[:-1], {f"naa.{NAA}"}, id="the last byte is missing, after a good name"),
+        pytest.param(page(descriptor(UTF8, NAME, NAME_STRING.ljust(40, b"\0"))), {f"naa.{NAA}"}, id="NULs at its end"),
+        pytest.param(page(naa("0" * 32)), set(), id="a name of zeros"),
+        pytest.param(page(naa("60000000000000000e00000000010001")), set(), id="NAA 6 of no company"),
+        pytest.param(page(naa("5000000000000001")), set(), id="NAA 5 of no company"),
+        pytest.param(page(naa("2abc000000000001")), set(), id="NAA 2 of no company"),
+        pytest.param(page(naa("3000000000000000")), set(), id="NAA 3 that nobody assigned"),
+        pytest.param(page(descriptor(BINARY, EUI64, bytes(8))), set(), id="EUI-64 of zeros"),
+        pytest.param(page(descriptor(BINARY, EUI64, b"\x01" * 8 + bytes(8))), set(), id="EUI 16 of no company"),
+        pytest.param(page(descriptor(UTF8, NAME, b"naa." + b"0" * 32)), set(), id="a name string of zeros"),
     ],
 )
 def test_strong_names_of_the_logical_unit(answer: bytes, names: set[str]) -> None:
@@ -66,10 +82,9 @@ def test_strong_names_of_the_logical_unit(answer: bytes, names: set[str]) -> Non
     [
         pytest.param(b"", id="nothing"),
         pytest.param(b"\0\x83\0", id="half a header"),
-        pytest.param(page(naa(), length=200), id="shorter than it says"),
         pytest.param(page(naa())[:-1], id="the last byte is missing"),
-        pytest.param(page(naa(), naa(length=200)), id="a designator beyond the end"),
-        pytest.param(page(naa(), b"\1\3\0"), id="half a designator's header"),
+        pytest.param(page(naa(length=200)), id="a designator beyond the end"),
+        pytest.param(page(b"\1\3\0"), id="half a designator's header"),
         pytest.param(page(naa(), code=0x80), id="another page"),
         pytest.param(page(naa(), code=0x00), id="a standard INQUIRY"),
         pytest.param(page(naa(), qualifier=3), id="no logical unit is there"),
@@ -82,10 +97,21 @@ def test_a_page_that_is_not_whole_is_not_believed(answer: bytes) -> None:
 
 
 def test_no_page_of_any_length_is_read_beyond_its_end() -> None:
-    whole = page(naa(), descriptor(BINARY, EUI64, bytes(8)))
-    for end in range(len(whole)):
+    """Case 89: a name counts once it is whole, whatever comes of the rest."""
+    whole, first = page(naa(), descriptor(BINARY, EUI64, bytes(range(8)))), len(page(naa()))
+    for end in range(first):
         with pytest.raises(MalformedPage):
             designators(whole[:end])
+    for end in range(first, len(whole)):
+        assert designators(whole[:end]) == {f"naa.{NAA}"}
+
+
+@pytest.mark.parametrize(("kind", "said"), [(1, "tape"), (5, "CD"), (8, "changer"), (0xC, "controller"), (0x1A, "26")])
+def test_what_is_no_disk_says_so(kind: int, said: str) -> None:
+    """Case 89: a name proves nothing of a unit of another kind."""
+    with pytest.raises(NoDisk) as refused:
+        designators(page(naa(), kind=kind))
+    assert said in str(refused.value)
 
 
 EUI = "eui.0025385b71b0e3a1"
@@ -98,6 +124,12 @@ EUI = "eui.0025385b71b0e3a1"
         (None, f"naa.{NAA}", True),
         pytest.param(f"naa.{NAA}", EUI, True, id="the kernel remembers another name of the same unit"),
         pytest.param("naa.6001405000000000000000000000000f", f"naa.{NAA}", False, id="it remembers another unit"),
+        pytest.param(f"naa.{NAA}\0\0\0\0", f"naa.{NAA}", True, id="filled up with NULs"),
+        pytest.param(f"naa.{NAA.upper()}\0", f"naa.{NAA}", True, id="in capitals"),
+        pytest.param("naa.6001405000000000000000000000000F\0", f"naa.{NAA}", False, id="another one, in capitals"),
+        pytest.param("iqn.2012-06.com.example:t,lun,0\0\0", f"naa.{NAA}", True, id="an iSCSI name"),
+        pytest.param("t10.FreeBSD iSCSI DISK      10000001", f"naa.{NAA}", True, id="T10"),
+        pytest.param("naa." + "0" * 32, f"naa.{NAA}", True, id="zeros"),
         pytest.param(f"naa.{NAA}", "naa.6001405000000000000000000000000f", False, id="another unit is wanted"),
     ],
 )
@@ -106,3 +138,20 @@ def test_the_right_unit_by_any_of_its_names(remembered: str | None, wanted: str,
     path = ScsiPath("6:0:0:1", "10.0.0.1:3260", "/dev/sda", "running", 1, False, remembered, names)
     assert scsi.is_right(path, wanted) is right
     assert scsi.is_wrong(path, wanted) is not right
+
+
+@pytest.mark.parametrize("wanted", [EUI, f"naa.{NAA}"])
+def test_all_that_leads_to_a_unit_has_one_name(wanted: str) -> None:
+    """Case 86: whichever of its names the export says, links and map have that which udev and multipath take."""
+    names = designators(page(descriptor(BINARY, EUI64, bytes.fromhex(EUI[4:])), naa("3000000072f1c5ba"), naa()))
+    path = ScsiPath("6:0:0:1", "10.0.0.1:3260", "/dev/sda", "running", 1, False, None, names)
+    assert scsi.identity_of(path, wanted) == f"naa.{NAA}"
+    assert unit_names.main({EUI, "naa.5001405335a0af48"}) == "naa.5001405335a0af48"
+    assert unit_names.main({EUI, "naa.3000000072f1c5ba"}) == EUI
+
+
+def test_a_unit_of_another_kind_is_never_right() -> None:
+    names = frozenset({f"naa.{NAA}"})
+    path = ScsiPath("6:0:0:1", "10.0.0.1:3260", "/dev/sr0", "running", 1, False, None, names, kind="CD or DVD drive")
+    assert scsi.is_wrong(path, f"naa.{NAA}") and not scsi.is_right(path, f"naa.{NAA}")
+    assert scsi.what_it_is(path) == "a CD or DVD drive and no disk"

@@ -60,6 +60,13 @@ def test_several_sessions_to_one_portal_are_all_seen(roots: Roots) -> None:
     assert [(s.sid, s.state) for s in sysfs.sessions(roots, TARGET)] == [(9, "FAILED"), (10, "LOGGED_IN")]
 
 
+def test_a_target_is_asked_for_as_it_is_written_and_found_in_capitals_too(roots: Roots) -> None:
+    """Case 81: names are folded to be compared, and never to be sent."""
+    add_session(roots, target=TARGET.upper())
+    (session,) = sysfs.sessions(roots, TARGET)
+    assert session.target == TARGET
+
+
 def test_a_session_that_vanishes_while_it_is_read_is_left_out(roots: Roots) -> None:
     session = add_session(roots)
     (session / "iscsi_session/session1/device").unlink()

@@ -301,6 +301,7 @@ ISCSI1, ISCSI2 = {"portals": [ONE], "wwid": RIGHT}, {"portals": [ONE, TWO], "wwi
         (ISCSI2, "auto", RUNS, True, False),
         (ISCSI2, "auto", AWAY, False, True),
         (ISCSI2 | {"wwid": None}, "auto", RUNS, False, True),
+        (ISCSI2 | {"wwid": "naa.3000000072f1c5ba"}, "auto", RUNS, False, True),
         (ISCSI2, "never", RUNS, False, False),
         (ISCSI1, "always", RUNS, True, False),
         ({"targets": ["2000000000000001"], "wwid": RIGHT}, "always", RUNS, True, False),
