@@ -11,6 +11,7 @@ from yarl import URL
 
 from agent.cdmi.answers import DONE, Answer, TooLargeError, read, refused, unreachable
 from agent.cdmi.dialects import V2_0, VERSION_HEADER, Dialect
+from agent.cdmi.once import Once, one_piece
 from agent.cdmi.peer import Kind, Peer, make_peer
 from agent.cdmi.server import PORTS, Server, TokenScheme
 from agent.cdmi.text import basic
@@ -141,7 +142,7 @@ class Wire:
             sent = {**OURS, **login(peer.server), **headers}
             async with self._open().put(
                 URL(url, encoded=True),
-                data=watched(),
+                data=Once(watched()),
                 headers=sent,
                 allow_redirects=False,
                 timeout=timeout,
@@ -219,11 +220,11 @@ class Wire:
         return await self._follow(peer, dialect.update, dialect.select(url, fields), body, dialect)
 
     async def _create(self, peer: Peer, url: str, body: bytes) -> Answer:
-        answer, _ = await self._once(peer, "PUT", url, body, peer.candidates(url)[0])
+        answer, _ = await self._exchange(peer, "PUT", url, body, peer.candidates(url)[0], once=True)
         return answer
 
     async def _delete(self, peer: Peer, url: str) -> Answer:
-        answer, _ = await self._once(peer, "DELETE", url, None, peer.candidates(url)[0])
+        answer, _ = await self._exchange(peer, "DELETE", url, None, peer.candidates(url)[0], once=True)
         return answer
 
     async def _head(self, peer: Peer, url: str, count: int, first: list[bytes]) -> Answer:
@@ -241,25 +242,28 @@ class Wire:
     async def _follow(self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                answer, location = await self._once(peer, method, url, body, dialect)
+                answer, location = await self._exchange(peer, method, url, body, dialect)
             except aiohttp.ServerDisconnectedError:  # a kept connection has come to its end
                 if method != "GET":
                     raise
-                answer, location = await self._once(peer, method, url, body, dialect)
+                answer, location = await self._exchange(peer, method, url, body, dialect)
             if answer.status not in REDIRECTS:
                 return answer
             url = redirected(peer.server, url, location)
         raise refused(peer.server, f"more than {MAX_REDIRECTS} redirects, at last to {url}", hint="check url")
 
-    async def _once(
-        self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect
+    async def _exchange(
+        self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect, *, once: bool = False
     ) -> tuple[Answer, str | None]:
+        """One request and its answer, and where that leads; `once`: not sent again by aiohttp, see `Once`."""
         headers = {**OURS, **dialect.headers(url, writing=body is not None), **login(peer.server)}
+        data: Once | bytes | None = Once(one_piece(body or b"")) if once else body
+        headers |= {"Content-Length": str(len(body or b""))} if once else {}
         limits, how = self.limits, {"allow_redirects": False, **peer.options}
         silent_s = limits.read_s if method == "GET" else limits.write_s
         timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s, sock_read=silent_s)
         async with self._open().request(
-            method, URL(url, encoded=True), headers=headers, data=body, timeout=timeout, **how
+            method, URL(url, encoded=True), headers=headers, data=data, timeout=timeout, **how
         ) as response:
             raw = await self._read(peer.server, response)
             version = response.headers.get(VERSION_HEADER, "")
@@ -296,19 +300,6 @@ class Wire:
                 trust_env=False,
             )
         return self._session
-
-
-class _Once:
-    """A body that cannot be sent twice: aiohttp repeats a PUT by itself, and would then send what is left: nothing."""
-
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces: AsyncIterator[bytes] | None = pieces
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        pieces, self._pieces = self._pieces, None
-        if pieces is None:
-            raise aiohttp.ClientConnectionError("the connection broke while the value was sent")
-        return pieces
 
 
 async def _first_bytes(response: aiohttp.ClientResponse, count: int) -> bytes:
