@@ -4,7 +4,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -103,7 +103,8 @@ class Resolved:
     `server` is the configured server's URL, `uri` the object's own (by ID where it has one), `kind` is container or
     dataobject. `exports` has those of the containers above a data object, too; `above` are these, from below.
     `pending` says in words that the server is not done with making the object, empty when it is. `version` is the one
-    of CDMI that the server was spoken to in.
+    of CDMI that the server was spoken to in. `places` are its addresses by path, `over` what the containers above it
+    are known by (see `agent.cdmi.above`).
     """
 
     server: str
@@ -116,6 +117,18 @@ class Resolved:
     above: tuple[Above, ...] = ()
     pending: str = ""
     version: str = ""
+    places: tuple[str, ...] = field(default=(), compare=False)  # another spelling of the source may tell more
+    over: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What it is known by: see `known_by`."""
+        return known_by(self.uri, self.object_id, self.places)
+
+
+def known_by(uri: str, object_id: str, places: Sequence[str]) -> frozenset[str]:
+    """All that an object is known by: its addresses without a slash at their end, and its ID in lower case."""
+    return frozenset({uri.rstrip("/"), object_id.casefold(), *places} - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +137,7 @@ class Stat:
 
     `format` is what the first bytes of a data object look like, None where they cannot be read; `hash` algorithm and
     hexadecimal digest, where the server computes one; `times` are RFC 3339 or None; `metadata` is made printable.
+    `places` are its addresses by path.
     """
 
     server: str
@@ -136,6 +150,12 @@ class Stat:
     hash: tuple[str, str] | None
     times: Mapping[str, str | None]
     metadata: Mapping[str, str]
+    places: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What it is known by: see `known_by`."""
+        return known_by(self.uri, self.object_id, self.places)
 
 
 @dataclass(frozen=True, slots=True)

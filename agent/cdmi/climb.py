@@ -18,15 +18,19 @@ from agent.model import Above, SeenExport
 from attachers.problems import Code, Problem
 
 MAX_CLIMB = 32
-FIELDS = ("objectType", "objectID", "objectName", "parentURI", "completionStatus", "exports")
+FIELDS = ("objectType", "objectID", "objectName", "parentURI", "parentID", "completionStatus", "exports")
 CLOSED = (401, 403, 404)
 
 
 @dataclass(slots=True)
 class View:
-    """What was seen on the way up, as far as `here` (a URL): every entry, and what came of each container."""
+    """What was seen on the way up, as far as `here` (a URL): every entry, and what came of each container.
+
+    `passed` are the containers, from below.
+    """
 
     here: str
+    passed: list[Found] = field(default_factory=list)
     exports: list[SeenExport] = field(default_factory=list)
     above: list[Above] = field(default_factory=list)
 
@@ -71,6 +75,7 @@ async def _climb(wire: Wire, start: Found, view: View, *, place: Place, read: Re
         been.add(url)
         here = _container(location, answer)
         view.here = here.url
+        view.passed.append(here)
         entries = await read(here.members.get("exports"), replace(place, file="/".join(names), at=here.url))
         if any(entry.usable for entry in entries):
             return await _arrive(wire, view, start, here, names, entries)

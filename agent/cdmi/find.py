@@ -13,6 +13,7 @@ FIELDS = (
     "objectID",
     "objectName",
     "parentURI",
+    "parentID",
     "completionStatus",
     "percentComplete",
     "metadata",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 
 from agent.cdmi import digests, sources
+from agent.cdmi.above import places
 from agent.cdmi.answers import refused
 from agent.cdmi.find import find, spelt
 from agent.cdmi.formats import HEAD_BYTES, format_of
@@ -55,6 +56,7 @@ async def stat(wire: Wire, location: Location) -> Stat:
         hash=digests.told(metadata),
         times={name: _time(metadata.get(key)) for name, key in TIMES.items()},
         metadata={name: shown(value, 1024) for name, value in metadata.items()},
+        places=places(found),
     )
 
 

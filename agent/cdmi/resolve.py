@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from agent.cdmi import networks, sources
+from agent.cdmi.above import above, places
 from agent.cdmi.answers import NOT_THIS_WAY, unreachable
 from agent.cdmi.climb import Reader, View, climb
 from agent.cdmi.exports import read_exports
@@ -62,6 +63,8 @@ async def resolve(
         above=tuple(view.above),
         pending=pending_of(found.members),
         version=answer.spoken,
+        places=places(found),
+        over=await above(wire, [found, *view.passed]),
     )
 
 

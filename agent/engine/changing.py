@@ -5,24 +5,31 @@ The object's ID is committed before the server is asked: what is looked at after
 
 import logging
 import time
+from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
 from agent.engine import making
-from agent.engine.attached import refuse_attached
-from agent.engine.desk import Desk, permissions_of
+from agent.engine.desk import Desk
+from agent.engine.in_hand import alone, held
 from agent.engine.ledger import Operation
-from agent.model import Making, MakingState, OperationState, Resolved
+from agent.model import Making, MakingState, OperationState, Resolved, Stat
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
-CHANGES = ("move", "restore")
 
 
-async def checked(desk: Desk, wanted: Operation) -> Operation:
-    """The operation with the object's ID, if it may begin. Raises `Problem`: in-use, conflict, busy, not-found."""
-    found = await desk.cdmi.stat(wanted.source)
-    refuse_attached(desk, found, field=_field(wanted))
+async def checked(desk: Desk, wanted: Operation, *, mine: Set[str]) -> Operation:
+    """The operation with the object's ID, if it may begin. Raises `Problem`: in-use, conflict, busy, not-found.
+
+    `mine` are the keys of its destination, which are held already.
+    """
+    field = _field(wanted)
+    async with held(desk, wanted.source) as found, alone(desk, found, field=field, operation=wanted.id, mine=mine):
+        return await _checked(desk, wanted, found)
+
+
+async def _checked(desk: Desk, wanted: Operation, found: Stat) -> Operation:
     if wanted.kind == "move":
         making.refuse_taken(wanted, await desk.cdmi.look(wanted.destination))
     else:
@@ -31,7 +38,7 @@ async def checked(desk: Desk, wanted: Operation) -> Operation:
         if there.state is not MakingState.COMPLETE:
             detail = f"name: there is no snapshot {wanted.name} of {found.uri}"
             raise Problem(Code.NOT_FOUND, detail, hint="take one first: cdmi-attach snapshot")
-    return replace(wanted, object_id=found.object_id, uri="")
+    return replace(wanted, object_id=found.object_id, uri="", keys=tuple(sorted(found.keys)))
 
 
 async def step(desk: Desk, operation: Operation) -> Operation:
@@ -60,9 +67,9 @@ async def step(desk: Desk, operation: Operation) -> Operation:
 
 async def _ask(desk: Desk, operation: Operation) -> Operation:
     """Ask the server, after committing that we do. No attach begins to count on the object meanwhile."""
-    found = await desk.cdmi.stat(operation.source)
-    async with desk.locks.hold([permissions_of(found.uri)]):
-        now = await checked(desk, operation)
+    field = _field(operation)
+    async with held(desk, operation.source) as found, alone(desk, found, field=field, operation=operation.id):
+        now = await _checked(desk, operation, found)
         if now.object_id.casefold() != operation.object_id.casefold():
             detail = f"{operation.describe()}: its source is another object by now"
             raise Problem(Code.CONFLICT, detail, hint="ask again, if that is meant")

@@ -13,6 +13,7 @@ from agent.engine.begun import Begun
 from agent.engine.ledger import Grant, Ledger, Row
 from agent.engine.locks import Locks
 from agent.engine.meter import Meter, NoMeter
+from agent.engine.touched import Touched
 from agent.events import Events
 from agent.model import READING, Access
 from attachers.base import Attacher, Goal, Host
@@ -70,8 +71,7 @@ class Desk:
     steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
     begun: dict[str, Begun] = field(default_factory=dict)
-    written: set[str] = field(default_factory=set)
-    """Addresses and, in lower case, IDs of the objects that are being written through us: not to be attached now."""
+    touched: Touched = field(default_factory=Touched)
     _needs: dict[str, tuple[Mapping[str, Any], str | None, frozenset[str]]] = field(default_factory=dict)
     _users: dict[str, set[str]] = field(default_factory=dict)
     meter: Meter = field(default_factory=NoMeter)

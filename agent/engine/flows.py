@@ -5,23 +5,24 @@ after a failure, or by a caller who asks twice.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Set
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from agent import timeouts
 from agent.cdmi import initiators
 from agent.cdmi.choose import candidates
-from agent.engine.attached import refuse_written
 from agent.engine.begun import Begun
 from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.exporting import ready_or_made
+from agent.engine.in_hand import refuse_changing
 from agent.engine.ledger import MADE, Grant, Row
 from agent.engine.plans import plan_of
 from agent.engine.preference import first_usable, may_pass, passed, share, told, with_those_before
 from agent.engine.standing import keep, shown, unready
+from agent.engine.touched import refuse_touched
 from agent.engine.users import users_of
 from agent.model import Access, Phase, SeenExport
 from attachers.base import Context, Goal, Gone, Ready
@@ -171,7 +172,17 @@ async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> Ready | G
 
 
 async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
-    """Find the object, choose an export, and commit the plan together with the intent to grant."""
+    """Find the object, choose an export, and commit the plan together with the intent to grant.
+
+    Again where the object, or what it is in, was changed here since it was read.
+    """
+    while True:
+        with desk.touched.watch() as touched:
+            if planned := await _plan(desk, row, touched, deadline=deadline):
+                return planned
+
+
+async def _plan(desk: Desk, row: Row, touched: Set[str], *, deadline: float) -> Row | None:
     granted = set(desk.ledger.grants)
     sight = asyncio.create_task(host_sight(desk))  # both take a while
     try:
@@ -194,12 +205,18 @@ async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
         "note": "; ".join(part for part in (usable.note, told(over)) if part),
         "passed": over,
         "others": len(candidates(resolved, row.request.protocols, passed=[one.key for one in over])) - 1,
+        "places": resolved.places,
+        "over": resolved.over,
     }
+    known = resolved.keys.union(resolved.over)
     async with desk.locks.hold([permissions_of(resolved.uri)]):  # so that nobody revokes what we count on
         wanted = [Grant(resolved.uri, export.key, name) for name in usable.names]
         grants = [grant for grant in wanted if _is_to_be_made(grant, export, granted | desk.ledger.grants)]
         async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
-            refuse_written(desk, resolved.uri, resolved.object_id)
+            refuse_touched(desk.touched, known, f"source: {resolved.uri}")
+            refuse_changing(desk, known, f"source: {resolved.uri}", begun=True)
+            if known & touched:
+                return None
             refuse_second_use(desk, replace(row, **found))
             return await desk.ledger.change(row.name, grants=grants, **found)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from agent.model import DomainRequest, OperationState, Phase, Request
+from agent.model import DomainRequest, OperationState, Phase, Request, known_by
 from agent.store import Store
 from agent.values import from_json, to_json
 from attachers.base import Device, Goal
@@ -32,11 +32,13 @@ MIGRATIONS = (
     "CREATE TABLE operations (id TEXT PRIMARY KEY, since REAL NOT NULL, body TEXT NOT NULL) STRICT;",
 )
 MOST_ENDED = 256
+CHANGES = ("move", "restore")
+"""The operations on an object that is there already."""
 NEWER = (
     "INSERT INTO generations VALUES (?, ?)"
     " ON CONFLICT (object_id) DO UPDATE SET generation = max(generation, excluded.generation)"
 )
-_ADDED: Mapping[str, Any] = {"passed": [], "others": 0, "caveat": ""}
+_ADDED: Mapping[str, Any] = {"passed": [], "others": 0, "caveat": "", "places": [], "over": []}
 """What rows of earlier versions do not have."""
 T = TypeVar("T")
 
@@ -71,7 +73,8 @@ class Row:
     says that a caller was told of the device, `domains` whom it was (or is about to be) given to,
     and `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON, `note`
     what a caller should know of how it was attached, `caveat` of the device as it was last seen. `passed` are the
-    exports that were preferred to this one, `others` how many there are besides to be tried after it.
+    exports that were preferred to this one, `others` how many there are besides to be tried after it. `places` are the
+    object's addresses by path, `over` what the containers above it are known by.
     """
 
     name: str
@@ -95,6 +98,13 @@ class Row:
     passed: tuple[Passed, ...] = ()
     others: int = 0
     caveat: str = ""
+    places: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """All that the object is known by: see `agent.model.known_by`."""
+        return known_by(self.uri, self.object_id, self.places)
 
     @property
     def object_key(self) -> str:
@@ -106,7 +116,8 @@ class Row:
 class Operation:
     """Something that takes long on a server; times are Unix's.
 
-    `begun`: the server may have been asked (at `begun_at`), committed before it is; `answered`: it said yes.
+    `begun`: the server may have been asked (at `begun_at`), committed before it is; `answered`: it said yes. `keys` are
+    what an object that is moved or brought back is known by.
     """
 
     id: str
@@ -125,6 +136,7 @@ class Operation:
     object_id: str = ""
     problem: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """What it is, for logs and problems."""
@@ -298,7 +310,7 @@ def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]]
 
 
 def _operation_of(body: str) -> Operation:
-    return from_json(Operation, {"metadata": {}} | json.loads(body))
+    return from_json(Operation, {"metadata": {}, "keys": []} | json.loads(body))
 
 
 def _row_of(body: str) -> Row:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 from agent.cdmi.initiators import same
 from agent.contract import Cdmi
 from agent.engine.attached import attached, refuse_attached
-from agent.engine.desk import Desk, permissions_of
+from agent.engine.desk import Desk
 from agent.engine.flows import host_sight
+from agent.engine.in_hand import alone, held, refuse_making
 from agent.engine.lun_content import LunContent
 from agent.engine.pause import pause
+from agent.engine.touched import refuse_touched
 from agent.model import IsLunError, Part, Reading, Stat
 from attachers.problems import Code, Problem
 
@@ -43,32 +45,29 @@ class Objects:
     async def delete(self, source: str) -> None:
         """See `agent.model.Objects`."""
         try:
-            found = await self._desk.cdmi.stat(source)
+            async with held(self._desk, source) as found, alone(self._desk, found, field="source"):
+                log.info("delete %s", found.uri)
+                await self._desk.cdmi.delete(found.uri)
         except Problem as problem:
-            if problem.code is Code.NOT_FOUND:
-                return
-            raise
-        async with self._desk.locks.hold([permissions_of(found.uri)]):  # so that no attach begins to count on it
-            refuse_attached(self._desk, found, field="source")
-            log.info("delete %s", found.uri)
-            await self._desk.cdmi.delete(found.uri)
+            if problem.code is not Code.NOT_FOUND:
+                raise
 
     async def resize(self, source: str, size: int, *, shrink: bool) -> dict[str, Any]:
         """See `agent.model.Objects`."""
-        found = await self._desk.cdmi.stat(source)
-        async with self._desk.locks.hold([permissions_of(found.uri)]):  # so that no attach begins to count on it
-            if found.size is not None and size < found.size:
-                refuse_attached(self._desk, found, field="uri")
+        async with held(self._desk, source) as found, AsyncExitStack() as stack:
+            smaller = found.size is not None and size < found.size
+            if smaller:
+                await stack.enter_async_context(alone(self._desk, found, field="uri"))
             log.info("resize %s from %s to %d bytes", found.uri, found.size, size)
-            await self._desk.cdmi.resize(found.uri, size, shrink=shrink, pause=self._pause)
+            # What others have enlarged since is not made smaller: only what was looked at here may be.
+            await self._desk.cdmi.resize(found.uri, size, shrink=shrink and smaller, pause=self._pause)
         return await self.stat(source)
 
     async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
         """See `agent.model.Objects`."""
-        found = await self._desk.cdmi.stat(source)
-        if attached(self._desk, found) and await self._is_us(names):
-            refuse_attached(self._desk, found, field="host")
-        async with self._desk.locks.hold([permissions_of(found.uri)]):
+        async with held(self._desk, source) as found:
+            if attached(self._desk, found) and await self._is_us(names):
+                refuse_attached(self._desk, found, field="host")
             log.warning("fence %s off %s", ", ".join(names), found.uri)
             fenced = await self._desk.cdmi.fence(found.uri, names)
         return {"uri": found.uri, "host": list(names), "exports": [asdict(one) for one in fenced]}
@@ -136,21 +135,15 @@ class Objects:
     @asynccontextmanager
     async def _alone(self, destination: str, place: str) -> AsyncIterator[None]:
         """Nobody else here writes it, and nobody here uses it, until the end. Raises `Problem` busy, in-use."""
-        ours, written = {place}, self._desk.written
-        _refuse_another(place, ours & written)
-        written |= ours
-        try:
+        here, touched = {place.rstrip("/")}, self._desk.touched
+        refuse_touched(touched, here, f"uri: {place}")
+        refuse_making(self._desk, place, field="uri")
+        with touched.hold(here):
             found = await self._found(destination)
-            async with self._desk.locks.hold(["admission"]):  # an attach either sees this, or is seen
+            async with AsyncExitStack() as stack:
                 if found is not None:
-                    more = {found.uri, found.object_id.casefold()} - {"", place}
-                    _refuse_another(place, more & written)
-                    refuse_attached(self._desk, found, field="uri")
-                    ours |= more
-                written |= ours
-            yield
-        finally:
-            written -= ours
+                    await stack.enter_async_context(alone(self._desk, found, field="uri", mine=here))
+                yield
 
     async def _found(self, source: str) -> Stat | None:
         try:
@@ -175,8 +168,3 @@ class Objects:
             "metadata": dict(found.metadata),
             "attachments": [row.name for row in attached(self._desk, found)],
         }
-
-
-def _refuse_another(place: str, written: Set[str]) -> None:
-    if written:
-        raise Problem(Code.BUSY, f"uri: {place} is being written already", hint="wait until that is done")

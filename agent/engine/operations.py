@@ -9,16 +9,18 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
 from agent.engine import changing, making
-from agent.engine.changing import CHANGES
+from agent.engine.attached import refuse_attached
 from agent.engine.desk import Desk
-from agent.engine.ledger import Operation
+from agent.engine.in_hand import alone, held
+from agent.engine.ledger import CHANGES, Operation
 from agent.engine.making import age_of, refuse_taken
 from agent.engine.pause import longer, pause
+from agent.engine.touched import refuse_touched
 from agent.model import Making, MakingState, OperationState
 from attachers.problems import Code, Problem
 
@@ -129,13 +131,23 @@ class Operations:
 
     async def _committed(self, wanted: Operation) -> Operation:
         """The intent, once it has been seen that nothing is there."""
-        if wanted.kind in CHANGES:
-            wanted = await changing.checked(self._desk, wanted)
-        else:
-            refuse_taken(wanted, await self._desk.cdmi.look(wanted.destination))
-        operation = await self._desk.ledger.keep(replace(wanted, since=time.time()))
+        here = {wanted.destination.rstrip("/")}
+        refuse_touched(self._desk.touched, here, f"destination: {wanted.destination}")
+        with self._desk.touched.hold(here):  # until the ledger says it: nobody writes there meanwhile
+            if wanted.kind in CHANGES:
+                wanted = await changing.checked(self._desk, wanted, mine=here)
+            else:
+                await self._refuse_taken(wanted)
+            operation = await self._desk.ledger.keep(replace(wanted, since=time.time()))
         self._spawn(operation)
         return operation
+
+    async def _refuse_taken(self, wanted: Operation) -> None:
+        """Raises `Problem` where something is at the destination: in-use where it, or what is in it, is attached."""
+        there = await self._desk.cdmi.look(wanted.destination)
+        if there.state is MakingState.COMPLETE:
+            refuse_attached(self._desk, await self._desk.cdmi.stat(wanted.destination), field="destination")
+        refuse_taken(wanted, there)
 
     def _spawn(self, operation: Operation) -> None:
         task = asyncio.create_task(self._run(operation), name=f"operation {operation.id}")
@@ -197,7 +209,8 @@ class Operations:
     async def _complete(self, operation: Operation, there: Making) -> Operation:
         operation = await self._keep(operation, object_id=there.object_id)
         if operation.kind == "clone":
-            await self._desk.cdmi.export_like(operation.source, operation.destination)
+            async with held(self._desk, operation.destination):  # an attach of it may be writing its permissions
+                await self._desk.cdmi.export_like(operation.source, operation.destination)
         if operation.kind == "create" and operation.size is not None:
             await self._fill(operation.destination, operation.size)
         log.info("%s: done", operation.describe())
@@ -219,12 +232,20 @@ class Operations:
         await self._keep(operation, state=OperationState.FAILED, problem=problem.as_dict())
 
     async def _clear_away(self, operation: Operation) -> None:
-        """Delete what has failed, and what was seen to be ours; nothing else that may be at that place by now."""
+        """Delete what has failed, and what was seen to be ours; nothing else that may be at that place by now.
+
+        What the server says to be made may have been attached since: then it stays.
+        """
         there = await self._desk.cdmi.look(operation.destination)
         if operation.object_id:
             _refuse_another(operation, there)
-        if operation.object_id or there.state is MakingState.FAILED:
-            await self._desk.cdmi.delete(operation.destination)
+        async with AsyncExitStack() as stack:
+            if there.state is not MakingState.FAILED:
+                found = await stack.enter_async_context(held(self._desk, operation.destination))
+                await stack.enter_async_context(alone(self._desk, found, field="destination"))
+                _refuse_another(operation, Making(there.state, object_id=found.object_id))
+            if operation.object_id or there.state is MakingState.FAILED:
+                await self._desk.cdmi.delete(operation.destination)
 
     async def _pause(self, seconds: float) -> None:
         await pause(self._desk.host, self._desk.host.now() + seconds)

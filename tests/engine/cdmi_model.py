@@ -1,16 +1,17 @@
 """A CDMI server as the engine sees it: objects, exports and permissions, which the storage network enforces."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import Lun, San
-from agent.model import Resolved, SeenExport, Stat
+from agent.model import Fenced, Making, MakingState, Resolved, SeenExport, Stat
 from attachers import checks, fc, iscsi
 from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
 
+ROOT = "https://server/cdmi/"
 INITIATOR = "iqn.2026-01.org.example:host-1"
 LOCAL, REMOTE, REMOTE_2 = "2000020000000010", "2000020000000011", "2000020000000013"
 """A Fibre Channel port of the host, and those of an array that it sees once `World.cable` was laid."""
@@ -37,7 +38,7 @@ class Object:
     `target` is an iSCSI name, or an FC port's; `beside` are more FC ports, `hidden` those of them, or of the portals,
     that do not show it.
     `instead` is a second export (`SECOND`), over another protocol. `exported`: it has any;
-    `offered`: it may get one.
+    `offered`: it may get one. `path` is where it is on the server: what stands before each slash are containers.
     """
 
     object_id: str
@@ -57,6 +58,7 @@ class Object:
     share: Share | None = None
     exported: bool = True
     offered: bool = False
+    path: str = ""
 
     @property
     def protocol(self) -> str:
@@ -90,6 +92,8 @@ class CdmiModel:
         self.objects: dict[str, Object] = {}
         self.down: Problem | None = None
         self.with_ids = True
+        self.folders: dict[str, str] = {}
+        self.done: list[tuple[str, ...]] = []
         self.hook: CdmiHook | None = None
 
     def add(self, obj: Object) -> str:
@@ -112,10 +116,16 @@ class CdmiModel:
             if obj.mapped and obj.exported and target not in obj.hidden:
                 self.san.add(Lun(target, portals, obj.lun, obj.behind or obj.wwid, obj.size, allowed))
 
+    def _at(self, uri: str) -> str:
+        """The ID of the object, or of the container, that is meant."""
+        inner = uri.partition("//")[2].partition("/")[2].removeprefix("cdmi/").strip("/")
+        by_path = {obj.path: object_id for object_id, obj in self.objects.items() if obj.path} | self.folders
+        return by_path.get(inner) or inner.rpartition("/")[2].upper()
+
     def _find(self, uri: str) -> Object:
         if self.down:
             raise self.down
-        object_id = uri.rstrip("/").rpartition("/")[2]
+        object_id = self._at(uri)
         if object_id not in self.objects:
             raise Problem(Code.NOT_FOUND, f"source: the server has no object {object_id}", hint="check the object ID")
         return self.objects[object_id]
@@ -125,19 +135,70 @@ class CdmiModel:
         return obj.instead if key == SECOND and obj.instead else obj
 
     def resolve(self, source: str) -> Resolved:
+        if self._at(source) in self.folders.values():
+            found = self.stat(source)
+            return Resolved(ROOT, found.uri, found.object_id, found.name, "container", None, (), places=found.places)
         obj = self._find(source)
         seen = [*([_seen(KEY, obj)] if obj.exported else []), *([_seen(SECOND, obj.instead)] if obj.instead else [])]
         uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
         object_id = obj.object_id if self.with_ids else ""
-        return Resolved("https://server/cdmi/", uri, object_id, obj.object_id, "container", obj.size, tuple(seen))
+        places = (f"{ROOT}{obj.path}",) if obj.path else ()
+        over = [path for path in self.folders if f"{obj.path}/".startswith(f"{path}/")]
+        known = (*(f"{ROOT}{path}" for path in over), *(self.folders[path].casefold() for path in over))
+        told = (ROOT, uri, object_id, obj.object_id, "container", obj.size, tuple(seen))
+        return Resolved(*told, places=places, over=known)
 
     def stat(self, source: str) -> Stat:
         """What the object is."""
+        for path, object_id in self.folders.items():
+            if object_id == self._at(source):
+                uri = f"{ROOT}cdmi_objectid/{object_id}/"
+                return _stat(uri, object_id, "container", None, (f"{ROOT}{path}",))
         found = self.resolve(source)
-        return Stat(found.server, found.uri, found.object_id, found.name, found.kind, found.size, None, None, {}, {})
+        return _stat(found.uri, found.object_id, found.kind, found.size, found.places)
+
+    def place(self, destination: str) -> str:
+        return destination.rstrip("/")
+
+    def look(self, uri: str) -> Making:
+        """All that is there is complete."""
+        if "/cdmi_snapshots/" in uri:
+            return Making(MakingState.COMPLETE)
+        try:
+            return Making(MakingState.COMPLETE, object_id=self.stat(uri).object_id)
+        except Problem:
+            return Making(MakingState.MISSING)
+
+    def move(self, source: str, destination: str) -> None:
+        moved, to = self._at(source), destination.removeprefix(ROOT)
+        self.done.append(("move", moved, destination))
+        at = next((path for path, one in self.folders.items() if one == moved), None)
+        if at is None:
+            self.objects[moved].path = to
+            return
+        self.folders = {f"{to}{path.removeprefix(at)}": one for path, one in self.folders.items()}
+        for obj in self.objects.values():
+            obj.path = f"{to}{obj.path.removeprefix(at)}"
+
+    def restore(self, uri: str, name: str) -> None:
+        self.done.append(("restore", self._at(uri), name))
+
+    def resize(self, uri: str, size: int, *, shrink: bool) -> None:
+        obj = self._find(uri)
+        if size < obj.size and not shrink:
+            raise Problem(Code.INVALID_REQUEST, f"size: {size} is less than {obj.size}", hint="shrink")
+        obj.size = size
+        self.show(obj)
+
+    def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
+        self.revoke(uri, KEY, *names)
+        return (Fenced(KEY, "iscsi", tuple(names), tuple(self._find(uri).permissions or ())),)
 
     def delete(self, uri: str) -> None:
         """Forget the object, and its LUN."""
+        if self._at(uri) in self.folders.values():
+            self.folders = {path: one for path, one in self.folders.items() if one != self._at(uri)}
+            return
         obj = self._find(uri)
         for target in obj.targets:
             self.san.remove(target, obj.lun)
@@ -170,6 +231,10 @@ class CdmiModel:
         if obj.permissions is not None:
             obj.permissions[:] = [name for name in obj.permissions if name not in initiators]
         self.show(obj)
+
+
+def _stat(uri: str, object_id: str, kind: str, size: int | None, places: tuple[str, ...]) -> Stat:
+    return Stat(ROOT, uri, object_id, object_id, kind, size, None, None, {}, {}, places)
 
 
 def _seen(key: str, obj: Object) -> SeenExport:

@@ -15,15 +15,15 @@ def away() -> Problem:
 
 
 class Gate:
-    """Holds back the requests of one kind to the CDMI server at one moment, until it is opened."""
+    """Holds back the requests of one kind (for what ends with `of`) to the CDMI server at one moment, until opened."""
 
-    def __init__(self, world: World, what: str, moment: Moment = Moment.BEFORE) -> None:
-        self._what, self._moment = what, moment
+    def __init__(self, world: World, what: str, moment: Moment = Moment.BEFORE, *, of: str = "") -> None:
+        self._what, self._moment, self._of = what, moment, of
         self.reached, self.opened = asyncio.Event(), asyncio.Event()
         world.cdmi.hook = self._pass
 
     async def _pass(self, moment: Moment, what: str, uri: str) -> None:
-        if (moment, what) == (self._moment, self._what):
+        if (moment, what) == (self._moment, self._what) and uri.endswith(self._of):
             self.reached.set()
             await self.opened.wait()
 

@@ -98,7 +98,7 @@ async def test_what_is_being_written_here_is_not_attached_meanwhile(world: World
             await daemon.attach("one", source)
         assert caught.value.code is Code.BUSY
         await daemon.detach("one")
-        with pytest.raises(Problem, match="written already") as twice:
+        with pytest.raises(Problem, match="is being written here") as twice:
             await objects.write(source, pieces(), length=1, replace=True)
         assert twice.value.code is Code.BUSY
         ended.set()

@@ -199,10 +199,10 @@ class TrippedCdmi:
     # Copies: see test_operations.py, which has a real server.
 
     def place(self, destination: str) -> str:
-        return destination
+        return self._model.place(destination)
 
     def snapshot_place(self, source: str, name: str) -> str:
-        raise NotImplementedError
+        return f"{source}/cdmi_snapshots/{name}"
 
     async def copy(self, source: str, destination: str, *, size: int | None) -> None:
         raise NotImplementedError
@@ -211,7 +211,7 @@ class TrippedCdmi:
         raise NotImplementedError
 
     async def look(self, uri: str) -> Making:
-        raise NotImplementedError
+        return await self._call("look", uri, lambda: self._model.look(uri))
 
     async def export_like(self, source: str, destination: str) -> None:
         raise NotImplementedError
@@ -229,13 +229,13 @@ class TrippedCdmi:
         raise NotImplementedError
 
     async def resize(self, uri: str, size: int, *, shrink: bool, pause: Any) -> None:
-        raise NotImplementedError
+        await self._call("resize", uri, lambda: self._model.resize(uri, size, shrink=shrink))
 
     async def move(self, source: str, destination: str) -> None:
-        raise NotImplementedError
+        await self._call("move", source, lambda: self._model.move(source, destination))
 
     async def restore(self, uri: str, name: str) -> None:
-        raise NotImplementedError
+        await self._call("restore", uri, lambda: self._model.restore(uri, name))
 
     async def offers(self, uri: str) -> Mapping[str, str]:
         return await self._call("offer exports", uri, lambda: self._model.offers(uri))
@@ -247,7 +247,7 @@ class TrippedCdmi:
         await self._call("unexport", uri, lambda: self._model.unexport(uri))
 
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
-        raise NotImplementedError
+        return await self._call("fence", uri, lambda: self._model.fence(uri, names))
 
     async def capacity(self, source: str) -> Room:
         raise NotImplementedError

@@ -1,0 +1,83 @@
+"""An object that is worked on: looked at under its lock, and alone where its users would lose something."""
+
+from collections.abc import AsyncIterator, Set
+from contextlib import ExitStack, asynccontextmanager
+
+from agent.engine.attached import refuse_attached
+from agent.engine.desk import Desk, permissions_of
+from agent.engine.ledger import CHANGES
+from agent.engine.touched import refuse_touched
+from agent.model import OperationState, Stat
+from attachers.problems import Code, Problem
+
+
+@asynccontextmanager
+async def held(desk: Desk, source: str) -> AsyncIterator[Stat]:
+    """What the object is, looked at while its lock is held, which is until the end. Raises `Problem`.
+
+    The lock is that of its permissions and of its being there: meanwhile no attach of it begins to count on it, and
+    what was seen of it is not changed by anybody else here.
+    """
+    found = await desk.cdmi.stat(source)
+    while True:
+        async with desk.locks.hold([permissions_of(found.uri)]):
+            now = await desk.cdmi.stat(source)
+            if now.uri == found.uri:
+                yield now
+                return
+        found = now  # another object is there by now, which has another lock
+
+
+@asynccontextmanager
+async def alone(
+    desk: Desk, found: Stat, *, field: str, operation: str = "", mine: Set[str] = frozenset()
+) -> AsyncIterator[None]:
+    """Until the end nothing is attached here of this object, nor of what is below it, and nothing else changes it.
+
+    `operation` is the ID of the one that asks, `mine` are keys that who asks holds already. Raises `Problem`: in-use,
+    naming the attachment; busy.
+    """
+    await _look_up(desk, found)
+    with ExitStack() as stack:
+        async with desk.locks.hold(["admission"]):  # an attach either sees this, or is seen
+            refuse_touched(desk.touched, found.keys - mine, f"{field}: {found.uri}")
+            refuse_attached(desk, found, field=field)
+            refuse_changing(desk, found.keys, f"{field}: {found.uri}", but=operation)
+            stack.enter_context(desk.touched.hold(found.keys))
+        yield
+
+
+def refuse_making(desk: Desk, place: str, *, field: str) -> None:
+    """Raises `Problem` (`busy`) where an operation makes something at that place."""
+    for operation in desk.ledger.operations.values():
+        if operation.state is OperationState.RUNNING and operation.destination == place:
+            detail = f"{field}: {place} is being made by the operation {operation.id} ({operation.kind})"
+            raise Problem(Code.BUSY, detail, hint="wait until that is done")
+
+
+def refuse_changing(desk: Desk, keys: Set[str], what: str, *, but: str = "", begun: bool = False) -> None:
+    """Raises `Problem` (`busy`) where an operation moves one of these objects, or brings it back.
+
+    `but` is the ID of the operation that asks; with `begun`, one of which the server was not asked yet does not count.
+    """
+    for operation in desk.ledger.operations.values():
+        if operation.state is not OperationState.RUNNING or operation.kind not in CHANGES or operation.id == but:
+            continue
+        if (operation.begun or not begun) and keys & {*operation.keys, operation.destination}:
+            detail = f"{what} is worked on by the operation {operation.id} ({operation.kind})"
+            raise Problem(Code.BUSY, detail, hint="wait until that is done")
+
+
+async def _look_up(desk: Desk, found: Stat) -> None:
+    """Learn what is above attachments of which an earlier version did not write it down. Raises `Problem`."""
+    if found.kind != "container" or found.size is not None:
+        return  # nothing that could be attached is in a data object, or in a LUN
+    for row in [row for row in desk.ledger.rows.values() if row.uri and not row.places]:
+        try:
+            resolved = await desk.cdmi.resolve(row.uri)
+        except Problem as problem:
+            if problem.code in (Code.NOT_FOUND, Code.FORBIDDEN):
+                continue  # it is nowhere on the servers that can be asked
+            raise
+        if row.name in desk.ledger.rows:
+            await desk.ledger.change(row.name, places=resolved.places, over=resolved.over)
