@@ -159,6 +159,13 @@ class Attacher(Protocol):
         """
         ...
 
+    @property
+    def asks_again(self) -> bool:
+        """Whether what lies at the place of the plan has no name of its own: then the CDMI server has to say once more
+        that it is the object, before it is made or handed out anew (after a reboot, say).
+        """
+        ...
+
     def query(self, name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
         """What to look at for this plan."""
         ...

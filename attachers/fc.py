@@ -18,6 +18,7 @@ from attachers.steps import Disown, Own
 
 protocol = "fc"
 comes_back = True
+asks_again = False
 NOT_PRESENT = "Not Present"
 """What the kernel says of a remote port that it no longer waits for (fc_remote_ports/port_state)."""
 MOST_REMOTE = 8

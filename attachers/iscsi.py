@@ -12,6 +12,7 @@ from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Scan, Ste
 
 protocol = "iscsi"
 comes_back = False
+asks_again = False
 
 
 @dataclass(frozen=True, slots=True)

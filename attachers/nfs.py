@@ -13,6 +13,7 @@ from attachers.steps import GrowDisk, MakeDisk, Mount, Publish, PublishFile, Rem
 
 protocol = "nfs"
 comes_back = False
+asks_again = True
 BLOCK_DEVICE, FILE = "block", "file"
 _FOR_ROOT = "let the server export it to root of this host (no_root_squash; root_hosts of the export in CDMI)"
 

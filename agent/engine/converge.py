@@ -44,7 +44,8 @@ class Attempt:
     is not known, `unready` as long as the goal is not reached, with what is next; `keep` adds values to the plan in the
     ledger, and returns it; `overtaken` says that the opposite is wanted by now.
     `permission` is the work on the server that goes on meanwhile, or waits for `due`: until it is done, only what the
-    server need not know of is done. `tick_s` is how long to wait for an event before looking again. `begun` are the
+    server need not know of is done; with `stands`, nothing has to be granted, and what stands as it is does not wait.
+    `tick_s` is how long to wait for an event before looking again. `begun` are the
     steps that go on beside this attempt, or went on before it.
     """
 
@@ -63,6 +64,7 @@ class Attempt:
     overtaken: Callable[[], bool]
     permission: asyncio.Task[None] | None = None
     due: asyncio.Event = field(default_factory=asyncio.Event)
+    stands: bool = False
     tick_s: float = timeouts.TICK_S
     begun: Begun = field(default_factory=Begun)
     tried: Tried = field(default_factory=Tried)
@@ -74,9 +76,9 @@ class Attempt:
             return False
         match decision:
             case Act(step) | Begin(step):
-                return not isinstance(step, CreateRecord | Own | AnnounceMap)
+                return not isinstance(step, CreateRecord | Own | AnnounceMap | Unpublish)
             case _:
-                return isinstance(decision, Ready)
+                return isinstance(decision, Ready) and not self.stands
 
 
 async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:

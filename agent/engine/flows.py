@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from agent import timeouts
 from agent.cdmi import initiators
 from agent.cdmi.choose import candidates
+from agent.engine.asking import ask_again
 from agent.engine.begun import Begun
 from agent.engine.converge import Attempt, converge, observe
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
@@ -108,6 +109,8 @@ async def _bring_up_one(desk: Desk, row: Row, *, deadline: float) -> Ready | Gon
         try:
             if row.plan is None:
                 row = await _within(desk, deadline, _resolve(desk, row, deadline=deadline))
+            elif desk.attacher(row.protocol).asks_again:  # a plan of an earlier life: perhaps of before a reboot
+                await _within(desk, deadline, ask_again(desk, row))
             return await _bring_up(desk, row, deadline=share(row, now=desk.host.now(), deadline=deadline))
         except Problem as problem:
             row = desk.ledger.rows[row.name]
@@ -163,12 +166,34 @@ async def _permission(desk: Desk, row: Row, due: asyncio.Event, *, deadline: flo
 async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
     """Converge; where a target refuses what it once let in, another writer has undone our grant: make it again."""
     try:
-        return await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
+        return await _again(desk, row, deadline=deadline)
     except Problem as problem:
         if problem.code is not Code.TARGET_REFUSED:
             raise
         await _within(desk, deadline, _grant(desk, row))
+        return await _again(desk, row, deadline=deadline)
+
+
+async def _again(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
+    """Converge; what has no name of its own is asked for on its server once more, unless it stands as it is."""
+    if not desk.attacher(row.protocol).asks_again:
         return await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
+    due = asyncio.Event()
+
+    async def asked() -> None:
+        await due.wait()
+        await _within(desk, deadline, ask_again(desk, row))
+
+    answer = asyncio.create_task(asked())
+    try:
+        return await _converge(
+            desk, row.name, Goal.ATTACHED, deadline=deadline, permission=answer, due=due, stands=True
+        )
+    finally:
+        answer.cancel()
+        await asyncio.wait({answer})
+        if not answer.cancelled():
+            answer.exception()  # told by `converge`
 
 
 async def _resolve(desk: Desk, row: Row, *, deadline: float) -> Row:
@@ -280,6 +305,7 @@ async def _converge(
     deadline: float,
     permission: asyncio.Task[None] | None = None,
     due: asyncio.Event | None = None,
+    stands: bool = False,
     withdrawn: bool = False,
     whole: bool = False,
     grow: int | None = None,
@@ -310,6 +336,7 @@ async def _converge(
             overtaken=lambda: not undo and desk.ledger.rows[name].goal is not goal,
             permission=permission,
             due=due or asyncio.Event(),
+            stands=stands,
             tick_s=timeouts.CALM_TICK_S if whole else timeouts.TICK_S,
             begun=desk.begun.setdefault(name, Begun()),
         ),

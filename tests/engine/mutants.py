@@ -93,6 +93,18 @@ MUTANTS = (
 """,
     ),
     Mutant(
+        "a file mounted anew without a word of its server",
+        "attachers/nfs.py",
+        "asks_again = True\n",
+        "asks_again = False\n",
+    ),
+    Mutant(
+        "another object taken for the one at its place",
+        "agent/engine/asking.py",
+        "    if _place(row.plan or {}) in places:\n",
+        "    if places:\n",
+    ),
+    Mutant(
         "a link left that leads to another file",
         "attachers/nfs.py",
         "    if plan.present == FILE and sight.scsi.link is not None and unpublish not in context.failed:\n",
