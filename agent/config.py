@@ -91,15 +91,22 @@ class ConfigError(Exception):
 
 
 def load_config(
-    path: Path = DEFAULT_PATH, *, environ: Mapping[str, str] = os.environ, need_credentials: bool = True
+    path: Path = DEFAULT_PATH,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    need_credentials: bool = True,
+    read_secrets: bool = True,
 ) -> Config:
     """Read the files and the secrets they name. Raises `ConfigError` with every error, each with its file and line.
 
-    `need_credentials` False passes over systemd credentials where there are none at all (in a shell, say).
+    `need_credentials` False passes over systemd credentials where there are none at all (in a shell, say);
+    `read_secrets` False opens none at all: stand-ins are in their places.
     """
     document = read_files(path)
     table = Table(document, document.values, ())
-    secrets = config_secrets.Reader(environ.get("CREDENTIALS_DIRECTORY"), need_credentials=need_credentials)
+    secrets = config_secrets.Reader(
+        environ.get("CREDENTIALS_DIRECTORY"), need_credentials=need_credentials, opens=read_secrets
+    )
     found = [_server(server, secrets) for server in table.tables("server")]
     config = Config(
         socket=_socket(table.inner("socket")),
@@ -184,7 +191,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
     ca_file = table.text("ca_file", check=_readable) or None
     client_cert = table.text("client_cert_file", check=_readable) or None
     client_key = secrets.path(table, "client_key")
-    networks = table.texts("storage_networks", check=_network)
+    networks = table.texts("storage_networks", check=network)
     wwpns = table.texts("storage_wwpns", check=_wwpn)
     allow_http = table.flag("allow_http", default=False)
     nfs_server = table.text("nfs_server") or None
@@ -206,7 +213,7 @@ def _server(table: Table, secrets: config_secrets.Reader) -> tuple[Server | None
             ca_file=ca_file,
             client_cert=client_cert,
             client_key=client_key,
-            storage_networks=tuple(ipaddress.ip_network(network) for network in networks),
+            storage_networks=tuple(ipaddress.ip_network(text) for text in networks),
             storage_wwpns=wwpns,
             allow_http=allow_http,
             nfs_server=nfs_server,
@@ -266,12 +273,13 @@ def _wwpn(value: str) -> str:
         raise ValueError("the name of a port, such as 50:01:43:80:12:34:56:78") from None
 
 
-def _network(text: str) -> str:
+def network(text: str) -> str:
+    """A network in its canonical form. Raises `ValueError`."""
     try:
-        network: Network = ipaddress.ip_network(text)
+        found: Network = ipaddress.ip_network(text)
     except ValueError:
         raise ValueError("a network such as 10.1.0.0/16, without host bits") from None
-    return str(network)
+    return str(found)
 
 
 def _readable(text: str) -> str:

@@ -39,14 +39,17 @@ def named(table: Table, key: str) -> Named:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads what is named; an error is noted in the table, without the secret."""
+    """Reads what is named; an error is noted in the table, without the secret. `opens` False: it only reads names."""
 
     credentials: str | None
     need_credentials: bool = True
+    opens: bool = True
 
     def read(self, table: Table, key: str) -> Secret | None:
         """The secret that `KEY_credential` or `KEY_file` names, None when neither is there or it cannot be read."""
         found = named(table, key)
+        if found and not self.opens:
+            return Secret("unread")
         if found.credential:
             return self._credential(table, key, found.credential)
         return _read_file(table, f"{key}_file", Path(found.file)) if found.file else None
@@ -54,6 +57,8 @@ class Reader:
     def path(self, table: Table, key: str) -> str | None:
         """Where the secret is that `KEY_credential` or `KEY_file` names, for who reads it as a file (TLS keys)."""
         found = named(table, key)
+        if found and not self.opens:
+            return found.file or found.credential
         if found.credential:
             path = self._credential_path(table, key, found.credential)
             return str(path) if path else None

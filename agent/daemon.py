@@ -99,7 +99,8 @@ async def _run(options: Options, config: Config) -> None:
     async with AsyncExitStack() as stack:
         store = open_store(options.state / "ledger.sqlite", MIGRATIONS)
         stack.callback(store.close)
-        host = await _host(options)
+        current = [config]
+        host = await _host(options, current)
         stack.push_async_callback(host.close)
         metrics, lag = Metrics(_version()), LoopLag()
         stack.callback(lag.close)
@@ -108,7 +109,7 @@ async def _run(options: Options, config: Config) -> None:
         stack.push_async_callback(lambda: desk.cdmi.close())
         engine = Engine(desk)
         await engine.start()
-        current, retired = [config], _Retired(engine)
+        retired = _Retired(engine)
         stack.push_async_callback(retired.close)
         stack.push_async_callback(engine.stop)
         gid, settings = _gid(config.socket.group), lambda: current[0].attach
@@ -127,15 +128,16 @@ async def _run(options: Options, config: Config) -> None:
         log.info("stopping; every attachment stays as it is")
 
 
-async def _host(options: Options) -> Host:
+async def _host(options: Options, current: list[Config]) -> Host:
     """The host to work on: the helper behind its socket or, simulated, a model of one in this process."""
     if options.simulate is None:
         from agent.host.remote import RemoteHost
 
         return RemoteHost(options.helper)
+    from agent.host.allowed import allowed_by
     from agent.host.simulation import simulated_host
 
-    return await simulated_host(options.simulate, options.state)
+    return await simulated_host(options.simulate, lambda: allowed_by(current[0]))
 
 
 def _client(config: Config, metrics: "Metrics") -> Cdmi:

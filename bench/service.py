@@ -103,6 +103,7 @@ class House:
     def _helper_words(self) -> list[str]:
         san = self.top / "server/san.json"
         words = ["--socket", str(self._helper_socket), "--state", str(self.top / "helper")]
+        words += ["--config", str(self.top / "config.toml")]
         return [*words, "--user", getpass.getuser(), "--simulate", str(san)]
 
 

@@ -10,20 +10,20 @@ from typing import Any
 
 from agent.cdmi import iscsi_export
 from agent.cdmi.nfs_export import SERVERS
-from agent.cdmi.server import Network, Server
+from agent.cdmi.server import Address as Address
+from agent.cdmi.server import Server
+from agent.cdmi.server import allows as allows
 from agent.cdmi.text import shown
 from agent.model import SeenExport
 from attachers import checks, iscsi, nfs_checks
 from attachers.problems import Problem
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
 """From a host name to its addresses; raises `OSError`."""
 MAX_NAMES = 16
 TARGETS = "targets"
 _WWPN_HINT = "add the port to storage_wwpns of this [[server]], if it is one of your arrays'"
 _HINT = "add the network to storage_networks of this [[server]], if it is a storage network of yours"
-_SPECIAL = ("is_loopback", "is_link_local", "is_multicast", "is_unspecified")
 log = logging.getLogger(__name__)
 
 
@@ -31,17 +31,6 @@ async def look_up(name: str) -> list[str]:
     """The system's resolver, in a thread."""
     found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return [str(where[0]) for *_, where in found]
-
-
-def allows(networks: Sequence[Network], address: Address) -> bool:
-    """Whether the address is in one of the networks; one for special use only in a network of just that use."""
-    return any(_allows(network, address) for network in networks)
-
-
-def _allows(network: Network, address: Address) -> bool:
-    if address.version != network.version or address not in network:
-        return False
-    return all(getattr(network, use) for use in _SPECIAL if getattr(address, use))
 
 
 async def pinned(

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -10,8 +11,10 @@ from agent.cdmi.dialects import AUTO
 from agent.secret import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 PORTS = {"http": 80, "https": 443}
+_SPECIAL = ("is_loopback", "is_link_local", "is_multicast", "is_unspecified")
 _VERSION = re.compile(r"[123]\.\d{1,2}(?:\.\d{1,2})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _ROOT = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*", re.ASCII)
@@ -83,6 +86,17 @@ class Server:
     def root(self) -> str:
         """The root path: begins and ends with a slash."""
         return urlsplit(self.url).path
+
+
+def allows(networks: Sequence[Network], address: Address) -> bool:
+    """Whether the address is in one of the networks; one for special use only in a network of just that use."""
+    return any(_allows(network, address) for network in networks)
+
+
+def _allows(network: Network, address: Address) -> bool:
+    if address.version != network.version or address not in network:
+        return False
+    return all(getattr(network, use) for use in _SPECIAL if getattr(address, use))
 
 
 def split_authority(text: str, *, field: str) -> tuple[str, int | None]:

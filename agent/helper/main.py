@@ -10,8 +10,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from agent import notify
+from agent.config import DEFAULT_PATH
 from agent.helper.children import wait_for_children
+from agent.helper.rules import Rules
 from agent.helper.server import HelperServer
+from agent.host.confined import ConfinedHost
 from agent.host.created import open_created
 from agent.host.guarded import GuardedHost
 from agent.host.linux import FUNCTIONS, LinuxHost
@@ -53,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cdmi-attach-helperd", description=__doc__)
     parser.add_argument("--socket", type=Path, default=SOCKET, help="where to listen, unless systemd passes a socket")
     parser.add_argument("--state", type=Path, default=STATE, metavar="DIR", help="where the record of what was made is")
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="what the daemon may ask for")
     parser.add_argument("--user", default="cdmi-attach", help="the daemon's user; root may ask as well")
     parser.add_argument("--simulate", type=Path, metavar="SAN.json", help="a simulated host instead of this one")
     parser.add_argument("--verbose", action="store_true", help="log more")
@@ -64,10 +68,13 @@ async def _run(options: argparse.Namespace, pool: Pool | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    rules = Rules(options.config)
+    rules.load()
+    loop.add_signal_handler(signal.SIGHUP, rules.load)
     async with AsyncExitStack() as stack:
         # After the host is closed, since until then what is under way may still begin another.
         stack.push_async_callback(wait_for_children, "iscsiadm", limit_s=STOP_S)
-        host = GuardedHost(_raw(options, pool), open_created(_ledger(options)))
+        host = ConfinedHost(GuardedHost(_raw(options, pool), open_created(_ledger(options))), rules)
         stack.push_async_callback(host.close)
         await host.recover()
         uid = uid_of(options.user)

@@ -7,14 +7,19 @@ believed only where nobody but root can have written them; else a daemon that wa
 import os
 import stat
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
+from agent.config import network
 from agent.config_chap import Chap, is_value, read_chap
 from agent.config_files import read_files
 from agent.config_secrets import Named
 from agent.config_table import Table
+from agent.host import root_files
+from agent.host.allowed import Place
 from agent.host.roots import Roots
 from agent.secret import Secret
+from attachers import checks
 from attachers.problems import Code, Problem
 
 MAX_BYTES = 4096
@@ -31,9 +36,12 @@ class Secrets:
     mutual_password: Secret | None = None
 
 
-def secrets_of(roots: Roots, server: str) -> Secrets:
-    """The secrets of the server's `chap`, read anew. Raises `Problem` (`unsupported-on-host`), which shows none."""
-    chap = _entry(roots, server)
+def secrets_of(roots: Roots, server: str, portal: str) -> Secrets:
+    """The secrets of the server's `chap`, read anew, for that portal, which has to be in the server's networks.
+
+    Raises `Problem` (`unsupported-on-host`), which shows none.
+    """
+    chap = _entry(roots, server, portal)
     secrets = Secrets(
         chap.user,
         _secret(chap.password),
@@ -45,16 +53,19 @@ def secrets_of(roots: Roots, server: str) -> Secrets:
     return secrets
 
 
-def _entry(roots: Roots, server: str) -> Chap:
+def _entry(roots: Roots, server: str, portal: str) -> Chap:
     path = roots.etc / "cdmi-attach/config.toml"
-    for place in (path.parent, path, path.parent / "conf.d", *path.parent.glob("conf.d/*.toml")):
-        if place.exists():
-            _insist_on_root(place, place.stat())
+    for place in root_files.places(path):
+        _insist_on_root(place, place.stat())
     document = read_files(path)
     for table in Table(document, document.values, ()).tables("server"):
         url = table.text("url")
         chap = read_chap(table.inner("chap"), server) if server in (url, f"{url}/") else None
+        networks = tuple(ip_network(text) for text in table.texts("storage_networks", check=network))
         if chap and not document.errors:
+            if not Place(server, networks).has(checks.split_portal(portal)[0]):
+                what = f"{portal} is outside storage_networks of {server}: its secrets are not for that"
+                raise _unusable(what, "add the network, if it is a storage network of that server")
             return chap
     if document.errors:
         raise _unusable(document.errors[0], "see cdmi-attachd.conf(5)")
@@ -87,11 +98,8 @@ def _read(path: Path, remedy: str) -> Secret:
 
 
 def _insist_on_root(path: Path, status: os.stat_result, *, forbidden: int = 0o022) -> None:
-    """Nobody but the helper's own user may have written it (or, with 0o077, may read it)."""
-    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & forbidden:
-        what = f"{path} is not root's alone (mode {stat.S_IMODE(status.st_mode):04o}, user {status.st_uid})"
-        mode = "go-w" if forbidden == 0o022 else "0400"
-        raise _unusable(what, f"chown root {path} && chmod {mode} {path}")
+    if found := root_files.flaw(path, status, forbidden=forbidden):
+        raise _unusable(*found)
 
 
 def _unusable(what: str, remedy: str) -> Problem:

@@ -56,7 +56,7 @@ class Row:
 
     `since` is when it was intended, in seconds of the host's clock, `sid` the session's number (its own, or of the
     one that a device is on) or the mount's id (None: not known yet), `confirmed` whether its creation has been seen
-    through to its end.
+    through to its end. `writable`: a link by which something was handed out for writing.
     """
 
     thing: Thing
@@ -64,6 +64,7 @@ class Row:
     since: float
     sid: int | None = None
     confirmed: bool = False
+    writable: bool = False
 
 
 LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED, Kind.LISTED)
@@ -77,6 +78,8 @@ MIGRATIONS = (
         PRIMARY KEY (kind, target, portal, hctl, name, wwid)
     ) STRICT
     """,
+    # What is published while the helper is renewed was published for writing, as far as anybody knows.
+    "ALTER TABLE created ADD COLUMN writable INTEGER NOT NULL DEFAULT 1",
 )
 _WHERE = "kind = ? AND target = ? AND portal = ? AND hctl = ? AND name = ? AND wwid = ?"
 
@@ -193,16 +196,18 @@ def open_created(path: Path | str, *, inline: bool = False) -> Created:
 
 
 def _read(db: Connection) -> list[Row]:
-    columns = "kind, target, portal, hctl, name, wwid, boot_id, since, sid, confirmed"
+    columns = "kind, target, portal, hctl, name, wwid, boot_id, since, sid, confirmed, writable"
     return [
-        Row(Thing(Kind(kind), *names), boot_id, since, sid, bool(confirmed))
-        for kind, *names, boot_id, since, sid, confirmed in db.execute(f"SELECT {columns} FROM created")
+        Row(Thing(Kind(kind), *names), boot_id, since, sid, bool(confirmed), bool(writable))
+        for kind, *names, boot_id, since, sid, confirmed, writable in db.execute(f"SELECT {columns} FROM created")
     ]
 
 
 def _write(db: Connection, rows: list[Row], gone: list[Thing]) -> None:
-    values = [(*_names(row.thing), row.boot_id, row.since, row.sid, int(row.confirmed)) for row in rows]
-    db.executemany("INSERT OR REPLACE INTO created VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    values = [
+        (*_names(row.thing), row.boot_id, row.since, row.sid, int(row.confirmed), int(row.writable)) for row in rows
+    ]
+    db.executemany("INSERT OR REPLACE INTO created VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     db.executemany(f"DELETE FROM created WHERE {_WHERE}", [_names(thing) for thing in gone])
 
 

@@ -13,7 +13,7 @@ from agent.host.guarded_judge import (
     covered,
     covers,
     foreign,
-    host_session,
+    hands_out,
     insist_on_canonical_names,
     is_ours,
     judge,
@@ -21,6 +21,7 @@ from agent.host.guarded_judge import (
     look_for,
     mark,
     sessions_of,
+    sid_of,
     stands,
     thing_of,
     unresolved,
@@ -31,7 +32,6 @@ from agent.host.guarded_records import is_to_be_made_anew, is_to_go
 from agent.host.guarded_shares import OF_SHARES, GuardedShares
 from agent.host.recent import Recent
 from agent.host.returned import Returned
-from attachers import checks
 from attachers.base import Host, MadeByAnotherError, Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight, NfsQuery, Query, ScsiQuery, ScsiSight, Sight
@@ -210,8 +210,11 @@ class GuardedHost:
         if isinstance(step, Login):
             step = await self._finish_record(step, sight, timeout_s)
         if thing not in self._created.rows and not stands(thing, sight):
-            await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
+            sid = sid_of(step, sight, self._created.rows)
+            await self._created.put(Row(thing, self._boot_id, self.now(), sid, writable=hands_out(step)))
             self._removed.drop({thing.hctl})
+        elif hands_out(step) and (row := self._created.rows.get(thing)) and not row.writable:
+            await self._created.put(replace(row, writable=True))
         try:
             await self._raw.act(step, timeout_s=timeout_s)
         except MadeByAnotherError:
@@ -247,21 +250,6 @@ class GuardedHost:
         if thing.kind is Kind.RECORD and then is None:
             return None
         return await self._look_after(thing, then, keep=None if thing.kind is Kind.DEVICE else thing)
-
-    def _sid(self, step: Step, sight: ScsiSight) -> int | None:
-        """The session that a new device is on. Raises `Problem` when no session has that SCSI host, or (FC) when the
-        LUN was not said to be ours before.
-        """
-        if not isinstance(step, Scan):
-            return None
-        lun = checks.lun_of(step.hctl)
-        if checks.is_wwpn(step.target) and owned(step.target, lun) not in self._created.rows:
-            raise Problem(Code.CONFLICT, f"{step.hctl} was not said to be ours first", step=step.describe())
-        session = host_session(step, sight)
-        if session is None:
-            text = f"no session to {step.target} at {step.portal} leads to {step.hctl} any more"
-            raise Problem(Code.UNAVAILABLE, text, hint="look again", step=step.describe())
-        return session.sid
 
     def _insist_on_seen(self, key: str, step: Step) -> None:
         """Only what a sight has shown as a path of an export is handed out, or its map, never a disk of this machine.

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.host.created import Created, Kind, Row, Thing
-from agent.host.guarded_owned import is_owned
+from agent.host.guarded_owned import is_owned, owned
 from attachers import checks
 from attachers.problems import Code, Problem
 from attachers.sights import FcQuery, IscsiQuery, ScsiMap, ScsiQuery, ScsiSight, Session
@@ -179,6 +179,27 @@ def host_session(step: Scan, sight: ScsiSight) -> Session | None:
     """The session that really has the SCSI host of the step's address."""
     lun = checks.number_at(step.hctl)
     return next((s for s in sessions_of(thing_of(step), sight) if s.at(lun) == step.hctl), None)
+
+
+def sid_of(step: Step, sight: ScsiSight, rows: Rows) -> int | None:
+    """The session that a new device is on. Raises `Problem` when no session has that SCSI host, or (FC) when the LUN
+    was not said to be ours before.
+    """
+    if not isinstance(step, Scan):
+        return None
+    lun = checks.lun_of(step.hctl)
+    if checks.is_wwpn(step.target) and owned(step.target, lun) not in rows:
+        raise Problem(Code.CONFLICT, f"{step.hctl} was not said to be ours first", step=step.describe())
+    session = host_session(step, sight)
+    if session is None:
+        text = f"no session to {step.target} at {step.portal} leads to {step.hctl} any more"
+        raise Problem(Code.UNAVAILABLE, text, hint="look again", step=step.describe())
+    return session.sid
+
+
+def hands_out(step: Step) -> bool:
+    """Whether a step hands something out for writing."""
+    return isinstance(step, Publish | PublishFile) and not getattr(step, "read_only", False)
 
 
 def insist_on_canonical_names(step: Step) -> None:

@@ -63,7 +63,7 @@ def _values(tools: Tools, step: CreateRecord | Login) -> dict[str, str]:
     """Our settings, and how to log in where the server has CHAP. Raises `Problem` without the secrets."""
     values = dict(iscsiadm.SETTINGS)
     if step.chap:
-        secrets = chap.secrets_of(tools.roots, step.chap)
+        secrets = chap.secrets_of(tools.roots, step.chap, step.portal)
         values |= {"authmethod": "CHAP", "username": secrets.user, "password": secrets.password.reveal()}
         if secrets.mutual_password:
             values |= {"username_in": secrets.mutual_user, "password_in": secrets.mutual_password.reveal()}

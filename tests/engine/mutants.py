@@ -36,8 +36,11 @@ MUTANTS = (
         "agent/host/guarded.py",
         """\
         if thing not in self._created.rows and not stands(thing, sight):
-            await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
+            sid = sid_of(step, sight, self._created.rows)
+            await self._created.put(Row(thing, self._boot_id, self.now(), sid, writable=hands_out(step)))
             self._removed.drop({thing.hctl})
+        elif hands_out(step) and (row := self._created.rows.get(thing)) and not row.writable:
+            await self._created.put(replace(row, writable=True))
         try:
             await self._raw.act(step, timeout_s=timeout_s)
 """,
@@ -45,7 +48,8 @@ MUTANTS = (
         try:
             await self._raw.act(step, timeout_s=timeout_s)
             if thing not in self._created.rows and not stands(thing, sight):
-                await self._created.put(Row(thing, self._boot_id, self.now(), self._sid(step, sight)))
+                sid = sid_of(step, sight, self._created.rows)
+                await self._created.put(Row(thing, self._boot_id, self.now(), sid, writable=hands_out(step)))
                 self._removed.drop({thing.hctl})
 """,
     ),

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
 from agent.engine.ledger import MIGRATIONS, Ledger
+from agent.host.allowed import Allowed
+from agent.host.confined import ConfinedHost
 from agent.host.created import MIGRATIONS as CREATED_MIGRATIONS
 from agent.host.created import Created
 from agent.host.guarded import GuardedHost
@@ -31,6 +33,7 @@ from attachers.nfs_share import wwid_of as nfs_wwid
 from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
 from attachers.steps import Step
+from tests.allowed import anywhere
 from tests.engine.cdmi_model import INITIATOR, LOCAL, REMOTE, SHARE, CdmiModel, Object, wwid_of
 
 T = TypeVar("T")
@@ -94,13 +97,13 @@ class TrippedHost:
 class MortalHelper:
     """The helper as the daemon sees it when only the helper dies: its answer is lost, and the next one is another."""
 
-    def __init__(self, kernel: SimulatedHost, store: Store, trip: Trip) -> None:
-        self._kernel, self._store = kernel, store
+    def __init__(self, kernel: SimulatedHost, store: Store, trip: Trip, allowed: Callable[[], Allowed]) -> None:
+        self._kernel, self._store, self._allowed = kernel, store, allowed
         self.guarded = self._begin(trip)
 
-    def _begin(self, trip: Trip) -> GuardedHost:
+    def _begin(self, trip: Trip) -> ConfinedHost:
         created = Created(TrippedStore(self._store, trip, "the helper"))
-        return GuardedHost(TrippedHost(self._kernel, trip, "the kernel"), created)
+        return ConfinedHost(GuardedHost(TrippedHost(self._kernel, trip, "the kernel"), created), self._allowed)
 
     async def _again(self) -> None:
         self._kernel.crashed()
@@ -376,7 +379,7 @@ async def running(world: World, trip: Trip | None = None, *, dies: str = "both")
         stores.append(open_store(world.disk / "created.sqlite", CREATED_MIGRATIONS, inline=True))
         stores.append(open_store(world.disk / "ledger.sqlite", MIGRATIONS, inline=True))
         helper_trip, daemon_trip = (trip if dies != "daemon" else Trip()), (trip if dies != "helper" else Trip())
-        helper = MortalHelper(world.kernel, stores[0], helper_trip)
+        helper = MortalHelper(world.kernel, stores[0], helper_trip, lambda: anywhere(world.settings))
         await helper.guarded.recover()
         ledger = Ledger(TrippedStore(stores[1], daemon_trip, "the daemon"))
         host = TrippedHost(helper if dies == "helper" else helper.guarded, daemon_trip, "the helper")

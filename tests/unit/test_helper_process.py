@@ -16,7 +16,7 @@ from agent.host.remote import RemoteHost
 from agent.notify import notify, watch, watchdog_s
 from attachers.problems import Code, Problem
 from attachers.sights import IscsiQuery, ScsiSight
-from attachers.steps import CreateRecord, Login, Scan
+from attachers.steps import CreateRecord, DeleteRecord, Login, Scan
 
 USER = pwd.getpwuid(os.geteuid()).pw_name  # whoever runs the tests is the daemon's user
 T, P, W = "iqn.2024-01.org.example:one", "127.0.0.1:3260", "naa.6001405000000001"
@@ -59,10 +59,26 @@ async def systemd(tmp_path: Path) -> AsyncIterator[Systemd]:
     systemd.close()
 
 
-async def start(tmp_path: Path, systemd: Systemd, **environ: str) -> asyncio.subprocess.Process:
+CONFIG = """[[server]]
+url = "https://store.example.org/"
+storage_networks = ["127.0.0.0/8"]
+user = "one"
+password_file = "/nonexistent: that is the daemon's"
+"""
+
+
+def configure(tmp_path: Path, text: str = CONFIG) -> None:
+    (tmp_path / "etc").mkdir(exist_ok=True)
+    (tmp_path / "etc/config.toml").write_text(text)
+
+
+async def start(
+    tmp_path: Path, systemd: Systemd, *, config: str = CONFIG, **environ: str
+) -> asyncio.subprocess.Process:
     (tmp_path / "san.json").write_text(json.dumps(SAN))
+    configure(tmp_path, config)
     command = [sys.executable, "-m", "agent.helper.main", "--simulate", str(tmp_path / "san.json")]
-    options = ["--socket", str(tmp_path / "sock"), "--user", USER]
+    options = ["--socket", str(tmp_path / "sock"), "--user", USER, "--config", str(tmp_path / "etc/config.toml")]
     env = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), **environ}
     process = await asyncio.create_subprocess_exec(*command, *options, env=env)
     assert "READY=1" in await systemd.told()
@@ -105,6 +121,41 @@ async def test_after_its_death_another_takes_its_place(tmp_path: Path, systemd: 
     assert await asyncio.wait_for(process.wait(), 10) == 0
 
 
+async def test_a_changed_configuration_counts_at_once_and_a_wrong_one_changes_nothing(
+    tmp_path: Path, systemd: Systemd
+) -> None:
+    """Also without a reload: whoever writes to it restarts the daemon, not the helper."""
+    elsewhere = CONFIG.replace("127.0.0.0/8", "10.0.0.0/8")
+    process = await start(tmp_path, systemd, config=elsewhere)
+    host = RemoteHost(tmp_path / "sock")
+    with pytest.raises(Problem) as caught:
+        await host.act(CreateRecord(T, P), timeout_s=5)
+    assert caught.value.code is Code.FORBIDDEN and "storage_networks" in caught.value.detail
+    configure(tmp_path)
+    await host.act(CreateRecord(T, P), timeout_s=5)
+    configure(tmp_path, "[[server]]\nurl = 3\n")
+    process.send_signal(signal.SIGHUP)
+    await host.act(Login(T, P), timeout_s=5)
+    await host.close()
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+@pytest.mark.parametrize("config", ["", "[[server]]\nurl = 3\n"])
+async def test_without_a_usable_configuration_nothing_is_made_and_what_was_made_can_go(
+    tmp_path: Path, systemd: Systemd, config: str
+) -> None:
+    process = await start(tmp_path, systemd, config=config)
+    host = RemoteHost(tmp_path / "sock")
+    with pytest.raises(Problem) as caught:
+        await host.act(CreateRecord(T, P), timeout_s=5)
+    assert caught.value.code in (Code.UNAVAILABLE, Code.FORBIDDEN) and caught.value.hint
+    await host.act(DeleteRecord(T, P), timeout_s=5)
+    await host.close()
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
 async def test_a_passed_socket_is_used(tmp_path: Path, systemd: Systemd) -> None:
     """As systemd passes it: descriptor 3, LISTEN_PID set by the process itself."""
     (tmp_path / "san.json").write_text(json.dumps(SAN))
@@ -112,7 +163,9 @@ async def test_a_passed_socket_is_used(tmp_path: Path, systemd: Systemd) -> None
     sock.bind(str(tmp_path / "passed"))
     sock.listen()
     code = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv[1:])"
+    configure(tmp_path)
     command = [sys.executable, "-m", "agent.helper.main", "--simulate", str(tmp_path / "san.json"), "--user", USER]
+    command += ["--config", str(tmp_path / "etc/config.toml")]
     env = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "helper"}
     shell = f'exec "$@" 3<&{sock.fileno()}'
     process = await asyncio.create_subprocess_exec(

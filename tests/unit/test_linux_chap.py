@@ -11,10 +11,13 @@ from attachers.problems import Code, Problem
 from tests.unit.linux_tree import roots_in
 
 SERVER = "https://store.example.org/cdmi/"
+PORTAL = "10.0.0.1:3260"
 CONFIG = """[[server]]
 url = "https://other.example.org/"
+storage_networks = ["10.2.0.0/16"]
 [[server]]
 url = "https://store.example.org/cdmi"
+storage_networks = ["10.0.0.0/15"]
 password_file = "/nonexistent: that is the daemon's"
 chap = {{ user = "me", password_file = "{0}/out"{1} }}
 """
@@ -40,9 +43,9 @@ class Etc:
     def configure(self, more: str = "") -> None:
         self.write("config.toml", CONFIG.format(self.folder, more))
 
-    def refused(self, server: str = SERVER) -> Problem:
+    def refused(self, server: str = SERVER, *, portal: str = PORTAL) -> Problem:
         with pytest.raises(Problem) as caught:
-            secrets_of(self.roots, server)
+            secrets_of(self.roots, server, portal)
         assert caught.value.code is Code.UNSUPPORTED_ON_HOST and caught.value.hint
         assert "horse" not in f"{caught.value.detail} {caught.value.hint}"
         return caught.value
@@ -56,8 +59,13 @@ def etc(tmp_path: Path) -> Etc:
 
 
 def test_the_secret_of_a_server_is_found_by_its_url(etc: Etc) -> None:
-    assert secrets_of(etc.roots, SERVER) == Secrets("me", Secret("correct horse battery"))
-    assert "horse" not in repr(secrets_of(etc.roots, SERVER))
+    assert secrets_of(etc.roots, SERVER, PORTAL) == Secrets("me", Secret("correct horse battery"))
+    assert "horse" not in repr(secrets_of(etc.roots, SERVER, PORTAL))
+
+
+@pytest.mark.parametrize("portal", ["10.2.0.1:3260", "192.0.2.1:3260", "store.example.org:3260", "[fd00::1]:3260"])
+def test_they_are_for_the_portals_in_its_networks_alone(etc: Etc, portal: str) -> None:
+    assert "is outside storage_networks" in etc.refused(portal=portal).detail
 
 
 def test_both_directions_one_of_a_credential(etc: Etc, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,22 +74,22 @@ def test_both_directions_one_of_a_credential(etc: Etc, monkeypatch: pytest.Monke
     (etc.folder / "credentials").mkdir()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(etc.folder / "credentials"))
     etc.write("credentials/in", "staple", mode=0o400)
-    found = secrets_of(etc.roots, SERVER)
+    found = secrets_of(etc.roots, SERVER, PORTAL)
     assert (found.mutual_user, found.mutual_password) == ("it", Secret("staple"))
     etc.write("credentials/in", "correct horse battery", mode=0o400)
     assert "both directions" in etc.refused().detail
 
 
 def test_a_changed_secret_is_read_anew(etc: Etc) -> None:
-    secrets_of(etc.roots, SERVER)
+    secrets_of(etc.roots, SERVER, PORTAL)
     etc.write("out", "another", mode=0o400)
-    assert secrets_of(etc.roots, SERVER).password == Secret("another")
+    assert secrets_of(etc.roots, SERVER, PORTAL).password == Secret("another")
 
 
 @pytest.mark.parametrize("more", [", mutual_user = 'it'", ", mutual_user ="])
 def test_a_mistake_is_told_with_its_place(etc: Etc, more: str) -> None:
     etc.configure(more)
-    assert "config.toml:6" in etc.refused().detail
+    assert "config.toml:8" in etc.refused().detail
 
 
 @pytest.mark.parametrize("server", ["https://other.example.org/", "https://third.example.org/"])

@@ -17,6 +17,7 @@ from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainDisk, DomainQuery, DomainSight, HostQuery, HostSight, IscsiQuery, ScsiSight
 from attachers.steps import LINKS, CreateRecord, GiveDisk, Login, Publish, RemoveDevice, Scan, TakeDisk
+from tests.allowed import anywhere
 
 T, P, W = "iqn.2024-01.org.example:one", "10.0.0.1:3260", "naa.6001405000000001"
 HCTL = "3:0:0:1"
@@ -173,7 +174,7 @@ async def test_the_network_is_read_from_a_file_again_and_again(tmp_path: Path) -
     file = tmp_path / "san.json"
     lun = {"target": T, "portals": ["10.0.0.1"], "lun": 1, "wwid": W, "size": 4096, "initiators": [INITIATOR]}
     file.write_text(json.dumps({"luns": []}))
-    host = await simulated_host(file)
+    host = await simulated_host(file, anywhere)
     await host.act(CreateRecord(T, P), timeout_s=1)
     with pytest.raises(Problem):
         await host.act(Login(T, P), timeout_s=1)
