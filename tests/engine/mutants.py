@@ -15,6 +15,7 @@ SUITE = (
     "tests/unit/test_iscsi_decide.py",
     "tests/unit/test_iscsi_portals.py",
     "tests/unit/test_fc_decide.py",
+    "tests/unit/test_confined.py",
     "tests/engine",
 )
 PARTS = ("agent", "attachers", "tests", "pyproject.toml")
@@ -31,6 +32,30 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        "CHAP shown to whoever the daemon names",
+        "agent/host/allowed.py",
+        "        if not _inside(own, step.portal):",
+        "        if not _inside(self.places, step.portal):",
+    ),
+    Mutant(
+        "a domain is given what somebody else's link leads to",
+        "agent/host/confined.py",
+        "if isinstance(sight, ScsiSight) and stands(row.thing, sight)), None)",
+        "if isinstance(sight, ScsiSight)), None)",
+    ),
+    Mutant(
+        "any disk is read that has a link",
+        "agent/host/confined.py",
+        "isinstance(query, BlocksQuery) and not published(query.wwid, self.created)",
+        "isinstance(query, BlocksQuery) and not self.created",
+    ),
+    Mutant(
+        "a map is ours for its name",
+        "agent/host/confined.py",
+        "if members and not any(",
+        "if members and self._found and False and not any(",
+    ),
     Mutant(
         "intent recorded after the act",
         "agent/host/guarded.py",
