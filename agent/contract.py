@@ -32,8 +32,11 @@ class Cdmi(Protocol):
         """Set items of its metadata, or (None) take them away; others stay. Read back."""
         ...
 
-    async def delete(self, uri: str) -> None:
-        """Delete it; that it is gone is success. Raises `Problem` (conflict) for a container with others in it."""
+    async def delete(self, uri: str, *, seen: Stat | None = None) -> None:
+        """Delete what is named, a reference by itself; that it is gone is success. `seen`: what was decided on.
+
+        Raises `Problem` (conflict) for a container with others in it, and where it is not what was seen.
+        """
         ...
 
     def place(self, destination: str) -> str:
@@ -64,15 +67,19 @@ class Cdmi(Protocol):
         """Begin to make a container (with a size: a LUN) or an empty data object; that nothing is there was seen."""
         ...
 
-    async def resize(self, uri: str, size: int, *, shrink: bool, pause: Callable[[float], Awaitable[None]]) -> None:
+    # What these three change has to be the object itself, no reference to it, and to have that ID where one is given.
+
+    async def resize(
+        self, uri: str, size: int, *, shrink: bool, pause: Callable[[float], Awaitable[None]], object_id: str = ""
+    ) -> None:
         """Give a LUN or a data object another size (bytes), a smaller one only with `shrink`. Read back."""
         ...
 
-    async def move(self, source: str, destination: str) -> None:
+    async def move(self, source: str, destination: str, *, object_id: str = "") -> None:
         """Begin to move an object on its server; that nothing is at the destination was seen."""
         ...
 
-    async def restore(self, uri: str, name: str) -> None:
+    async def restore(self, uri: str, name: str, *, object_id: str = "") -> None:
         """Begin to bring a container back to its snapshot of that name."""
         ...
 

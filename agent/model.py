@@ -137,7 +137,7 @@ class Stat:
 
     `format` is what the first bytes of a data object look like, None where they cannot be read; `hash` algorithm and
     hexadecimal digest, where the server computes one; `times` are RFC 3339 or None; `metadata` is made printable.
-    `places` are its addresses by path.
+    `places` are its addresses by path; `reference` is the URL of what was named, where that is a reference to it.
     """
 
     server: str
@@ -151,6 +151,7 @@ class Stat:
     times: Mapping[str, str | None]
     metadata: Mapping[str, str]
     places: tuple[str, ...] = ()
+    reference: str = ""
 
     @property
     def keys(self) -> frozenset[str]:

@@ -219,6 +219,8 @@ OBJECT = _object(
         "hash": _or_null(_object({"algorithm": _text(), "value": _text()}, required=("algorithm", "value"))),
         "times": _object(dict.fromkeys(("created", "modified", "accessed"), MAYBE_TEXT)),
         "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+        "reference": MAYBE_TEXT
+        | {"description": "where the source is a reference to the object: the reference's own URL"},
         "attachments": _list(_text()) | {"description": "its attachments on this host"},
     },
     required=("uri", "kind", "size", "attachments"),

@@ -17,6 +17,7 @@ NOT_THIS_WAY = (400, 404, 406)
 class Answer:
     """One answer: `asked` is method and URL (after redirects), `body` at most the limit.
 
+    `named` is the URL that was asked first, before redirects; empty where none was followed.
     `version` is the CDMI version that the server says, empty where it says none; `spoken` the one that it was asked in.
     `found` is the CDMI object of a success, or the reason why there is none.
     """
@@ -29,6 +30,7 @@ class Answer:
     version: str = ""
     spoken: str = ""
     found: dict[str, Any] | str = "it was not read"
+    named: str = ""
 
     def check(self) -> "Answer":
         """The answer itself when it is a success; else raises `Problem` not-found or cdmi-refused."""
@@ -71,6 +73,12 @@ class TooLargeError(Problem):
     def __init__(self, server: Server, limit: int) -> None:
         what = f"{server.url}: the answer has more than {limit} bytes"
         super().__init__(Code.CDMI_REFUSED, what, hint="is it a CDMI object at all?")
+
+
+class DanglingError(Problem):
+    """What was named is a reference, and the object that it leads to is not there. `named` is its own URL."""
+
+    named: str = ""
 
 
 def unreachable(server: Server, reason: str, *, status: int) -> Problem:

@@ -10,7 +10,8 @@ from typing import Any
 from agent.cdmi.answers import Answer, refused
 from agent.cdmi.copies import check_new, spellings
 from agent.cdmi.find import find, spelt
-from agent.cdmi.members import CONTAINER, DATAOBJECT, Found, check_complete, kind_of, object_id_of, pending_of, size_of
+from agent.cdmi.members import CONTAINER, DATAOBJECT, Found, check_complete, kind_of, pending_of, size_of
+from agent.cdmi.named import itself
 from agent.cdmi.objects import MADE_BY_SERVERS
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
@@ -41,10 +42,13 @@ async def _find_parent(wire: Wire, parent: Location) -> None:
         raise Problem(Code.INVALID_REQUEST, what, hint="give a path in a container")
 
 
-async def resize(wire: Wire, location: Location, size: int, *, shrink: bool, pause: Pause) -> None:
-    """Give a LUN, or a data object (growing alone), this size in bytes; read back. Raises `Problem`."""
+async def resize(wire: Wire, location: Location, size: int, *, shrink: bool, pause: Pause, object_id: str = "") -> None:
+    """Give a LUN, or a data object (growing alone), this size in bytes; read back. Raises `Problem`.
+
+    `object_id`: the one that it has to have, where that was seen before.
+    """
     found = await find(wire, location)
-    object_id_of(location, found.answer, found.members)
+    object_id = itself(found, "uri", object_id)
     check_complete(found.answer, found.members)
     kind = kind_of(found.answer, found.members)
     had = size_of(found.members, kind)
@@ -59,7 +63,7 @@ async def resize(wire: Wire, location: Location, size: int, *, shrink: bool, pau
         raise Problem(Code.INVALID_REQUEST, what, hint=hint)
     answer = await (_last_byte(wire, found, size) if kind == DATAOBJECT else _assign(wire, found, size))
     answer.check()
-    await _has(wire, found.location, size, pause)
+    await _has(wire, found.location, size, pause, object_id)
 
 
 async def _last_byte(wire: Wire, found: Found, size: int) -> Answer:
@@ -76,7 +80,7 @@ async def _assign(wire: Wire, found: Found, size: int) -> Answer:
     return await wire.update(found.location.server, found.url, body, fields=(f"metadata:{SIZE}",))
 
 
-async def _has(wire: Wire, location: Location, size: int, pause: Pause) -> None:
+async def _has(wire: Wire, location: Location, size: int, pause: Pause, object_id: str) -> None:
     """Wait until it has the size, and the server is done. Raises `Problem` cdmi-refused where it does not come."""
     pause_s = FIRST_PAUSE_S
     for _ in range(TRIES):
@@ -86,20 +90,21 @@ async def _has(wire: Wire, location: Location, size: int, pause: Pause) -> None:
             break
         await pause(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    itself(found, "uri", object_id)
     has = size_of(found.members, kind_of(found.answer, found.members))
     if has != size:
         what = f"{found.url} has {has} bytes after {size} were asked for"
         raise refused(location.server, what, hint="the server keeps its size: see its log, or clone it with a size")
 
 
-async def move(wire: Wire, source: Location, destination: Location) -> None:
-    """Begin to move an object to a place where nothing is, on the same server. Raises `Problem`."""
+async def move(wire: Wire, source: Location, destination: Location, object_id: str = "") -> None:
+    """Begin to move an object (of that ID) to a place where nothing is, on the same server. Raises `Problem`."""
     if source.server != destination.server:
         what = f"destination: {destination.server.url} cannot take from {source.server.url}"
         raise Problem(Code.INVALID_REQUEST, what, hint="move within one server")
     check_new(destination, "destination")
     found = await find(wire, source)
-    object_id_of(source, found.answer, found.members)
+    itself(found, "source", object_id)
     if not found.location.names:
         raise Problem(Code.INVALID_REQUEST, "source: the root cannot be moved", hint="move what is in it")
     url = spelt(destination, kind_of(found.answer, found.members)).url
@@ -110,10 +115,11 @@ async def move(wire: Wire, source: Location, destination: Location) -> None:
     answer.check()
 
 
-async def restore(wire: Wire, location: Location, snapshot: Location) -> None:
-    """Begin to bring a container back to one of its snapshots: a copy of that into it. Raises `Problem`."""
+async def restore(wire: Wire, location: Location, snapshot: Location, object_id: str = "") -> None:
+    """Begin to bring a container (of that ID) back to one of its snapshots, by a copy into it. Raises `Problem`."""
     found, kept = await find(wire, location), await find(wire, snapshot)
-    object_id_of(location, found.answer, found.members)
+    itself(found, "uri", object_id)
+    itself(kept, "name")
     if kind_of(found.answer, found.members) != CONTAINER:
         what = f"uri: {shown(found.url, 300)} is a data object, and has no snapshots"
         raise Problem(Code.INVALID_REQUEST, what, hint="give the container that the snapshot was taken of")

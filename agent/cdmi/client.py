@@ -3,7 +3,19 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace as replaced
 
-from agent.cdmi import changes, content, copies, exporting, fences, networks, objects, rooms, sources, uploads
+from agent.cdmi import (
+    changes,
+    content,
+    copies,
+    deleting,
+    exporting,
+    fences,
+    networks,
+    objects,
+    rooms,
+    sources,
+    uploads,
+)
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
@@ -57,9 +69,9 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         await objects.change(self._wire, sources.parse(source, self._servers), metadata)
 
-    async def delete(self, uri: str) -> None:
+    async def delete(self, uri: str, *, seen: Stat | None = None) -> None:
         """See `agent.contract.Cdmi`."""
-        await objects.delete(self._wire, sources.parse(uri, self._servers))
+        await deleting.delete(self._wire, sources.parse(uri, self._servers), seen)
 
     def place(self, destination: str) -> str:
         """See `agent.contract.Cdmi`."""
@@ -92,19 +104,20 @@ class CdmiClient:
         location = sources.parse(place, self._servers)
         await changes.create(self._wire, location, kind=kind, size=size, metadata=metadata)
 
-    async def resize(self, uri: str, size: int, *, shrink: bool, pause: Pause) -> None:
-        """See `agent.contract.Cdmi`."""
-        await changes.resize(self._wire, sources.parse(uri, self._servers), size, shrink=shrink, pause=pause)
-
-    async def move(self, source: str, destination: str) -> None:
-        """See `agent.contract.Cdmi`."""
-        places = (sources.parse(one, self._servers) for one in (source, destination))
-        await changes.move(self._wire, *places)
-
-    async def restore(self, uri: str, name: str) -> None:
+    async def resize(self, uri: str, size: int, *, shrink: bool, pause: Pause, object_id: str = "") -> None:
         """See `agent.contract.Cdmi`."""
         location = sources.parse(uri, self._servers)
-        await changes.restore(self._wire, location, copies.snapshot_place(location, name))
+        await changes.resize(self._wire, location, size, shrink=shrink, pause=pause, object_id=object_id)
+
+    async def move(self, source: str, destination: str, *, object_id: str = "") -> None:
+        """See `agent.contract.Cdmi`."""
+        here, there = (sources.parse(one, self._servers) for one in (source, destination))
+        await changes.move(self._wire, here, there, object_id)
+
+    async def restore(self, uri: str, name: str, *, object_id: str = "") -> None:
+        """See `agent.contract.Cdmi`."""
+        location = sources.parse(uri, self._servers)
+        await changes.restore(self._wire, location, copies.snapshot_place(location, name), object_id)
 
     async def offers(self, uri: str) -> Mapping[str, str]:
         """See `agent.contract.Cdmi`."""

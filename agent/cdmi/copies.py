@@ -12,6 +12,7 @@ from agent.cdmi.answers import refused
 from agent.cdmi.exports import protocol_of
 from agent.cdmi.find import find, spelt
 from agent.cdmi.members import CONTAINER, Found, kind_of, object_id_of, pending_of, size_of
+from agent.cdmi.named import itself
 from agent.cdmi.objects import MADE_BY_SERVERS
 from agent.cdmi.sources import BY_ID, Location
 from agent.cdmi.text import shown
@@ -81,7 +82,7 @@ def snapshot_place(source: Location, name: str) -> Location:
 async def snapshot(wire: Wire, source: Location, name: str) -> None:
     """Begin a snapshot of a container; the server would replace one of that name. Raises `Problem`."""
     found = await find(wire, source)
-    object_id_of(source, found.answer, found.members)
+    itself(found, "uri")
     if kind_of(found.answer, found.members) != CONTAINER:
         what = f"uri: {shown(found.url, 300)} is a data object, and CDMI takes snapshots of containers only"
         raise Problem(Code.INVALID_REQUEST, what, hint="clone it instead")
@@ -90,14 +91,14 @@ async def snapshot(wire: Wire, source: Location, name: str) -> None:
 
 
 async def look(wire: Wire, location: Location) -> Making:
-    """How far the making of an object is. Raises `Problem`: cdmi-unreachable, cdmi-refused."""
+    """How far the making of an object is. Raises `Problem`: cdmi-unreachable, cdmi-refused, conflict (a reference)."""
     try:
         found = await find(wire, location)
     except Problem as problem:
         if problem.code is Code.NOT_FOUND:
             return Making(MakingState.MISSING)
         raise
-    object_id = object_id_of(location, found.answer, found.members)
+    object_id = itself(found, "destination")
     status = str(found.members.get("completionStatus", "Complete"))
     if status.casefold().startswith("error"):
         return Making(MakingState.FAILED, None, object_id, found.url, shown(status))
@@ -115,6 +116,7 @@ async def export_like(wire: Wire, source: Location, destination: Location) -> No
     """
     wanted = _block_entries(await find(wire, source))
     made = await find(wire, destination)
+    itself(made, "destination")
     missing = {key: entry for key, entry in wanted.items() if key not in entries_of(made)}
     if not missing or kind_of(made.answer, made.members) != CONTAINER:
         return

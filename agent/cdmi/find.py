@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
-from agent.cdmi.answers import DONE, NOT_THIS_WAY, Answer, TooLargeError
+from agent.cdmi.answers import DONE, NOT_THIS_WAY, Answer, DanglingError, TooLargeError
 from agent.cdmi.members import CONTAINER, DATAOBJECT, Found
 from agent.cdmi.select import select
-from agent.cdmi.sources import Location
+from agent.cdmi.sources import Location, leads_elsewhere
+from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
+from attachers.problems import Code
 
 FIELDS = (
     "objectType",
@@ -22,9 +24,19 @@ FIELDS = (
 
 
 async def find(wire: Wire, location: Location) -> Found:
-    """The object. Raises `Problem`: not-found, cdmi-unreachable, cdmi-refused."""
+    """The object, also behind a reference. Raises `Problem`: not-found, cdmi-unreachable, cdmi-refused."""
     answer = await _ask(wire, location)
+    if answer.status == 404 and answer.named and leads_elsewhere(location.server, answer.named, answer.url):
+        raise _dangling(answer)
     return Found(location, answer, answer.members())
+
+
+def _dangling(answer: Answer) -> DanglingError:
+    named = answer.named.partition("?")[0]
+    what = f"{shown(named, 300)} is a reference, and what it leads to is not there ({answer.url} was answered with 404)"
+    problem = DanglingError(Code.CDMI_REFUSED, what, hint="make what it refers to, or delete the reference")
+    problem.named = named
+    return problem
 
 
 async def _ask(wire: Wire, location: Location) -> Answer:

@@ -31,6 +31,11 @@ class Found:
         """Where it was answered, after redirects, without a field selection."""
         return self.answer.url.partition("?")[0]
 
+    @property
+    def named(self) -> str:
+        """Where it was asked for, before redirects, without a field selection."""
+        return (self.answer.named or self.answer.url).partition("?")[0]
+
 
 def check_complete(answer: Answer, members: Members) -> None:
     """Raises `Problem` cdmi-refused where the server says that the object could not be made."""

@@ -1,18 +1,16 @@
-"""What is done with objects on a server: look at one, change its metadata, delete it."""
+"""What is done with objects on a server: look at one, change its metadata."""
 
 import json
 import re
 from collections.abc import Mapping
 
-from agent.cdmi import digests, sources
+from agent.cdmi import digests
 from agent.cdmi.above import places
 from agent.cdmi.answers import refused
-from agent.cdmi.find import find, spelt
+from agent.cdmi.find import find
 from agent.cdmi.formats import HEAD_BYTES, format_of
 from agent.cdmi.members import (
-    CONTAINER,
     DATAOBJECT,
-    Found,
     Members,
     check_complete,
     kind_of,
@@ -20,12 +18,12 @@ from agent.cdmi.members import (
     object_id_of,
     size_of,
 )
+from agent.cdmi.named import itself, own_url, reference_of
 from agent.cdmi.select import select
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
 from agent.model import Stat
-from attachers.problems import Code, Problem
 
 MAX_ITEMS = 256
 TIMES = {"created": "cdmi_ctime", "modified": "cdmi_mtime", "accessed": "cdmi_atime"}
@@ -42,12 +40,13 @@ async def stat(wire: Wire, location: Location) -> Stat:
     kind = kind_of(found.answer, found.members)
     object_id = object_id_of(location, found.answer, found.members)
     server = location.server
-    at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else spelt(location, kind)
+    reference = reference_of(found)
+    at = own_url(found, kind, object_id)
     metadata = metadata_of(found.members)
     head = await wire.head(server, found.url, HEAD_BYTES) if kind == DATAOBJECT else None
     return Stat(
         server=server.url,
-        uri=at.url,
+        uri=at,
         object_id=object_id,
         name=name_of(found.members) or (shown(location.names[-1]) if location.names else "/"),
         kind=kind,
@@ -57,35 +56,8 @@ async def stat(wire: Wire, location: Location) -> Stat:
         times={name: _time(metadata.get(key)) for name, key in TIMES.items()},
         metadata={name: shown(value, 1024) for name, value in metadata.items()},
         places=places(found),
+        reference=reference,
     )
-
-
-async def delete(wire: Wire, location: Location) -> None:
-    """Delete the object; that there is none is success. Raises `Problem`: conflict, when others are in it."""
-    try:
-        found = await find(wire, location)
-    except Problem as problem:
-        if problem.code is Code.NOT_FOUND:
-            return
-        raise
-    object_id_of(location, found.answer, found.members)
-    if kind_of(found.answer, found.members) == CONTAINER:
-        await _refuse_children(wire, found)
-    answer = await wire.delete(location.server, found.url)
-    if answer.status != 404:
-        answer.check()
-
-
-async def _refuse_children(wire: Wire, found: Found) -> None:
-    """CDMI deletes a container with all that is in it: so one is deleted only when it says that nothing is."""
-    members = found.members
-    if "children" not in members:
-        members = (await select(wire, found.location.server, found.url, ("children",))).members()
-    children = members.get("children")
-    if children or (children is None and size_of(found.members, CONTAINER) is None):
-        count = f"{len(children)} objects" if isinstance(children, list | dict) else "perhaps others"
-        what = f"{shown(found.url, 300)} has {count} in it, which would be deleted with it"
-        raise Problem(Code.CONFLICT, what, hint="delete these first")
 
 
 async def change(wire: Wire, location: Location, changes: Mapping[str, str | None]) -> None:
@@ -95,7 +67,7 @@ async def change(wire: Wire, location: Location, changes: Mapping[str, str | Non
     changes just those, and one that does not replaces all of it by the same.
     """
     found = await find(wire, location)
-    object_id_of(location, found.answer, found.members)
+    itself(found, "uri")
     given = found.members.get("metadata")
     there = given if isinstance(given, dict) else {}
     kept = {name: value for name, value in there.items() if name not in MADE_BY_SERVERS}

@@ -9,9 +9,8 @@ from agent.cdmi.above import above, places
 from agent.cdmi.answers import NOT_THIS_WAY, unreachable
 from agent.cdmi.climb import Reader, View, climb
 from agent.cdmi.exports import read_exports
-from agent.cdmi.find import find, spelt
+from agent.cdmi.find import find
 from agent.cdmi.members import (
-    CONTAINER,
     DATAOBJECT,
     MAX_NAME,
     Found,
@@ -22,6 +21,7 @@ from agent.cdmi.members import (
     pending_of,
     size_of,
 )
+from agent.cdmi.named import own_url
 from agent.cdmi.place import Place
 from agent.cdmi.server import Server
 from agent.cdmi.text import shown
@@ -50,11 +50,10 @@ async def resolve(
 
     own = await read(await _exports(wire, found, kind), place)
     view = await _climb(wire, found, place, read) if kind == DATAOBJECT else View(found.url)
-    at = sources.by_id(server, object_id, slash=kind == CONTAINER) if object_id else spelt(location, kind)
     name = name_of(found.members) or shown(location.names[-1] if location.names else "/", MAX_NAME)
     return Resolved(
         server=server.url,
-        uri=at.url,
+        uri=own_url(found, kind, object_id),
         object_id=object_id,
         name=name,
         kind=kind,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from agent.cdmi.server import PORTS, Server, split_authority
 from attachers.problems import Code, Problem
@@ -40,6 +40,14 @@ class Location:
 def by_id(server: Server, object_id: str, *, slash: bool) -> Location:
     """The place of an object by its ID, which stays when it is moved or renamed."""
     return Location(server, (BY_ID, object_id), slash)
+
+
+def leads_elsewhere(server: Server, asked: str, answered: str) -> bool:
+    """Whether a redirect from one URL to another may lead to another object: neither for a slash, nor from an ID."""
+    one, other = (unquote_to_bytes(urlsplit(url).path.rstrip("/")) for url in (asked, answered))
+    inner = one.removeprefix(server.root.encode()).split(b"/")
+    by_id = len(inner) == 2 and inner[0] == BY_ID.encode()
+    return one != other and not by_id
 
 
 def parse(source: str, servers: Sequence[Server]) -> Location:

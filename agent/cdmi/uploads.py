@@ -16,6 +16,7 @@ from agent.cdmi.copies import check_new
 from agent.cdmi.find import find, spelt
 from agent.cdmi.formats import HEAD_BYTES
 from agent.cdmi.members import DATAOBJECT, Found, pending_of, size_of
+from agent.cdmi.named import itself
 from agent.cdmi.objects import metadata_of
 from agent.cdmi.seen import readable, seen_of
 from agent.cdmi.sources import Location
@@ -63,6 +64,7 @@ async def write(
         what = f"uri: there is already something at {before.url}"
         raise Problem(Code.CONFLICT, what, hint="choose another place, or have it replaced")
     else:
+        itself(before, "uri")
         readable(before)
     headers = {"Content-Type": "application/octet-stream"} | ({} if length is None else {"Content-Length": str(length)})
     sent = Sent()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import aiohttp
@@ -14,6 +14,7 @@ from agent.cdmi.dialects import V2_0, VERSION_HEADER, Dialect
 from agent.cdmi.once import Once, one_piece
 from agent.cdmi.peer import Kind, Peer, make_peer
 from agent.cdmi.server import PORTS, Server, TokenScheme
+from agent.cdmi.sources import leads_elsewhere
 from agent.cdmi.text import basic
 from attachers.problems import Code, Problem
 
@@ -240,6 +241,8 @@ class Wire:
             return Answer(peer.server, f"GET {url}", url, response.status, b"")
 
     async def _follow(self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect) -> Answer:
+        """To where redirects lead; a change only to another spelling of what was named."""
+        named = url
         for _ in range(MAX_REDIRECTS + 1):
             try:
                 answer, location = await self._exchange(peer, method, url, body, dialect)
@@ -248,8 +251,11 @@ class Wire:
                     raise
                 answer, location = await self._exchange(peer, method, url, body, dialect)
             if answer.status not in REDIRECTS:
-                return answer
+                return replace(answer, named=named) if url != named else answer
             url = redirected(peer.server, url, location)
+            if method != "GET" and leads_elsewhere(peer.server, named, url):
+                what = f"a change of {named} is redirected to {url}, which may be another object"
+                raise refused(peer.server, what, hint="give the address of the object that is meant")
         raise refused(peer.server, f"more than {MAX_REDIRECTS} redirects, at last to {url}", hint="check url")
 
     async def _exchange(

@@ -25,8 +25,10 @@ async def checked(desk: Desk, wanted: Operation, *, mine: Set[str]) -> Operation
     `mine` are the keys of its destination, which are held already.
     """
     field = _field(wanted)
-    async with held(desk, wanted.source) as found, alone(desk, found, field=field, operation=wanted.id, mine=mine):
-        return await _checked(desk, wanted, found)
+    async with held(desk, wanted.source) as found:
+        _refuse_reference(wanted, found)
+        async with alone(desk, found, field=field, operation=wanted.id, mine=mine):
+            return await _checked(desk, wanted, found)
 
 
 async def _checked(desk: Desk, wanted: Operation, found: Stat) -> Operation:
@@ -78,14 +80,14 @@ async def _ask(desk: Desk, operation: Operation) -> Operation:
         if operation.kind == "move":
             await _move(desk, operation)
         else:
-            await desk.cdmi.restore(operation.source, operation.name)
+            await desk.cdmi.restore(operation.source, operation.name, object_id=operation.object_id)
     return await _keep(desk, operation, answered=True)
 
 
 async def _move(desk: Desk, operation: Operation) -> None:
     """A refusal may be that of a request that was sent once more by itself: then the object is there already."""
     try:
-        await desk.cdmi.move(operation.source, operation.destination)
+        await desk.cdmi.move(operation.source, operation.destination, object_id=operation.object_id)
     except Problem as problem:
         if problem.code is Code.CDMI_UNREACHABLE:
             raise
@@ -114,6 +116,13 @@ def _refuse_others(resolved: Resolved) -> None:
     if names:
         detail = f"uri: other hosts may use it: {', '.join(names[:4])}"
         raise Problem(Code.IN_USE, detail, hint="detach it there first, or fence them off: cdmi-attach fence")
+
+
+def _refuse_reference(wanted: Operation, found: Stat) -> None:
+    """Raises `Problem` (`conflict`): what is asked for would be done to another object than the one that was named."""
+    if found.reference:
+        detail = f"{_field(wanted)}: {found.reference} is a reference to {found.uri}"
+        raise Problem(Code.CONFLICT, detail, hint="give the address of the object that is meant")
 
 
 def _field(operation: Operation) -> str:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
+from agent.cdmi.answers import DanglingError
 from agent.cdmi.initiators import same
 from agent.contract import Cdmi
 from agent.engine.attached import attached, refuse_attached
@@ -45,9 +46,16 @@ class Objects:
     async def delete(self, source: str) -> None:
         """See `agent.model.Objects`."""
         try:
-            async with held(self._desk, source) as found, alone(self._desk, found, field="source"):
-                log.info("delete %s", found.uri)
-                await self._desk.cdmi.delete(found.uri)
+            async with held(self._desk, source) as found, AsyncExitStack() as stack:
+                if found.reference:
+                    log.info("delete %s, a reference to %s", found.reference, found.uri)
+                else:
+                    await stack.enter_async_context(alone(self._desk, found, field="source"))
+                    log.info("delete %s", found.uri)
+                await self._desk.cdmi.delete(source, seen=found)
+        except DanglingError as dangling:
+            log.info("delete %s, a reference to nothing", dangling.named)
+            await self._desk.cdmi.delete(source)
         except Problem as problem:
             if problem.code is not Code.NOT_FOUND:
                 raise
@@ -60,7 +68,8 @@ class Objects:
                 await stack.enter_async_context(alone(self._desk, found, field="uri"))
             log.info("resize %s from %s to %d bytes", found.uri, found.size, size)
             # What others have enlarged since is not made smaller: only what was looked at here may be.
-            await self._desk.cdmi.resize(found.uri, size, shrink=shrink and smaller, pause=self._pause)
+            may, object_id = shrink and smaller, found.object_id
+            await self._desk.cdmi.resize(source, size, shrink=may, pause=self._pause, object_id=object_id)
         return await self.stat(source)
 
     async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
@@ -166,5 +175,6 @@ class Objects:
             "hash": {"algorithm": found.hash[0], "value": found.hash[1]} if found.hash else None,
             "times": dict(found.times),
             "metadata": dict(found.metadata),
+            "reference": found.reference or None,
             "attachments": [row.name for row in attached(self._desk, found)],
         }

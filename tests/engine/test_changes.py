@@ -2,7 +2,8 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +14,9 @@ from attachers.problems import Code, Problem
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Action, Fault
 from tests.engine.test_operations import SIZE, WAIT_S, Lab, daemon, hurried, read, scene, write
+from tests.unit.test_cdmi_client import serving
 from tests.unit.test_cdmi_matrix import put
+from tests.unit.test_cdmi_references import IMAGE, LUN, Tree
 
 __all__ = ["hurried"]
 HOST1 = "iqn.2010-01.com.acme:host1"
@@ -283,6 +286,28 @@ async def test_room_of_a_configured_quota(tmp_path: Path) -> None:
     async with scene(tmp_path) as server, daemon(tmp_path, server, quota=10 * SIZE) as lab:
         room = await lab.engine.objects.capacity(server.url)
         assert (room["used"], room["total"], room["free"]) == (SIZE + 77, 10 * SIZE, 9 * SIZE - 77)
+
+
+async def test_a_reference_to_what_is_attached_may_go_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    """And nothing else is done through it, whether anything is attached or not."""
+    tree = Tree()
+    async with serving(tree) as url, daemon(tmp_path, cast(Any, SimpleNamespace(url=url))) as lab:
+        link, objects, operations = f"{url}vms/lun", lab.engine.objects, lab.engine.operations
+        assert (await objects.stat(link))["reference"] == f"{link}/"
+        for work in (
+            operations.move(link, f"{url}new", wait_s=WAIT_S),
+            operations.restore(link, "monday", wait_s=WAIT_S),
+            objects.resize(link, 1024, shrink=False),
+        ):
+            with pytest.raises(Problem, match="is a reference to") as caught:
+                await work
+            assert caught.value.code is Code.CONFLICT
+        await attach(lab, "vol1")
+        for name in ("vms/lun", "vms/lun", "vms/link", "vms/gone"):
+            await objects.delete(url + name)
+        with pytest.raises(Problem, match="attached here as one"):
+            await objects.delete(f"{url}vol1")
+    assert set(tree.objects) == {IMAGE, LUN} and not tree.references
 
 
 async def test_a_reload_waits_for_what_is_being_read(tmp_path: Path) -> None:

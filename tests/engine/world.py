@@ -196,7 +196,7 @@ class TrippedCdmi:
     async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
         raise NotImplementedError
 
-    async def delete(self, uri: str) -> None:
+    async def delete(self, uri: str, *, seen: Stat | None = None) -> None:
         await self._call("delete", uri, lambda: self._model.delete(uri))
 
     # Copies: see test_operations.py, which has a real server.
@@ -231,13 +231,13 @@ class TrippedCdmi:
     async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> None:
         raise NotImplementedError
 
-    async def resize(self, uri: str, size: int, *, shrink: bool, pause: Any) -> None:
+    async def resize(self, uri: str, size: int, *, shrink: bool, pause: Any, object_id: str = "") -> None:
         await self._call("resize", uri, lambda: self._model.resize(uri, size, shrink=shrink))
 
-    async def move(self, source: str, destination: str) -> None:
+    async def move(self, source: str, destination: str, *, object_id: str = "") -> None:
         await self._call("move", source, lambda: self._model.move(source, destination))
 
-    async def restore(self, uri: str, name: str) -> None:
+    async def restore(self, uri: str, name: str, *, object_id: str = "") -> None:
         await self._call("restore", uri, lambda: self._model.restore(uri, name))
 
     async def offers(self, uri: str) -> Mapping[str, str]:

@@ -80,8 +80,13 @@ async def test_one_that_does_not_say_what_is_in_it_is_not_deleted() -> None:
     ("status", "fine"), [(200, True), (202, True), (204, True), (404, True), (403, False), (302, False)]
 )
 async def test_what_a_server_answers_to_a_delete(status: int, fine: bool) -> None:
+    asked: list[str] = []
+
     async def answer(request: web.Request) -> web.Response:
-        return web.Response(status=status) if request.method == "DELETE" else web.json_response(OBJECT)
+        asked.append(request.method)
+        if request.method == "DELETE":
+            return web.Response(status=status)
+        return web.Response(status=404) if fine and "DELETE" in asked else web.json_response(OBJECT)
 
     async with serving(answer) as url, client_of(url) as client:
         if fine:
