@@ -170,7 +170,10 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return wait
     free = may_free(needs(plan.as_json()), lun.created(sight, _key), context.needed)
     doomed = [path for path in sight.paths if path.ours and _key_of(path, sight) in free]
-    if next_ := lun.take_back(_unit(plan), sight, doomed, context):
+    keys = [f"wwid:{plan.wwid}"] if plan.wwid else [_lun(target, plan.lun) for target in plan.targets]
+    again = FcQuery(context.name, plan.targets, plan.lun, plan.wwid)
+    needed = any(key in context.needed for key in keys)
+    if next_ := lun.take_back(_unit(plan), sight, doomed, context, again, needed=needed):
         return next_
     ours = tuple(target for target in sight.owned if _lun(target, plan.lun) not in context.needed)
     return lun.step(Disown(ours, plan.lun), context) if ours and context.withdrawn else Gone()

@@ -232,7 +232,9 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return wait
     free = may_free(needs(plan.as_json()), _created(sight), context.needed)
     doomed = [path for path in sight.paths if path.ours and _is_free(plan, path, free, context)]
-    if next_ := lun.take_back(_unit(plan), sight, doomed, context):
+    again = IscsiQuery(context.name, plan.target, plan.portals, plan.lun, plan.wwid)
+    needed = _is_needed_here(plan, context)
+    if next_ := lun.take_back(_unit(plan), sight, doomed, context, again, needed=needed):
         return next_
     for session in sight.sessions:
         if session.ours and _session(session.target, session.portal) in free and not session.devices:
@@ -249,6 +251,12 @@ def _is_free(plan: Plan, path: ScsiPath, free: Collection[str], context: Context
     key = _lun(plan.target, path.via, checks.number_at(path.hctl))
     needed = key in context.needed or (plan.wwid is not None and f"wwid:{plan.wwid}" in context.needed)
     return key in free or (key != _lun(plan.target, path.via, plan.lun) and not needed)
+
+
+def _is_needed_here(plan: Plan, context: Context) -> bool:
+    """Whether another attachment relies on the very unit, or on what has its number at any of the portals."""
+    keys = {f"wwid:{plan.wwid}"} if plan.wwid else {_lun(plan.target, portal, plan.lun) for portal in plan.portals}
+    return any(key in context.needed for key in keys)
 
 
 def _is_needed(plan: Plan, session: Session, sight: ScsiSight, context: Context) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from attachers import checks, scsi, unit_names, unmap
-from attachers.base import Act, Context, Decision, Fail, Ready, Wait
+from attachers.base import Act, Context, Decision, Fail, Look, Ready, Wait
 from attachers.problems import Code, Problem
-from attachers.sights import MapPath, ScsiPath, ScsiSight, Session
+from attachers.sights import MapPath, ScsiPath, ScsiQuery, ScsiSight, Session
 from attachers.steps import DEVICES, Publish, RemoveDevice, Rescan, Scan, Step, Unpublish
 
 
@@ -210,13 +210,20 @@ def _is_taken(unit: Unit, wwid: str, context: Context) -> Problem | None:
 def hand_out(unit: Unit, path: ScsiPath, wwid: str, sight: ScsiSight, context: Context) -> Decision:
     """Publish a proved path under that name, or be ready where it is published."""
     published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == path.node
-    if not (published and context.owner in ("", sight.owner)):
-        read_only = context.read_only if path.ours else path.read_only  # a borrowed disk stays as its owner has it
-        publish = Publish(context.name, path.hctl, wwid, read_only, context.owner)
-        return step(publish, context)
+    if not (published and (not path.ours or context.owner in ("", sight.owner))):
+        return step(Publish(context.name, path.hctl, wwid, context.read_only, context.owner), context)
     if context.grow is not None and (next_ := grown(unit, [path], wwid, context.grow, context)):
         return next_
-    return Ready(scsi.as_device(path, wwid, read_only=context.read_only), verified=is_proof(unit, context))
+    device = scsi.as_device(path, wwid, read_only=context.read_only)
+    note = "" if path.ours else kept(path.node or "", sight, context)
+    return Ready(device, verified=is_proof(unit, context), note=note)
+
+
+def kept(node: str, sight: ScsiSight, context: Context) -> str:
+    """What is said of something borrowed that is not given to the configured owner."""
+    if context.owner in ("", sight.owner):
+        return ""
+    return f"{node} was on this host before: it keeps its owner {sight.owner}, and is not given to {context.owner}"
 
 
 def is_proof(unit: Unit, context: Context) -> bool:
@@ -283,17 +290,51 @@ def created(sight: ScsiSight, key: Callable[[Session, int], str]) -> frozenset[s
     )
 
 
-def take_back(unit: Unit, sight: ScsiSight, doomed: Iterable[ScsiPath], context: Context) -> Decision | None:
-    """The next thing until link and disks are gone; None when they are. `doomed` are the paths that we may free."""
+def take_back(
+    unit: Unit, sight: ScsiSight, doomed: Iterable[ScsiPath], context: Context, again: ScsiQuery, *, needed: bool
+) -> Decision | None:
+    """The next thing until link and disks are gone; None when they are. `doomed` are the paths that we may free.
+
+    Nothing is taken from under whoever uses the unit, by whatever path or map, ours or borrowed: its users are asked
+    for (with `again`) before the link goes, and once more before the permission does. Not where another attachment
+    here relies on it (`needed`): they may be its users, and it stays.
+    """
     paths = list(doomed)
     if sight.link is not None:
-        return step(Unpublish(context.name, _free_wwid(unit, sight, paths, context)), context)
+        refused = None if needed else users_of(sight, again)
+        return refused or step(Unpublish(context.name, _free_wwid(unit, sight, paths, context)), context)
     wwid = _wwid(unit, sight, paths, context)
     if wwid and (first := unmap.take_apart(wwid, sight, paths, context)):
         return first
     if paths:
         return _remove(unit, paths[0], sight, context)
-    return unmap.forget(wwid, sight, context) if wwid else None
+    if wwid and (forget := unmap.forget(wwid, sight, context)):
+        return forget
+    handed_out = context.wwid is not None or any(isinstance(done, Unpublish) for done in context.done)
+    if needed or context.withdrawn or not handed_out:
+        return None
+    return users_of(sight, again, restore=_put_back_borrowed(unit, sight, context))
+
+
+def users_of(sight: ScsiSight, again: ScsiQuery, *, restore: Step | None = None) -> Decision | None:
+    """The refusal where anybody uses what is there of the unit; first the look that tells; None when nobody does."""
+    if not sight.paths and sight.map is None:
+        return None
+    if sight.users is None:
+        return Look(replace(again, holders=True))
+    if not sight.users:
+        return None
+    node = sight.device_link or (sight.map.node if sight.map else sight.paths[0].node) or sight.paths[0].hctl
+    text = f"{node} is in use by {', '.join(sight.users)}"
+    hint = "stop or detach the user of the disk, then try again"
+    return Fail(Problem(Code.IN_USE, text, hint=hint), restore=restore)
+
+
+def _put_back_borrowed(unit: Unit, sight: ScsiSight, context: Context) -> Step | None:
+    """The step that gives a refused detach the link to a borrowed disk, or map, back."""
+    if sight.map is not None:
+        return unmap.put_back(unit.wwid or context.wwid or "", context)
+    return next((back for path in sight.paths if (back := _put_back(unit, path, context))), None)
 
 
 def _remove(unit: Unit, path: ScsiPath, sight: ScsiSight, context: Context) -> Decision:

@@ -61,9 +61,9 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     missing = _missing(unit, [(way, next_) for way, next_ in states if next_ is not None], len(ways))
     open_ = [next_ for _, next_ in states if next_ is not None and not isinstance(next_, Fail)]
     if sight.map is not None and enough and (not context.whole or not open_):
-        return Ready(
-            _device(wwid, sight.map, ways, good, context), verified=lun.is_proof(unit, context), missing=missing
-        )
+        note = "" if sight.map.ours else lun.kept(sight.map.node, sight, context)
+        device = _device(wwid, sight.map, ways, good, context)
+        return Ready(device, verified=lun.is_proof(unit, context), missing=missing, note=note)
     return _first(open_, context) or Fail(missing or _lost(wwid))
 
 
@@ -187,9 +187,8 @@ def _hand_out(wwid: str, above: ScsiMap, sight: ScsiSight, context: Context) -> 
     too_little = above.read_only and not context.read_only and f"wwid:{wwid}" not in context.needed
     if too_little and not above.ours:
         return Fail(Problem(Code.TARGET_REFUSED, f"{above.node} is read-only on this host", hint="ask for access ro"))
-    if not (published and context.owner in ("", sight.owner)):
-        read_only = context.read_only if above.ours else above.read_only  # a borrowed map stays as its owner has it
-        return lun.step(Publish(context.name, "", wwid, read_only, context.owner), context)
+    if not (published and (not above.ours or context.owner in ("", sight.owner))):
+        return lun.step(Publish(context.name, "", wwid, context.read_only, context.owner), context)
     return _map_wait(above, "to become writable") if too_little else None
 
 

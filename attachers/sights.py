@@ -216,7 +216,9 @@ class ScsiSight:
     FC ports, told where none of them sees a target that was asked for. `owned` are the targets at which this LUN is
     ours even while no device shows it (FC: the kernel brings it back with its port). `map` is the multipath map of the
     logical unit asked for, `notes` what else there is of one. `wwid` is the name of the unit that links, notes and map
-    were looked for by, its main one (`unit_names.main`), where it is another than the one that was asked for.
+    were looked for by, its main one (`unit_names.main`), where it is another than the one that was asked for. `users`
+    names who uses the logical unit on this host, by any disk that is it or by its map, whosever they are; None when
+    that was not asked for.
     """
 
     records: tuple[Record, ...] = ()
@@ -231,6 +233,7 @@ class ScsiSight:
     map: ScsiMap | None = None
     notes: MapNotes | None = None
     wwid: str | None = None
+    users: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from attachers.nfs_steps import Mount as Mount
 from attachers.nfs_steps import PublishFile as PublishFile
 from attachers.nfs_steps import RemoveDisk as RemoveDisk
 from attachers.nfs_steps import Unmount as Unmount
+from attachers.own_steps import Disown as Disown
+from attachers.own_steps import Own as Own
 
 LINKS = "/run/cdmi-attach/disk"
 DEVICES = "/dev/cdmi-attach"
@@ -88,7 +90,12 @@ class Publish:
     """Hand out a disk whose identity was proved: /dev/cdmi-attach/WWID, its owner, and the link of that name.
 
     `hctl` is its address, or empty for the multipath map of the logical unit, which has to be usable (attach.md, case
-    42). `wwid` is what it answered to INQUIRY; `owner` is `user:group` or empty.
+    42). `wwid` is what it answered to INQUIRY; `owner` is `user:group` or empty. Refused where anybody on this host
+    uses the unit, by whatever path, who was not given it by us (case 79).
+
+    What follows is for whoever keeps the record of what was created to say: `borrowed`, that the disk or the map was
+    there before us, keeps owner, mode and read-only flag, and may be read beside its users; `again`, that it was handed
+    out by that very name before, to whoever uses it now.
     """
 
     name: str
@@ -96,6 +103,8 @@ class Publish:
     wwid: str
     read_only: bool
     owner: str
+    borrowed: bool = False
+    again: bool = False
 
     def __post_init__(self) -> None:
         checks.name(self.name)
@@ -142,45 +151,6 @@ class RemoveDevice:
 
     def describe(self) -> str:
         return f"flush and remove {self.hctl}" if self.wwid else f"remove {self.hctl}"
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """Say, before the server is asked for it, that one LUN behind these FC target ports is ours.
-
-    Whenever a port returns, also at boot, the kernel itself finds all of its LUNs, so that it is not the scan that says
-    whose a device is. A way on which the LUN is there already stays somebody else's. Changes nothing but the record of
-    what was created.
-    """
-
-    targets: tuple[str, ...]
-    lun: int
-
-    def __post_init__(self) -> None:
-        checks.ports(self.targets)
-        checks.lun(self.lun)
-
-    def describe(self) -> str:
-        return f"expect LUN {self.lun} of {', '.join(checks.with_colons(target) for target in self.targets)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Disown:
-    """Give up what `Own` said: what shows there from now on is not ours.
-
-    Taken at the very end, when the server shows the LUN no more: until then it may come back. Refused while a device of
-    ours is there. Gives up the claims of its addresses, too.
-    """
-
-    targets: tuple[str, ...]
-    lun: int
-
-    def __post_init__(self) -> None:
-        checks.ports(self.targets)
-        checks.lun(self.lun)
-
-    def describe(self) -> str:
-        return f"give up LUN {self.lun} of {', '.join(checks.with_colons(target) for target in self.targets)}"
 
 
 @dataclass(frozen=True, slots=True)

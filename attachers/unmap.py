@@ -42,7 +42,7 @@ def _remove(wwid: str, above: ScsiMap, context: Context) -> Decision:
         detail = f"whether all that was written to {wwid} was written out is not known: no path of its map is usable"
         hint = "see the kernel's log; the data written last may be lost"
         return Fail(Problem(Code.DIRTY, detail, hint=hint, step=remove.describe()))
-    return _once(remove, f"the kernel to forget {above.node}", context, restore=_put_back(wwid, context))
+    return _once(remove, f"the kernel to forget {above.node}", context, restore=put_back(wwid, context))
 
 
 def is_free_again(wwid: str | None, failed: Step, context: Context) -> bool:
@@ -77,7 +77,7 @@ def _once(step: Step, awaited: str, context: Context, *, restore: Step | None) -
     return Act(step)
 
 
-def _put_back(wwid: str, context: Context) -> Step | None:
+def put_back(wwid: str, context: Context) -> Step | None:
     """The step that gives a refused detach its link back, if we had taken it; it proves the map anew."""
     taken = any(isinstance(done, Unpublish) for done in context.done)
     return Publish(context.name, "", wwid, context.read_only, context.owner) if taken else None

@@ -21,6 +21,7 @@ from agent.host.tools import sought
 from attachers.problems import Code, Problem
 
 BLKROSET, BLKFLSBUF = 0x125D, 0x1261  # include/uapi/linux/fs.h
+_KERNEL = "the kernel (a file system, swap or a driver)"
 
 
 def write(path: str, text: str, *, directory: int | None = None) -> None:
@@ -73,6 +74,38 @@ def _insist_on_size(fd: int, name: str, size: int) -> None:
         raise Problem(Code.UNAVAILABLE, text, hint="try again; see the kernel's log")
 
 
+def users(disks: list[dict[str, Any]], nodes: str, where: dict[str, Any]) -> list[list[str]]:
+    """Who uses each of these (`tools.sought`): `holders`, and where that finds nobody, the kernel by an exclusive open
+    of those with a `claim`, their number. So a pool of ZFS is found, which no file tells of. Raises `Problem`
+    wrong-device where one is another device by now.
+    """
+    found = holders(disks, **where)
+    return [names or _kernel_uses(disk, nodes) for disk, names in zip(disks, found, strict=True)]
+
+
+def claimed(node: str) -> bool:
+    """Whether the kernel itself uses a disk: a file system, swap or a driver."""
+    try:
+        os.close(os.open(node, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    return False
+
+
+def _kernel_uses(disk: dict[str, Any], nodes: str) -> list[str]:
+    if not disk.get("claim"):
+        return []
+    try:
+        fd = os.open(Path(nodes, disk["node"]), os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return [_KERNEL] if error.errno == errno.EBUSY else []
+    try:
+        insist_on_device(fd, f"/dev/{disk['node']}", disk["claim"])
+        return []
+    finally:
+        os.close(fd)
+
+
 def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> None:
     """Delete a SCSI device that nobody has open, with its links; with a `wwid`, first write out its cache.
 
@@ -122,7 +155,7 @@ def _claimed(disk: sysfs.Disk, where: dict[str, Any]) -> Iterator[int | None]:
     try:
         if claimed:
             _refuse_users(disk, where)
-            raise _in_use(disk, ["the kernel (a file system, swap or a driver)"])
+            raise _in_use(disk, [_KERNEL])
         yield fd
     finally:
         if fd is not None:

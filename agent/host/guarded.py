@@ -28,6 +28,7 @@ from agent.host.guarded_judge import (
 )
 from agent.host.guarded_maps import MapGuard
 from agent.host.guarded_owned import Lasting, owned, owned_at
+from agent.host.guarded_published import PublishGuard
 from agent.host.guarded_records import is_to_be_made_anew, is_to_go
 from agent.host.guarded_shares import OF_SHARES, GuardedShares
 from agent.host.recent import Recent
@@ -86,7 +87,8 @@ class GuardedHost:
         self._shares = GuardedShares(raw, created, self._held, self._limbo)
         self._seen, self._removed = Recent(), Recent()
         self._returned = Returned()
-        self._maps = MapGuard(raw, created, self._lasting.is_back)
+        self._maps = MapGuard(raw, created, self._is_back)
+        self._published = PublishGuard(self._maps.has_disk, self._maps.is_ours)
 
     async def recover(self) -> None:
         """Compare the record with the host: what a reboot or a crash has voided is dropped, the rest stays ours.
@@ -147,17 +149,13 @@ class GuardedHost:
                     return await self._undo(step, thing_of(step), timeout_s, then)
             case RemoveDevice(hctl=hctl):
                 async with self._held.hold(hctl, step, timeout_s):
-                    return await self._remove(step, timeout_s, then)
-            case Own(targets, lun):
+                    last = await self._remove(step, timeout_s, then)
+                self._published.removed(hctl)
+                return last
+            case Own(targets, lun) | Disown(targets, lun):
                 for target in targets:
                     async with self._held.hold(lock_of(owned(target, lun)), step, timeout_s):
-                        await self._lasting.own(target, lun, boot_id=self._boot_id, now=self.now())
-            case Disown(targets, lun):
-                for target in targets:
-                    async with self._held.hold(lock_of(owned(target, lun)), step, timeout_s):
-                        await self._lasting.refuse_while_there(step, target)
-                        await self._raw.act(replace(step, targets=(target,)), timeout_s=timeout_s)
-                        await self._lasting.disown(target, lun)
+                        await self._lasting.act(step, target, self._boot_id, self._raw, timeout_s=timeout_s)
             case Unpublish(name=name):
                 async with self._held.hold(name, step, timeout_s):
                     return await self._unpublish(step, timeout_s, then)
@@ -203,6 +201,8 @@ class GuardedHost:
         known = thing in self._created.rows
         if isinstance(step, Publish):
             self._insist_on_seen(step.hctl or step.wwid, step)
+            above = Thing(Kind.MAP, wwid=step.wwid)
+            step = await self._published.judged(step, lambda: self._look(above))
         if isinstance(step, Publish | PublishFile):
             self._insist_on_own_link(step, sight)
         elif not known and stands(thing, sight):
@@ -217,6 +217,7 @@ class GuardedHost:
             await self._created.put(replace(row, writable=True))
         try:
             await self._raw.act(step, timeout_s=timeout_s)
+            self._published.done(step)
         except MadeByAnotherError:
             if not known:
                 self._created.note(drop=(thing,))
@@ -321,7 +322,13 @@ class GuardedHost:
         if isinstance(step, JoinMap):
             self._insist_on_seen(step.hctl, step)
         await self._maps.act(step, lambda: self._look(thing), boot_id=self._boot_id, timeout_s=timeout_s)
+        if isinstance(step, RemoveMap):
+            self._published.removed(step.wwid)
         return await self._look_after(thing, then)
+
+    async def _is_back(self, hctl: str) -> bool:
+        """Whether a disk that nothing was scanned for is ours: a LUN that came back, or a file's disk."""
+        return self._shares.made(hctl) or await self._lasting.is_back(hctl)
 
     def _links(self, name: str) -> list[Thing]:
         return [thing for thing in self._created.rows if thing.kind is Kind.LINK and thing.name == name]

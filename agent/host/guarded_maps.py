@@ -27,13 +27,13 @@ class MapGuard:
         match step:
             case AnnounceMap():
                 sight = await look()
-                step = replace(step, borrowed=sight.map is not None and not await self._is_ours(step.wwid, sight))
+                step = replace(step, borrowed=sight.map is not None and not await self.is_ours(step.wwid, sight))
                 await self._announce(step, sight, boot_id)
             case LeaveMap(hctl, wwid):
-                if not (await self._has_disk(hctl) or await self._is_ours(wwid, await look())):
+                if not (await self.has_disk(hctl) or await self.is_ours(wwid, await look())):
                     raise foreign(step, f"neither device {hctl} nor the map of {wwid}")
             case ResizeMap(wwid):
-                if not await self._is_ours(wwid, await look()):
+                if not await self.is_ours(wwid, await look()):
                     raise foreign(step, f"the map of {wwid}")
             case RemoveMap(wwid):
                 if not await self._may_remove(step, await look()):
@@ -59,7 +59,7 @@ class MapGuard:
     async def _may_remove(self, step: RemoveMap, sight: ScsiSight) -> bool:
         if sight.map is None:
             return False
-        if not await self._is_ours(step.wwid, sight):
+        if not await self.is_ours(step.wwid, sight):
             raise foreign(step, f"the map {sight.map.uuid}")
         return True
 
@@ -67,17 +67,19 @@ class MapGuard:
         things = things_of_map(step.wwid)
         if not any(thing in self.created.rows for thing in things.values()):
             raise foreign(step, f"what is written down of a map of {step.wwid}")
-        if await self._is_ours(step.wwid, sight):
+        if await self.is_ours(step.wwid, sight):
             raise Problem(Code.IN_USE, f"there is a map of {step.wwid}", hint="remove it first", step=step.describe())
         listed = things[Kind.LISTED] in self.created.rows and sight.map is None
         return replace(step, listed=step.listed and listed)
 
-    async def _is_ours(self, wwid: str, sight: ScsiSight) -> bool:
+    async def is_ours(self, wwid: str, sight: ScsiSight) -> bool:
+        """Whether the map that the sight shows is ours."""
         if sight.map is None:
             return False
-        disks = [path.hctl for path in sight.map.paths if await self._has_disk(path.hctl)]
+        disks = [path.hctl for path in sight.map.paths if await self.has_disk(path.hctl)]
         return is_our_map(sight.map, wwid, self.created.rows, disks)
 
-    async def _has_disk(self, hctl: str) -> bool:
+    async def has_disk(self, hctl: str) -> bool:
+        """Whether the disk at that address is ours."""
         made = any(thing.kind is Kind.DEVICE and thing.hctl == hctl for thing in self.created.rows)
         return made or (bool(hctl) and await self.came_back(hctl))

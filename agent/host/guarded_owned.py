@@ -6,12 +6,14 @@ way but those on which it was there before.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 
 from agent.host.created import Created, Kind, Row, Thing
 from attachers import checks
+from attachers.base import Host
 from attachers.problems import Code, Problem
 from attachers.sights import FcQuery, ScsiQuery, ScsiSight, Session
-from attachers.steps import Disown
+from attachers.steps import Disown, Own
 
 Rows = Mapping[Thing, Row]
 
@@ -64,7 +66,16 @@ class Lasting:
         self._created = created
         self._look = look
 
-    async def own(self, target: str, lun: int, *, boot_id: str, now: float) -> None:
+    async def act(self, step: Own | Disown, target: str, boot_id: str, raw: Host, *, timeout_s: float) -> None:
+        """Say it of the LUN at one of the targets of a step, or take it back; whoever calls holds the lock of that."""
+        if isinstance(step, Own):
+            await self._own(target, step.lun, boot_id=boot_id, now=raw.now())
+            return
+        await self._refuse_while_there(step, target)
+        await raw.act(replace(step, targets=(target,)), timeout_s=timeout_s)
+        await self._created.change(drop=rows_of(target, step.lun, self._created.rows))
+
+    async def _own(self, target: str, lun: int, *, boot_id: str, now: float) -> None:
         """It is ours from here on, on every way where it is not there already."""
         thing = owned(target, lun)
         if thing in self._created.rows:
@@ -73,15 +84,11 @@ class Lasting:
         things = [thing, *(borrowed(session, lun) for session, _ in before)]
         await self._created.put(*(Row(one, boot_id, now, confirmed=True) for one in things))
 
-    async def refuse_while_there(self, step: Disown, target: str) -> None:
+    async def _refuse_while_there(self, step: Disown, target: str) -> None:
         """Raises `Problem` (`busy`) while a device of ours is there."""
         for session, hctl in shown(await self._look(owned(target, step.lun)), target, step.lun):
             if is_owned(session, hctl, self._created.rows):
                 raise Problem(Code.BUSY, f"{hctl} is there again", hint="remove it first", step=step.describe())
-
-    async def disown(self, target: str, lun: int) -> None:
-        """From here on it is not ours, even if it comes back."""
-        await self._created.change(drop=rows_of(target, lun, self._created.rows))
 
     async def is_back(self, hctl: str) -> bool:
         """Whether the device at that address is a LUN of ours that the kernel itself has brought back."""

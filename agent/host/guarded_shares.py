@@ -31,6 +31,11 @@ class GuardedShares:
         """Whether the last look at some disk of ours showed it at that SCSI address."""
         return hctl in self._shown.values()
 
+    def made(self, hctl: str) -> bool:
+        """Whether the disk that was last seen at that SCSI address was made here, of a file."""
+        made = {thing.wwid for thing in self._created.rows if thing.kind is Kind.DISK}
+        return any(hctl == shown for wwid, shown in self._shown.items() if wwid in made)
+
     async def observe(self, query: NfsQuery) -> NfsSight:
         """What there is, and what of it is ours."""
         sight = await self._see(query)

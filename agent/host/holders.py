@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.host.mapped import mapped
+from agent.host.served import backstores, namespaces, remote_places, resolved
+
 AT_FDCWD = -100
 AT_STATX_DONT_SYNC = 0x4000  # what is remembered will do: a file of a dead NFS server must not stop the search
 STATX_NOTHING = 0  # the type is told all the same; FUSE refuses more of a user's files even to root (fuse_getattr)
@@ -25,13 +28,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @dataclass(frozen=True, slots=True)
 class Sought:
     """What to look for: `node` is the kernel's name (sda) or empty, `block` and `character` are device numbers as
-    b8:0 and c21:0; `file` is a plain file as f0:47:1234 (device and inode), or empty.
+    b8:0 and c21:0; `file` is a plain file as f0:47:1234 (device and inode), or empty. `names` are links of ours that
+    lead to it, or led there a moment ago.
     """
 
     node: str
     block: frozenset[str]
     character: frozenset[str] = field(default_factory=frozenset)
     file: str = ""
+    names: frozenset[str] = field(default_factory=frozenset)
 
 
 def holders(
@@ -44,7 +49,7 @@ def holders(
     for index, name in [*_open_files(sought, Path(proc), pids, (helper, zygote)), *_mounts(sought, proc, pids)]:
         found[index].append(name)
     for index, disk in enumerate(sought):
-        found[index] += [*_kernel(disk, Path(sys)), *_swaps(disk, Path(proc))]
+        found[index] += [*_kernel(disk, Path(sys)), *_served(disk, Path(sys), proc), *_swaps(disk, Path(proc))]
     return [_some(list(dict.fromkeys(names))) for names in found]
 
 
@@ -64,7 +69,7 @@ def _some(names: list[str]) -> list[str]:
 
 def _sought(disk: dict[str, list[str] | str]) -> Sought:
     block, character = (frozenset(f"{k[0]}{number}" for number in disk[k]) for k in ("block", "character"))
-    return Sought(str(disk["node"]), block, character)
+    return Sought(str(disk["node"]), block, character, names=frozenset(disk.get("names", ())))
 
 
 def _open_files(sought: list[Sought], proc: Path, pids: list[int], ours: tuple[int, int]) -> Iterator[tuple[int, str]]:
@@ -100,15 +105,24 @@ def _has_program(process: str) -> bool:
 
 
 def _devices_of(process: str, *, files: bool = False) -> set[str]:
-    """The devices that a process has open, as `b` or `c` and major:minor, and with `files` the plain files. Text, not
-    Path: it is asked of thousands.
+    """The devices that a process has open or mapped, as `b` or `c` and major:minor, and with `files` the plain files.
+    Text, not Path: it is asked of thousands.
 
     A first thread that has ended shows no descriptors, though its process goes on: then the other threads are asked.
     """
     links = [f"{process}/fd/{name}" for name in os.listdir(f"{process}/fd")]
     if not links and not _is_kernel_thread(process):
         links = [link for name in _listed(f"{process}/task") for link in _descriptors(f"{process}/task/{name}")]
+    links += _mappings(process)
     return {device for link in links if not _is_anonymous(link) and (device := _device(link, files=files))}
+
+
+def _mappings(process: str) -> list[str]:
+    """A process that has ended meanwhile has none, and a first thread that has ended shows none."""
+    try:
+        return list(mapped(process))
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _is_kernel_thread(process: str) -> bool:
@@ -211,9 +225,10 @@ def _process(proc: Path, pid: int) -> str:
 
 
 def _kernel(disk: Sought, sys: Path) -> Iterator[str]:
-    """Drivers on top of the disk or a partition (dm, md, bcache), file systems, loop devices, and LUNs served from it.
+    """Drivers on top of the disk or a partition (dm, md, bcache), file systems and loop devices.
 
-    A file system shows here that no mount namespace shows: unmounted lazily, or on more disks than one.
+    A file system shows here that no mount namespace shows: unmounted lazily, or on more disks than one. So does a
+    mapping of device-mapper whose own device nobody has open.
     """
     block = sys / "block" / (disk.node or "-")
     for holders_of in (block, *block.glob(f"{disk.node}*")):
@@ -224,12 +239,25 @@ def _kernel(disk: Sought, sys: Path) -> Iterator[str]:
     for backing in sys.glob("block/loop*/loop/backing_file"):
         if _is_node(_text(backing).strip(), disk):
             yield f"device {backing.parent.parent.name}"
-    for backing in sys.glob("kernel/config/target/core/*/*/udev_path"):
-        if _is_node(_text(backing).strip(), disk):
-            yield f"LIO backstore {backing.parent.name}"
-    for backing in sys.glob("kernel/config/nvmet/subsystems/*/namespaces/*/device_path"):
-        if _is_node(_text(backing).strip(), disk):
-            yield f"NVMe target namespace {backing.parents[2].name}/{backing.parent.name}"
+
+
+def _served(disk: Sought, sys: Path, proc: str) -> Iterator[str]:
+    """What LIO and the kernel's NVMe target make of it, by whatever link they were given."""
+    remote: list[str] | None = None
+    for name, made_of, number in backstores(sys):
+        remote = remote_places(proc) if remote is None else remote
+        if f"b{number}" in disk.block or any(_leads_to(one, disk, remote) for one in made_of):
+            yield f"LIO backstore {name}"
+    for name, device, enabled in namespaces(sys):
+        remote = remote_places(proc) if remote is None else remote
+        if _leads_to(device, disk, remote) and (enabled or _is_node(device, disk)):
+            yield f"NVMe target namespace {name}"
+
+
+def _leads_to(name: str, disk: Sought, remote: list[str]) -> bool:
+    """Whether a name is the disk's, or a partition's, or a link of ours that led to it until a moment ago."""
+    end = resolved(name, remote)
+    return name in disk.names or end in disk.names or _is_node(end, disk)
 
 
 def _mounts(sought: list[Sought], proc: str, pids: list[int]) -> Iterator[tuple[int, str]]:

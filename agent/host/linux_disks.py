@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from agent.host import links, nexus, sysfs
+from agent.host import links, nexus, sysfs, unit_users
 from agent.host.tools import Tools, left
 from attachers import checks
 from attachers.base import MadeByAnotherError, Uncertain
@@ -39,12 +39,16 @@ async def scan(tools: Tools, step: Scan, deadline: float) -> None:
 async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, int] | None:
     """Prove the disk, then hand it out: owner, read-only flag, its links, and the attachment's link last.
 
-    Returns the numbers that the owner's names stand for.
+    Raises `Problem` in-use where somebody uses the unit. Returns the numbers that the owner's names stand for.
     """
     disk = disk_with_node(tools, step.hctl)
-    owner = await _owner(tools, step, disk, deadline) if step.owner else None
+    owner = await _owner(tools, step, deadline) if step.owner and not step.borrowed else None
+    await unit_users.refuse_users(tools, step, [disk], disk.node or "", deadline)
+    if owner:
+        await _tell_udev(tools, step, disk, owner, deadline)
     others = links.names_of(tools.roots, step.wwid) - {step.name}
-    read_only = None if step.read_only and others else step.read_only  # never takes the right to write from another
+    keep = step.borrowed or (step.read_only and others)  # never takes the right to write from another
+    read_only = None if keep else step.read_only
     proof = proof_of(tools, disk, step.wwid)
     await _call(tools, step, deadline, "prepare", **proof, owner=owner, read_only=read_only)
     links.put_device(tools.roots, step.wwid, step.hctl, disk.node or "")
@@ -52,13 +56,16 @@ async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, in
     return owner
 
 
-async def _owner(tools: Tools, step: Publish, disk: sysfs.Disk, deadline: float) -> tuple[int, int]:
-    """The owner's numbers. udev gives a new node to root: it reads the owner in the claim, and has to be done first."""
+async def _owner(tools: Tools, step: Publish, deadline: float) -> tuple[int, int]:
     user, group = await _call(tools, step, deadline, "owner_numbers", owner=step.owner)
-    if links.is_claimed(tools.roots, step.hctl):
-        links.claim(tools.roots, step.hctl, (user, group))
-    await probed(tools, disk, deadline)
     return user, group
+
+
+async def _tell_udev(tools: Tools, step: Publish, disk: sysfs.Disk, owner: tuple[int, int], deadline: float) -> None:
+    """udev gives a new node to root: it reads the owner in the claim, and has to be done first."""
+    if links.is_claimed(tools.roots, step.hctl):
+        links.claim(tools.roots, step.hctl, owner)
+    await probed(tools, disk, deadline)
 
 
 def unpublish(tools: Tools, step: Unpublish) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from agent.host import announced, dm, links, linux_disks, sysfs, wwids
+from agent.host import announced, dm, links, linux_disks, sysfs, unit_users, wwids
 from agent.host.tools import Tools, left
 from agent.workers.pool import Abandoned
 from attachers.base import Uncertain
@@ -36,6 +36,7 @@ async def join(tools: Tools, step: JoinMap, deadline: float) -> None:
     found = dm.find(tools.roots, [step.wwid])
     if found and node in found.slaves:
         return
+    await _refuse_claimed(tools, step, disk, deadline)
     if found is None and not announced.is_ours(tools.roots, step.wwid):  # the borrowed one is gone: this makes ours
         announced.put(tools.roots, step.wwid)
     await tools.multipathd.add_path(node)
@@ -46,6 +47,15 @@ async def join(tools: Tools, step: JoinMap, deadline: float) -> None:
         raise Problem(Code.WRONG_DEVICE, detail, hint="see uid_attribute in /etc/multipath.conf, and udev's ID_SERIAL")
     if dm.find(tools.roots, [step.wwid]) is None:
         await tools.multipathd.add_map(name)
+
+
+async def _refuse_claimed(tools: Tools, step: JoinMap, disk: sysfs.Disk, deadline: float) -> None:
+    """device-mapper takes no disk that the kernel uses, and multipathd does not say so: who it is, is named here."""
+    if not await _call(tools, step, deadline, "claimed", node=str(tools.roots.dev / (disk.node or ""))):
+        return
+    users = await unit_users.search(tools, (), [disk], awake=[disk.node or ""], timeout_s=left(deadline))
+    if users.unit:
+        raise unit_users.in_use(step, f"/dev/{disk.node}", users.unit)
 
 
 async def leave(tools: Tools, step: LeaveMap, deadline: float) -> None:
@@ -68,12 +78,15 @@ async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, in
     found = dm.find(tools.roots, [step.wwid])
     if found is None or found.suspended:
         raise Problem(Code.DEVICE_TIMEOUT, f"the map of {step.wwid} is {'suspended' if found else 'not there'}")
-    owner = await _owner(tools, step, deadline)
+    hctls = (dm.hctl_of(tools.roots, node) for node in found.slaves)
+    paths = [disk for hctl in hctls if hctl and (disk := sysfs.disk(tools.roots, hctl))]
+    await unit_users.refuse_users(tools, step, paths, found.node, deadline)
+    owner = None if step.borrowed else await _owner(tools, step, deadline)
     told = announced.is_ours(tools.roots, step.wwid)
     if owner and told and not announced.is_owned(tools.roots, step.wwid, owner):
         announced.put(tools.roots, step.wwid, owner)
     others = links.names_of(tools.roots, step.wwid) - {step.name}
-    read_only = None if step.read_only and others else step.read_only
+    read_only = None if step.borrowed or (step.read_only and others) else step.read_only
     proof = {"node": str(tools.roots.dev / found.node), "number": found.number, "wwid": step.wwid}
     await _call(tools, step, deadline, "prepare_map", **proof, owner=owner, read_only=read_only)
     links.put_map(tools.roots, step.wwid, found.node)
@@ -157,7 +170,7 @@ async def _delete(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float)
         except Problem as problem:
             if not left(end) and dm.find(tools.roots, [step.wwid]):
                 await _refuse_users(tools, step, found, deadline)
-                raise Problem(Code.IN_USE, f"{_what(found)} is busy: {problem.detail}", hint=_HINT) from None
+                raise Problem(Code.IN_USE, f"{_what(found)} is busy: {problem.detail}", hint=unit_users.HINT) from None
         if dm.find(tools.roots, [step.wwid]) is None:
             return
         if not left(deadline):
@@ -178,26 +191,14 @@ async def _ask_to_delete(tools: Tools, step: RemoveMap, found: dm.Map, deadline:
         await _call(tools, step, deadline, "map_remove", uuid=found.uuid)
 
 
-_HINT = "stop or detach the user of the disk, then try again"
-
-
 def _what(found: dm.Map) -> str:
     return f"/dev/{found.node} ({found.name})"
 
 
 async def _refuse_users(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> None:
-    if users := await users_of(tools, found, timeout_s=left(deadline)):
-        raise Problem(Code.IN_USE, f"{_what(found)} is in use by {', '.join(users)}", hint=_HINT)
-
-
-async def users_of(tools: Tools, found: dm.Map, *, timeout_s: float) -> list[str]:
-    """Who has a map open, or a partition of it; partitions that nobody has open are nobody (kpartx made them)."""
-    parts = [part for holder in found.holders if (part := dm.partition(tools.roots, holder, found))]
-    sought = [{"node": found.node, "block": [found.number], "character": []}]
-    sought += [{"node": node, "block": [number], "character": []} for node, number in parts]
-    users = await tools.pool.call("holders", {"disks": sought, **tools.where()}, timeout_s=timeout_s)
-    ours = {f"device {node}" for node, _ in parts}
-    return [user for names in users for user in names if user not in ours]
+    users = await unit_users.search(tools, [step.wwid], (), timeout_s=left(deadline))
+    if users.map:
+        raise unit_users.in_use(step, _what(found), users.map)
 
 
 async def forget(tools: Tools, step: ForgetMap, deadline: float) -> None:

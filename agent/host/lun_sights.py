@@ -1,15 +1,15 @@
 """What this host shows of one LUN: sysfs, an INQUIRY of every path, who has it open, its links, its multipath map."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agent.host import fc_sysfs, links, linux_iscsi, nexus, sysfs
-from agent.host.map_sights import Answer, beside, look_at_map, notes_of
-from agent.host.tools import Tools, sought
+from agent.host import fc_sysfs, links, linux_iscsi, nexus, sysfs, unit_users
+from agent.host.map_sights import Answer, look_at_map, notes_of
+from agent.host.tools import Tools
 from agent.workers.pool import Abandoned
 from attachers import checks, scsi
 from attachers.problems import Problem
@@ -17,7 +17,6 @@ from attachers.sights import LOGGED_IN, FcQuery, IscsiQuery, ScsiPath, ScsiQuery
 
 ASKED_AT_ONCE = 4  # INQUIRYs on one session: a target that died must not take all workers from the others
 PROOF_S = 8.0  # above the kernel's limit of an INQUIRY (scsi_generic.COMMAND_TIMEOUT_MS); a read may take the rest
-HOLDERS_S = 10.0
 
 
 class LunSights:
@@ -60,24 +59,16 @@ class LunSights:
         `read`), who has it open (with `holders`), their multipath map, and the links to them. Raises `Problem`
         (`unavailable`).
         """
-        answers, users = await asyncio.gather(
-            asyncio.gather(*(self._identity(session, disk, read=read) for session, disk in found)),
-            self._holders([disk for _, disk in found] if holders else []),
-        )
-        paths = tuple(
-            _path(session, disk, answer, users.get(disk.hctl))
-            for (session, disk), answer in zip(found, answers, strict=True)
-        )
+        answers = await asyncio.gather(*(self._identity(session, disk, read=read) for session, disk in found))
+        paths = tuple(_path(session, disk, answer) for (session, disk), answer in zip(found, answers, strict=True))
         link = links.of_name(self._roots, name)
         named = scsi.name_of(paths, wwid, link)
         right = [path for path in paths if named and not scsi.is_wrong(path, named)]  # another unit may have a map, too
         names = {named} | set().union(*(path.designators for path in right)) if named else set()
         nodes = {(path.node or "").removeprefix("/dev/") for path in right}
-        seen = await look_at_map(self._tools, names, nodes, paths, self._answer, holders=holders)
-        if seen and holders:
-            paths = tuple(replace(path, holders=beside(seen, path.holders or ())) for path in paths)
+        seen = await look_at_map(self._tools, names, nodes, paths, self._answer)
         device_link = links.of_device(self._roots, named) if named else None
-        return ScsiSight(
+        shown = ScsiSight(
             paths=paths,
             link=link,
             device_link=device_link,
@@ -85,6 +76,37 @@ class LunSights:
             map=seen,
             notes=notes_of(self._tools, named) if named else None,
             wwid=named if named != wwid else None,
+        )
+        if not holders:
+            return shown
+        return await self._with_users(shown, [disk for _, disk in found], right if named else paths, names, name)
+
+    async def _with_users(
+        self,
+        shown: ScsiSight,
+        disks: Sequence[sysfs.Disk],
+        right: Collection[ScsiPath],
+        names: Collection[str],
+        name: str,
+    ) -> ScsiSight:
+        """The sight with who uses the unit, and each path. `right` are the paths that are not another unit's."""
+        known = {path.hctl: path for path in right}
+        awake = [(path.node or "").removeprefix("/dev/") for path in right if path.designators]
+        if shown.map and not shown.map.suspended and any(path.usable for path in shown.map.paths):
+            awake.append(shown.map.node.removeprefix("/dev/"))
+        users = await unit_users.looked_for(
+            self._tools,
+            {*names, *(path.sysfs_wwid for path in right if path.sysfs_wwid)},
+            [disk for disk in disks if disk.hctl in known],
+            beside=[disk for disk in disks if disk.hctl not in known],
+            published=[name],
+            awake=awake,
+        )
+        return replace(
+            shown,
+            paths=tuple(replace(path, holders=users.disks.get(path.hctl, ())) for path in shown.paths),
+            map=replace(shown.map, holders=users.map or ()) if shown.map else None,
+            users=users.unit,
         )
 
     async def _identity(self, session: Session, disk: sysfs.Disk, *, read: bool) -> Answer:
@@ -122,17 +144,6 @@ class LunSights:
             return _silent(problem.detail)
         return Answer(frozenset(found["names"]), "", found["unread"], found["access"])
 
-    async def _holders(self, disks: list[sysfs.Disk]) -> dict[str, tuple[str, ...]]:
-        """Who has each disk open, by its address; what cannot be found out counts as somebody."""
-        if not disks:
-            return {}
-        args = {"disks": [sought(disk) for disk in disks], **self._tools.where()}
-        try:
-            found = await self._tools.pool.call("holders", args, timeout_s=HOLDERS_S)
-        except (Problem, Abandoned) as problem:
-            return {disk.hctl: (f"unknown: {_reason(problem)}",) for disk in disks}
-        return {disk.hctl: tuple(names) for disk, names in zip(disks, found, strict=True)}
-
     def _owner(self, node: str) -> str:
         """`user:group` of a node: as it was asked for, else by the host's own files, else in numbers."""
         try:
@@ -157,7 +168,7 @@ def _at_lun(session: Session, query: ScsiQuery) -> list[str]:
     return [hctl for hctl in session.devices if nexus.may_be(query, checks.number_at(hctl))]
 
 
-def _path(session: Session, disk: sysfs.Disk, answer: Answer, users: tuple[str, ...] | None) -> ScsiPath:
+def _path(session: Session, disk: sysfs.Disk, answer: Answer) -> ScsiPath:
     return ScsiPath(
         hctl=disk.hctl,
         via=session.via,
@@ -168,7 +179,6 @@ def _path(session: Session, disk: sysfs.Disk, answer: Answer, users: tuple[str, 
         sysfs_wwid=disk.wwid,
         designators=answer.names,
         inquiry_error=answer.error,
-        holders=users,
         unread=answer.unread,
         access=answer.access,
         kind=disk.kind,
@@ -182,7 +192,3 @@ def _name_of(database: Path, number: int) -> str:
         if len(fields) > 2 and fields[2] == str(number):
             return fields[0]
     return str(number)
-
-
-def _reason(error: Problem | Abandoned) -> str:
-    return error.detail if isinstance(error, Problem) else f"no answer within {HOLDERS_S:g} s"

@@ -1,17 +1,16 @@
 """What this host shows of a logical unit's map: sysfs, device-mapper's status, and an INQUIRY of every path."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from agent.host import announced, dm, linux_maps, sysfs, wwids
+from agent.host import announced, dm, sysfs, wwids
 from agent.host.tools import Tools
 from agent.workers.pool import Abandoned
 from attachers.problems import Code, Problem
 from attachers.sights import MapNotes, MapPath, ScsiMap, ScsiPath
 
 STATUS_S = 5.0
-HOLDERS_S = 10.0
 
 
 class Answer(NamedTuple):
@@ -33,8 +32,6 @@ async def look_at_map(
     nodes: Collection[str],
     paths: Collection[ScsiPath],
     ask: Ask,
-    *,
-    holders: bool,
 ) -> ScsiMap | None:
     """The map of the logical unit with these names, or on these disks (sda); `paths` were asked for theirs already.
 
@@ -59,13 +56,7 @@ async def look_at_map(
         queueing=status["queueing"],
         opens=status["opens"],
         paths=tuple(seen),
-        holders=await _holders(tools, found) if holders else None,
     )
-
-
-def beside(seen: ScsiMap | None, users: Iterable[str]) -> tuple[str, ...]:
-    """Who has a path open, but for the map, which is no user of its own."""
-    return tuple(user for user in users if seen is None or user != f"device {seen.node.removeprefix('/dev/')}")
 
 
 def notes_of(tools: Tools, wwid: str) -> MapNotes | None:
@@ -94,10 +85,3 @@ async def _status(tools: Tools, found: dm.Map) -> dict[str, Any] | None:
     except Abandoned:
         raise Problem(Code.UNAVAILABLE, f"device-mapper does not answer within {STATUS_S:g} s") from None
     return status
-
-
-async def _holders(tools: Tools, found: dm.Map) -> tuple[str, ...]:
-    try:
-        return tuple(await linux_maps.users_of(tools, found, timeout_s=HOLDERS_S))
-    except (Problem, Abandoned) as problem:
-        return (f"unknown: {problem}",)

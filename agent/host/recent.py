@@ -1,6 +1,6 @@
 """What was noted lately: the newest so many, so that nothing grows with the years. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MOST = 4096
 
@@ -15,6 +15,9 @@ class Recent:
 
     def __contains__(self, text: object) -> bool:
         return text in self._texts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
 
     def __len__(self) -> int:
         return len(self._texts)

@@ -235,6 +235,12 @@ class Kernel:
         found = self.device(hctl)
         return found is not None and bool(self.names(*found)) and self.access(*found) in ("", STANDBY)
 
+    def users(self, wwid: str) -> list[str]:
+        """Who uses a logical unit, by any device that the kernel takes for it, or by its map."""
+        devices = [device.holders for _, device in self.devices() if device.wwid == wwid]
+        above = [self.maps[wwid].holders] if wwid in self.maps else []
+        return list(dict.fromkeys(user for users in [*devices, *above] for user in users))
+
     def drop_device(self, session: Session, hctl: str, *, with_claim: bool = True) -> None:
         """Delete a device; udev takes its links along, and multipathd its path."""
         session.devices.pop(hctl, None)

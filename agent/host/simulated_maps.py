@@ -50,6 +50,10 @@ def _join(kernel: Kernel, step: JoinMap) -> None:
         raise _refused(step, Code.UNSUPPORTED_ON_HOST, f"multipathd: add path {step.hctl}: blacklisted")
     if step.wwid not in kernel.maps and kernel.announced[step.wwid] is None:
         kernel.announced[step.wwid] = ""
+    joined = step.wwid in kernel.maps and step.hctl in kernel.maps[step.wwid].paths
+    if found[1].holders and not joined:
+        text = f"{found[1].node} is in use by {', '.join(found[1].holders)}"
+        raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
     kernel.multipathd.known[step.hctl] = step.wwid
     kernel.join_map(found[1])
 
@@ -103,12 +107,29 @@ def publish_map(kernel: Kernel, step: Publish) -> None:
         raise _refused(step, Code.UNAVAILABLE, f"{found.node} has no usable path")
     if any(step.wwid not in kernel.names(*pair) for pair in usable):
         raise _refused(step, Code.WRONG_DEVICE, f"{found.node} is not {step.wwid}")
-    others = any(to == f"{DEVICES}/{step.wwid}" for name, to in kernel.links.items() if name != step.name)
-    if not (step.read_only and others):
-        found.set_read_only = step.read_only
-    found.owner = step.owner or found.owner
+    refuse_users(kernel, step, found.node)
+    others = names_of(kernel, step.wwid) - {step.name}
+    if not step.borrowed:
+        found.set_read_only = found.set_read_only if step.read_only and others else step.read_only
+        found.owner = step.owner or found.owner
     kernel.device_links[step.wwid] = found.node
     kernel.links[step.name] = f"{DEVICES}/{step.wwid}"
+
+
+def refuse_users(kernel: Kernel, step: Publish, at: str) -> None:
+    """Refused where anybody uses the unit to whom we did not give it; `at` is what is to be handed out of it."""
+    published = names_of(kernel, step.wwid)
+    if step.again or published - {step.name} or (step.borrowed and step.read_only):
+        return
+    users = kernel.users(step.wwid)
+    if users and not (published and kernel.device_links.get(step.wwid) == at):
+        text = f"{step.wwid} is in use by {', '.join(users)}"
+        raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
+
+
+def names_of(kernel: Kernel, wwid: str) -> set[str]:
+    """The attachments that a logical unit is published for."""
+    return {name for name, to in kernel.links.items() if to == f"{DEVICES}/{wwid}"}
 
 
 def see_map(kernel: Kernel, wwid: str, *, holders: bool) -> ScsiMap | None:

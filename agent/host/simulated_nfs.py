@@ -25,6 +25,7 @@ def see(kernel: Kernel, query: NfsQuery, running: tuple[Step, ...]) -> NfsSight:
         device_link=linked[1].node if linked else None,
         owner=linked[1].owner if linked else "",
         busy=tuple(step.describe() for step in running if _touches(step, query)),
+        users=tuple(kernel.users(query.wwid or "")) if query.holders else None,
     )
     shown = sights.FileDisk(disk.share.file(disk.path), disk.inode, disk.size, bool(devices)) if disk else None
     return NfsSight(kernel.shares.at(query.share.point), _file_of(kernel, query), shown, scsi)

@@ -62,6 +62,7 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
         map=see_map(kernel, wwid, holders=query.holders),
         notes=notes_of(kernel, wwid),
         wwid=wwid if wwid not in ("", query.wwid) else None,
+        users=tuple(kernel.users(wwid)) if query.holders else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from agent.host import simulated_nfs
 from agent.host.simulated_kernel import Device, Kernel, Map, Session
-from agent.host.simulated_maps import publish_map, take_on_map
+from agent.host.simulated_maps import names_of, publish_map, refuse_users, take_on_map
 from attachers import checks
 from attachers.base import MadeByAnotherError
 from attachers.problems import Code, Problem
@@ -132,10 +132,12 @@ def _publish(kernel: Kernel, step: Publish) -> None:
     found = kernel.device(step.hctl)
     if found and device.wwid not in kernel.names(*found):
         raise _refused(step, Code.WRONG_DEVICE, f"the kernel still takes {step.hctl} for {device.wwid}")
-    others = any(to == f"{DEVICES}/{step.wwid}" for name, to in kernel.links.items() if name != step.name)
-    if not (step.read_only and others):  # never takes the right to write from another
-        device.set_read_only = step.read_only
-    device.owner = step.owner or device.owner
+    refuse_users(kernel, step, step.hctl)
+    others = names_of(kernel, step.wwid) - {step.name}
+    if not step.borrowed:
+        keep = step.read_only and others  # never takes the right to write from another
+        device.set_read_only = device.set_read_only if keep else step.read_only
+        device.owner = step.owner or device.owner
     kernel.device_links[step.wwid] = step.hctl
     kernel.links[step.name] = f"{DEVICES}/{step.wwid}"
 

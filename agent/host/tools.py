@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +38,15 @@ class Tools:
         return {"proc": str(self.roots.proc), "sys": str(self.roots.sys), **ours}
 
 
-def sought(disk: sysfs.Disk) -> dict[str, Any]:
-    """A disk as `holders` wants it."""
-    return {"node": disk.node or "", "block": sysfs.numbers(disk), "character": sysfs.character_numbers(disk)}
+def sought(disk: sysfs.Disk, *, names: Sequence[str] = (), claim: bool = False) -> dict[str, Any]:
+    """A disk as `holders` wants it, and (with `claim`) `blocks.users`. `names` are links of ours that led to it."""
+    return {
+        "node": disk.node or "",
+        "block": sysfs.numbers(disk),
+        "character": sysfs.character_numbers(disk),
+        "names": list(names),
+        "claim": disk.number if claim and disk.node else "",
+    }
 
 
 def left(deadline: float) -> float:

@@ -68,10 +68,12 @@ MUTANTS = (
             await self._created.put(replace(row, writable=True))
         try:
             await self._raw.act(step, timeout_s=timeout_s)
+            self._published.done(step)
 """,
         """\
         try:
             await self._raw.act(step, timeout_s=timeout_s)
+            self._published.done(step)
             if thing not in self._created.rows and not stands(thing, sight):
                 sid = sid_of(step, sight, self._created.rows)
                 await self._created.put(Row(thing, self._boot_id, self.now(), sid, writable=hands_out(step)))

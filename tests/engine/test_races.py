@@ -198,16 +198,18 @@ async def test_a_detach_during_the_hand_over_is_not_answered_with_success_to_an_
 # A detach that was refused, and a crash in its middle.
 
 
-async def test_a_detach_of_a_disk_in_use_is_refused_after_a_crash_as_well(world: World) -> None:
+async def test_somebody_opens_a_disk_at_the_last_moment_and_the_daemon_crashes(world: World) -> None:
+    """Between the search for users and the end of the link: who came then is somebody else's until he is gone."""
     source = world.add_object()
     async with running(world) as daemon:
         hctl = (await daemon.attach("one", source))["device"]["paths"][0]["hctl"]
-    world.kernel.open_device(hctl)
     before = world.kernel.inventory()
 
     trip = Trip()
 
     async def dies(moment: Moment, what: Step | Query) -> None:
+        if moment is Moment.BEFORE and isinstance(what, Unpublish):
+            world.kernel.open_device(hctl)
         if moment is Moment.AFTER and isinstance(what, Unpublish):
             trip.dead = True
 
@@ -220,6 +222,9 @@ async def test_a_detach_of_a_disk_in_use_is_refused_after_a_crash_as_well(world:
     world.kernel.hook = None
     async with running(world) as daemon:
         await daemon.engine.settled()
+        problem = await refused(daemon.attach("one", source), Code.IN_USE)
+        assert "somebody (pid 4711)" in problem.detail
+        world.kernel.close_device(hctl)
         await daemon.attach("one", source)
         assert phase(daemon, "one") == "attached"
         assert world.kernel.inventory() == before

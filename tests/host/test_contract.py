@@ -98,7 +98,7 @@ async def test_it_says_what_it_is(world: World) -> None:
 
 
 async def test_where_nothing_is_it_sees_nothing(world: World) -> None:
-    assert await look(world, wwid="naa.6001405fffffffffffffffffffffffff", holders=True) == ScsiSight()
+    assert await look(world, wwid="naa.6001405fffffffffffffffffffffffff", holders=True) == ScsiSight(users=())
 
 
 async def test_attach_and_detach_leave_the_host_as_it_was(world: World) -> None:

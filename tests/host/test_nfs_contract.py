@@ -8,7 +8,7 @@ import pytest
 
 from attachers.nfs_share import FileId, Share, wwid_of
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, NfsQuery, NfsSight, Opening, ScsiPath, Trouble
+from attachers.sights import HostQuery, HostSight, NfsQuery, NfsSight, Opening, ScsiPath, ScsiSight, Trouble
 from attachers.steps import (
     DEVICES,
     GrowDisk,
@@ -102,7 +102,7 @@ async def test_it_says_that_it_can(world: NfsWorld) -> None:
 
 
 async def test_where_nothing_is_it_sees_nothing(world: NfsWorld) -> None:
-    assert await look(world, holders=True) == NfsSight()
+    assert await look(world, holders=True) == NfsSight(scsi=ScsiSight(users=()))
 
 
 async def test_a_mount_is_seen_as_it_is_and_ours(world: NfsWorld) -> None:

@@ -129,7 +129,10 @@ DETACH: dict[str, tuple[fc.Plan, ScsiSight, Context, object]] = {
     "nothing there": (PLAN, SEEN, tried(), Gone),
     "no port any more": (PLAN, ScsiSight(), tried(), Gone),
     "something under way": (PLAN, replace(LINKED, busy=("scan",)), tried(), Wait),
-    "published": (PLAN, LINKED, tried(), UNPUBLISH),
+    "published": (PLAN, LINKED, tried(), Look),
+    "published, nobody uses it": (PLAN, replace(LINKED, users=()), tried(), UNPUBLISH),
+    "published, somebody uses it": (PLAN, replace(LINKED, users=("qemu",)), tried(), Code.IN_USE),
+    "published, and no disk of it is there": (PLAN, replace(LINKED, paths=()), tried(), UNPUBLISH),
     "published, needed": (
         PLAN,
         LINKED,

@@ -7,7 +7,7 @@ import pytest
 
 from agent.engine.ways import choose_ways
 from attachers import iscsi
-from attachers.base import Begin, Context, Fail, Goal, Gone, Ready, Wait
+from attachers.base import Begin, Context, Fail, Goal, Gone, Look, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import Ability, MapNotes, MapPath, Record, ScsiMap, ScsiPath, ScsiSight, Session
 from attachers.steps import (
@@ -200,7 +200,14 @@ GONE = replace(SEEN, sessions=BARE, paths=())
 FOREIGN = replace(MAPPED, map=replace(MAP, ours=False))
 DEAD = replace(MAPPED, map=replace(MAP, paths=tuple(replace(p, usable=False) for p in (IN_A, IN_B))))
 DETACH: dict[str, tuple[ScsiSight, Context, object]] = {
-    "published": (OUT, tried(), Unpublish("vm", RIGHT)),
+    "published": (OUT, tried(), Look),
+    "published, nobody uses it": (replace(OUT, users=()), tried(), Unpublish("vm", RIGHT)),
+    "published, somebody uses a path of it": (replace(OUT, users=("mount /srv",)), tried(), Code.IN_USE),
+    "a borrowed map that somebody uses": (
+        replace(MAPPED, map=replace(MAP, ours=False), paths=(), notes=None, users=("device dm-3",)),
+        tried(Unpublish("vm", RIGHT)),
+        Code.IN_USE,
+    ),
     "published, needed": (OUT, tried(needed=frozenset({WWID_KEY})), Unpublish("vm", None)),
     "a map": (MAPPED, tried(), REMOVE_MAP),
     "a map in use": (MAPPED, tried(failed=(REMOVE_MAP,)), Code.TARGET_REFUSED),
