@@ -120,10 +120,10 @@ def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> N
 def alone(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> Iterator[int | None]:
     """While nobody has a SCSI device open, with its cache written out (with a `wwid`), and its links gone.
 
-    `device` is its directory in sysfs; `where` has `nodes` and `devices` (the directories of nodes and of our links)
-    and the arguments of `holders`. Everything happens through one descriptor of that directory, which leads nowhere
-    once the device is gone: it is yielded, or None where there is no device. Raises `Problem` in-use, wrong-device,
-    dirty.
+    `device` is its directory in sysfs; `where` has `nodes` and `devices` (the directories of nodes and of our links),
+    `lost` (those of links that are gone by now) and the arguments of `holders`. Everything happens through one
+    descriptor of that directory, which leads nowhere once the device is gone: it is yielded, or None where there is no
+    device. Raises `Problem` in-use, wrong-device, dirty.
     """
     directory = os.open(device, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -199,7 +199,8 @@ def write_out(fd: int, name: str) -> None:
 
 
 def _refuse_users(disk: sysfs.Disk, where: dict[str, Any]) -> None:
-    if users := holders([sought(disk)], **where["holders"])[0]:
+    """By whatever name: our links to the disk are gone by now, and so may be the one that it is served by."""
+    if users := holders([sought(disk) | {"lost": where["lost"]}], **where["holders"])[0]:
         raise _in_use(disk, users)
 
 

@@ -29,7 +29,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Sought:
     """What to look for: `node` is the kernel's name (sda) or empty, `block` and `character` are device numbers as
     b8:0 and c21:0; `file` is a plain file as f0:47:1234 (device and inode), or empty. `names` are links of ours that
-    lead to it, or led there a moment ago.
+    lead to it, or led there a moment ago; `lost` the folders of such links: one that leads nowhere may have led to it.
     """
 
     node: str
@@ -37,6 +37,7 @@ class Sought:
     character: frozenset[str] = field(default_factory=frozenset)
     file: str = ""
     names: frozenset[str] = field(default_factory=frozenset)
+    lost: tuple[str, ...] = ()
 
 
 def holders(
@@ -69,7 +70,8 @@ def _some(names: list[str]) -> list[str]:
 
 def _sought(disk: dict[str, list[str] | str]) -> Sought:
     block, character = (frozenset(f"{k[0]}{number}" for number in disk[k]) for k in ("block", "character"))
-    return Sought(str(disk["node"]), block, character, names=frozenset(disk.get("names", ())))
+    names, lost = frozenset(disk.get("names", ())), tuple(disk.get("lost", ()))
+    return Sought(str(disk["node"]), block, character, names=names, lost=lost)
 
 
 def _open_files(sought: list[Sought], proc: Path, pids: list[int], ours: tuple[int, int]) -> Iterator[tuple[int, str]]:
@@ -257,7 +259,8 @@ def _served(disk: Sought, sys: Path, proc: str) -> Iterator[str]:
 def _leads_to(name: str, disk: Sought, remote: list[str]) -> bool:
     """Whether a name is the disk's, or a partition's, or a link of ours that led to it until a moment ago."""
     end = resolved(name, remote)
-    return name in disk.names or end in disk.names or _is_node(end, disk)
+    lost = end.startswith(tuple(f"{folder}/" for folder in disk.lost)) and not os.path.lexists(end)
+    return lost or name in disk.names or end in disk.names or _is_node(end, disk)
 
 
 def _mounts(sought: list[Sought], proc: str, pids: list[int]) -> Iterator[tuple[int, str]]:

@@ -106,7 +106,8 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
 
 def where(tools: Tools) -> dict[str, Any]:
     """Where `blocks.alone` finds nodes, our links, and a disk's users."""
-    return {"nodes": str(tools.roots.dev), "devices": str(tools.roots.devices), "holders": tools.where()}
+    devices, lost = str(tools.roots.devices), [str(tools.roots.links), str(tools.roots.devices)]
+    return {"nodes": str(tools.roots.dev), "devices": devices, "lost": lost, "holders": tools.where()}
 
 
 async def probed(tools: Tools, disk: sysfs.Disk, deadline: float) -> None:

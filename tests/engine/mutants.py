@@ -16,6 +16,7 @@ SUITE = (
     "tests/unit/test_iscsi_portals.py",
     "tests/unit/test_fc_decide.py",
     "tests/unit/test_confined.py",
+    "tests/host/test_users.py",
     "tests/engine",
 )
 PARTS = ("agent", "attachers", "tests", "pyproject.toml")
@@ -292,6 +293,34 @@ MUTANTS = (
         if held:
             yield held
         await self._finish()
+""",
+    ),
+    Mutant(
+        "the permission goes from under whoever uses a borrowed disk",
+        "attachers/lun.py",
+        """\
+    if needed or context.withdrawn or not handed_out:
+        return None
+""",
+        """\
+    if needed or handed_out or not handed_out:
+        return None
+""",
+    ),
+    Mutant(
+        "what is borrowed is given to the configured owner",
+        "agent/host/guarded_published.py",
+        "return replace(step, borrowed=not ours, again=",
+        "return replace(step, borrowed=False, again=",
+    ),
+    Mutant(
+        "whatever was published once may be handed out beside anybody",
+        "agent/host/guarded_published.py",
+        """\
+        self._handed.drop([key for key in self._handed if key.endswith(f" {place}")])
+""",
+        """\
+        self._handed.drop([key for key in self._handed if key == place])
 """,
     ),
 )

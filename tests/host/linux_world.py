@@ -15,6 +15,7 @@ from agent.host.multipathd import Multipathd
 from agent.host.roots import Roots
 from agent.workers.pool import Pool
 from attachers.base import Host
+from tests.host import hidden
 from tests.host.lio import Lio
 from tests.host.world import World
 
@@ -69,6 +70,11 @@ class LinuxWorld:
         finally:
             holder.kill()
             await holder.wait()
+
+    @asynccontextmanager
+    async def hidden_user(self, hctl: str, how: str, name: str) -> AsyncIterator[str]:
+        async with hidden.USERS[how](_node(hctl), str(LINKS / name)) as user:
+            yield user
 
     async def use_multipath(self) -> None:
         await self._run("systemctl", "start", "multipathd.service")

@@ -60,6 +60,15 @@ class SimulatedWorld:
         finally:
             self.raw.close_device(hctl)
 
+    @asynccontextmanager
+    async def hidden_user(self, hctl: str, how: str, name: str) -> AsyncIterator[str]:
+        user = f"a {how} of {name}"
+        self.raw.open_device(hctl, holder=user)
+        try:
+            yield user
+        finally:
+            self.raw.close_device(hctl, holder=user)
+
     async def use_multipath(self) -> None:
         self.raw.kernel.multipathd.runs = True
 

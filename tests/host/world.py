@@ -40,6 +40,12 @@ class World(Protocol):
         """Somebody has the device open."""
         ...
 
+    def hidden_user(self, hctl: str, how: str, name: str) -> AbstractAsyncContextManager[str]:
+        """Somebody uses the device and has no descriptor of it open: a mapping of device-mapper, memory, or a backstore
+        of LIO that was made of the attachment's link. Yields what he is called.
+        """
+        ...
+
     async def use_multipath(self) -> None:
         """multipathd runs from here on, until the end."""
         ...

@@ -32,6 +32,6 @@ def test_what_a_passer_by_wrote_during_the_search_is_written_out(
     monkeypatch.setattr(blocks, "holders", search)
     monkeypatch.setattr(os, "fsync", lambda _: told.append("flush"))
     monkeypatch.setattr(blocks, "write", lambda *_, **__: told.append("delete"))
-    where: dict[str, Any] = {"nodes": str(roots.dev), "devices": str(roots.devices), "holders": {}}
+    where: dict[str, Any] = {"nodes": str(roots.dev), "devices": str(roots.devices), "lost": [], "holders": {}}
     blocks.remove(str(roots.sys / f"class/scsi_device/{HCTL}/device"), HCTL, WWID, where)
     assert told == ["flush", "search", "flush", "delete"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.host.holders import MOST_NAMES, holders
+from agent.host.served import resolved
 
 NOBODY = 2**30
 
@@ -215,3 +216,71 @@ def test_swap_drivers_loops_and_served_luns_count(tmp_path: Path) -> None:
         "NVMe target namespace nqn.x/1",
         "swap /dev/sdq2",
     ]
+
+
+_MAPPED = """
+import mmap, os, sys
+fd = os.open("/dev/zero", os.O_RDWR)
+memory = mmap.mmap(fd, 4096, flags=mmap.MAP_PRIVATE)
+os.close(fd)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into what another has mapped")
+def test_memory_whose_descriptor_is_closed_counts() -> None:
+    """Case 100: no descriptor tells of it any more, and every write to it goes to the disk."""
+    with subprocess.Popen([sys.executable, "-c", _MAPPED], stdin=-1, stdout=-1) as child:
+        assert child.stdout and child.stdin
+        child.stdout.readline()
+        zero = os.stat("/dev/zero").st_rdev  # noqa: PTH116
+        assert [name for name in _find(f"{os.major(zero)}:{os.minor(zero)}") if f"pid {child.pid}" in name]
+        child.stdin.close()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["the link is there", "the link is gone"])
+def test_what_is_served_from_our_link_counts(tmp_path: Path, there: bool) -> None:
+    """Case 100: LIO and NVMe were given a link of ours, or one that leads to it, or LIO tells the device's number."""
+    proc, sys_, links = tmp_path / "proc", tmp_path / "sys", tmp_path / "run"
+    for path in (proc, links, *(sys_ / f"kernel/config/target/core/iblock_0/vol{n}" for n in (1, 2, 3))):
+        path.mkdir(parents=True)
+    namespaces = sys_ / "kernel/config/nvmet/subsystems/nqn.x/namespaces"
+    for number, device in ((1, links / "vm1"), (2, links / "indirect"), (3, links / "vm2")):
+        (namespaces / str(number)).mkdir(parents=True)
+        (namespaces / f"{number}/device_path").write_text(f"{device}\n")
+        (namespaces / f"{number}/enable").write_text("1\n")
+    (links / "indirect").symlink_to(links / "vm1")
+    (links / "vm2").symlink_to("/dev/sdz")
+    if there:
+        (links / "vm1").symlink_to("/dev/sdq")
+    core = sys_ / "kernel/config/target/core/iblock_0"
+    for name, info in (
+        ("vol1", "iBlock device: sdq  UDEV PATH:   readonly: 0\n        Major: 8 Minor: 256  CLAIMED: IBLOCK"),
+        ("vol2", f"TCM FILEIO ID: 0        File: {links / 'vm1'}  Size: 1 Mode: O_DSYNC Async: 0"),
+        ("vol3", "iBlock device: sdz  UDEV PATH:   readonly: 0\n        Major: 65 Minor: 144  CLAIMED: IBLOCK"),
+    ):
+        (core / name / "udev_path").write_text("\n")
+        (core / name / "info").write_text(f"Status: ACTIVATED\n        {info}\n")
+    disk: dict[str, list[str] | str] = {
+        "node": "sdq",
+        "block": ["8:256"],
+        "character": [],
+        "names": [str(links / "vm1")],
+    }
+    found = holders([disk], proc=str(proc), sys=str(sys_), helper=NOBODY, zygote=NOBODY)[0]
+    served = ["LIO backstore vol1", "LIO backstore vol2"]
+    assert found == [*served, "NVMe target namespace nqn.x/1", "NVMe target namespace nqn.x/2"]
+    lost = disk | {"names": [], "lost": [str(links)]}
+    assert found == holders([lost], proc=str(proc), sys=str(sys_), helper=NOBODY, zygote=NOBODY)[0]
+
+
+def test_no_name_is_followed_to_a_server(tmp_path: Path) -> None:
+    """It may be dead, and a look at the name would wait for it."""
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/link").symlink_to("/dev/sdq")
+    (tmp_path / "near").symlink_to(tmp_path / "far/link")
+    remote = [str(tmp_path / "far")]
+    assert resolved(str(tmp_path / "far/link"), remote) == str(tmp_path / "far/link")
+    assert resolved(str(tmp_path / "near"), remote) == str(tmp_path / "far/link")
+    assert resolved(str(tmp_path / "near"), []) == "/dev/sdq"
