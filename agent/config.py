@@ -23,9 +23,10 @@ _BYTES = re.compile(r"(\d{1,15}) ?(?:([kKMGTPE])(i?)B?|B)?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """`[socket]`: the group whose members may call."""
+    """`[socket]`: the group whose members may call, and that of those who may change what others have attached."""
 
     group: str = "cdmi-attach"
+    admins: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def load_config(
 def _socket(table: Table | None) -> Socket:
     if table is None:
         return Socket()
-    socket = Socket(group=table.text("group", Socket().group, check=_group))
+    socket = Socket(table.text("group", Socket().group, check=_group), table.text("admins", "", check=_group_or_none))
     table.finish()
     return socket
 
@@ -237,6 +238,10 @@ def _group(text: str) -> str:
     if not _GROUP.fullmatch(text):
         raise ValueError("the name of a group")
     return text
+
+
+def _group_or_none(text: str) -> str:
+    return _group(text) if text else text
 
 
 def _protocol(text: str) -> str:

@@ -14,7 +14,7 @@ def render(config: Config) -> str:
     """What `cdmi-attachd --show-config` prints."""
     attach = config.attach
     parts = [
-        _table("[socket]", {"group": config.socket.group}),
+        _table("[socket]", {"group": config.socket.group, "admins": config.socket.admins}),
         *(_table("[[server]]", _server(server, config.chap)) for server in config.servers),
         _table(
             "[attach]",

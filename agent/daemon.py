@@ -113,7 +113,10 @@ async def _run(options: Options, config: Config) -> None:
         stack.push_async_callback(retired.close)
         stack.push_async_callback(engine.stop)
         gid, settings = _gid(config.socket.group), lambda: current[0].attach
-        app = create_app(engine, group_gid=gid, settings=settings, scrape=_scraper(desk, metrics, lag))
+        admins = _gid(config.socket.admins) if config.socket.admins else None
+        app = create_app(
+            engine, group_gid=gid, admins_gid=admins, settings=settings, scrape=_scraper(desk, metrics, lag)
+        )
         runner = await serve(app, options.socket, group_gid=gid)
         stack.push_async_callback(runner.cleanup)
         stopped = asyncio.Event()
@@ -227,7 +230,7 @@ def _gid(group: str) -> int | None:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        log.warning("[socket] group: there is no group %s on this host; only root may call", group)
+        log.warning("[socket]: there is no group %s on this host; of its members nobody may call", group)
         return None
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 attachment: contextvars.ContextVar[str] = contextvars.ContextVar("attachment", default="")
+caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="")
+"""Who asked for what this task does, as a sentence has it; empty where nobody did."""
 
 Send = Callable[..., object]
 """systemd.journal.send(MESSAGE, **fields)."""

@@ -14,6 +14,8 @@ class Message(StrEnum):
     UNCERTAIN = "034a8badc42b5eaebbe9d5b177bef75a"
     QUARANTINED = "96e7fc67cf4e5adfa207e5ba1aa14d1f"
     DEGRADED = "5566bb122a9a509386a70ceeff93efa9"
+    CHANGED = "3d0f2c8a069a48808c8ed7232a5806c3"
+    REFUSED = "75ff5161c0e94dfd8687e4e755b578bd"
     CONFIG_REFUSED = "a7c507fce3345cccbe2be8dd7643332f"
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from agent.events import Events
 from attachers.problems import Problem
 
 
@@ -278,7 +277,7 @@ class Objects(Protocol):
         """Change items of its metadata (None: take away). Returns what it is then."""
         ...
 
-    async def delete(self, source: str) -> None:
+    async def delete(self, source: str) -> bool:
         """Delete it, unless it is attached here (in-use); that there is none is success."""
         ...
 
@@ -334,63 +333,4 @@ class Operations(Protocol):
 
     def view(self, operation_id: str) -> dict[str, Any]:
         """One operation, also a while after its end. Raises `Problem` not-found."""
-        ...
-
-
-class Engine(Protocol):
-    """The engine, as the API needs it. Views are the JSON objects of docs/api.md. Every call raises `Problem`."""
-
-    async def attach(self, request: Request, *, wait_s: float | None, owner_uid: int) -> tuple[Outcome, dict[str, Any]]:
-        """Make it so. Waits until done, until `wait_s` ran out (PENDING), or until the request's own deadline."""
-        ...
-
-    async def detach(self, name: str, *, force: bool) -> None:
-        """Make it gone; an unknown name is success."""
-        ...
-
-    async def give(self, name: str, wanted: DomainRequest) -> dict[str, Any]:
-        """Hand an attachment's disk to a running domain, unless it has it. Returns the view."""
-        ...
-
-    async def take(self, name: str, domain: str) -> None:
-        """Take an attachment's disk from a domain; that it has none is success."""
-        ...
-
-    async def resize(self, name: str) -> dict[str, Any]:
-        """Read the size again on every path, and tell the domains that have the disk. Returns the view."""
-        ...
-
-    def view(self, name: str) -> dict[str, Any]:
-        """One attachment. Raises `Problem` not-found."""
-        ...
-
-    def listing(self) -> bytes:
-        """All of them, by name: the JSON object {"attachments": [...]}."""
-        ...
-
-    async def resolve(self, source: str) -> dict[str, Any]:
-        """What a source is, every export, which one would be used and why not the others; changes nothing."""
-        ...
-
-    async def host(self) -> dict[str, Any]:
-        """What this host is and can do."""
-        ...
-
-    @property
-    def events(self) -> Events:
-        """What happens to attachments, as it happens."""
-        ...
-
-    @property
-    def objects(self) -> Objects:
-        """What can be done with objects on the servers."""
-        ...
-
-    @property
-    def operations(self) -> Operations:
-        """What takes long there."""
-        ...
-
-    async def health(self) -> dict[str, Any]:
-        """{"ok": bool, "reasons": [...], ...}: whether the ledger, the helper and the loop answer."""
         ...

@@ -7,14 +7,17 @@ from typing import Any
 from aiohttp import web
 
 from agent.api import content, parse
+from agent.api.audit import ABSENT, Asked, asked, audited
 from agent.api.errors import Handler, problems, too_large
 from agent.api.fields import Fields, load_object
 from agent.api.openapi import document
-from agent.api.peer import Gate, Peer, PeerOf, gate_of, peer_of_request
+from agent.api.peer import Gate, PeerOf, gate_of, peer_of_request
 from agent.api.routes import ROUTES, Op
 from agent.api.streams import stream
 from agent.config import Attach
-from agent.model import Engine, Outcome
+from agent.engine.interface import Engine
+from agent.log import caller
+from agent.model import Outcome
 from attachers import checks
 from attachers.problems import Code, Problem
 
@@ -35,29 +38,32 @@ def create_app(
     engine: Engine,
     *,
     group_gid: int | None,
+    admins_gid: int | None = None,
     allow_uids: frozenset[int] = frozenset({0}),
     settings: Callable[[], Attach] = Attach,
     scrape: Scrape = nothing_to_scrape,
     peer_of: PeerOf = peer_of_request,
 ) -> web.Application:
-    """The API over this engine, for these users, the daemon's own, and the members of this group.
+    """The API over this engine, for these users, the daemon's own, and the members of this group (and of the admins').
 
     `settings` gives the `[attach]` table of the moment (it changes on SIGHUP), `scrape` the metrics.
     """
-    app = web.Application(
-        client_max_size=MAX_BODY + 1, middlewares=[problems, _gate(gate_of(allow_uids, group_gid), peer_of)]
-    )
+    gate = gate_of(allow_uids, group_gid, admins_gid)
+    app = web.Application(client_max_size=MAX_BODY + 1, middlewares=[problems, _gate(gate, peer_of)])
     app.on_shutdown.append(_end_streams(engine))
-    handlers = Handlers(engine, settings, scrape, peer_of).table()
+    handlers = Handlers(engine, settings, scrape).table()
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, handlers.get(route.op) or _later(route.summary))
+        handler = handlers.get(route.op) or _later(route.summary)
+        app.router.add_route(route.method, route.path, audited(route, handler, engine.events))
     return app
 
 
 def _gate(gate: Gate, peer_of: PeerOf) -> Any:
     @web.middleware
     async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
-        gate.check(peer_of(request))
+        by = gate.caller(peer_of(request))
+        asked.set(Asked(by))
+        caller.set(f"user {by.uid} (pid {by.pid})")
         return await handler(request)
 
     return allowed
@@ -82,11 +88,10 @@ def _later(summary: str) -> Handler:
 class Handlers:
     """What the routes do: read the request, ask the engine, write the answer."""
 
-    def __init__(self, engine: Engine, settings: Callable[[], Attach], scrape: Scrape, peer_of: PeerOf) -> None:
+    def __init__(self, engine: Engine, settings: Callable[[], Attach], scrape: Scrape) -> None:
         self._engine = engine
         self._settings = settings
         self._scrape = scrape
-        self._peer_of = peer_of
         self._document = document()
 
     def table(self) -> Mapping[Op, Handler]:
@@ -133,7 +138,7 @@ class Handlers:
         wait_s = parse.wait_s(request.query)
         name = request.match_info["name"]
         wanted = parse.attach_request(name, Fields(await _body(request)), self._settings())
-        outcome, view = await self._engine.attach(wanted, wait_s=wait_s, owner_uid=self._peer(request).uid)
+        outcome, view = await self._engine.attach(wanted, wait_s=wait_s, by=asked.get().by)
         location = {} if outcome is Outcome.ALREADY else {"Location": f"/v1/attachments/{name}"}
         return web.json_response(view, status=STATUS[outcome], headers=location)
 
@@ -144,31 +149,34 @@ class Handlers:
 
     async def detach(self, request: web.Request) -> web.Response:
         """DELETE of an attachment."""
-        parse.known_query(request.query, "force")
+        parse.known_query(request.query, "force", "must_exist")
         name = checks.name(request.match_info["name"])
         if parse.force(request.query):
             raise parse.not_yet("force=1", "detach without force; the answer names who holds the device")
-        await self._engine.detach(name, force=False)
-        return web.Response(status=204)
+        must_exist = parse.must_exist(request.query)
+        there = await self._engine.detach(name, force=False, by=asked.get().by)
+        return _gone(f"name: there is no attachment {name}", there=there, must_exist=must_exist)
 
     async def give(self, request: web.Request) -> web.Response:
         """PUT of a domain: the disk becomes its."""
         parse.known_query(request.query)
         wanted = parse.domain_body(request.match_info["domain"], await _body(request))
-        return web.json_response(await self._engine.give(parse.callers_name(request.match_info["name"]), wanted))
+        name = parse.callers_name(request.match_info["name"])
+        return web.json_response(await self._engine.give(name, wanted, by=asked.get().by))
 
     async def take(self, request: web.Request) -> web.Response:
         """DELETE of a domain: the disk is its no more."""
         parse.known_query(request.query)
         name, domain = checks.name(request.match_info["name"]), checks.domain(request.match_info["domain"])
-        await self._engine.take(name, domain)
+        await self._engine.take(name, domain, by=asked.get().by)
         return web.Response(status=204)
 
     async def resize(self, request: web.Request) -> web.Response:
         """POST of resize: the disk has grown."""
         parse.known_query(request.query)
         await _no_body(request)
-        return web.json_response(await self._engine.resize(checks.name(request.match_info["name"])))
+        name = checks.name(request.match_info["name"])
+        return web.json_response(await self._engine.resize(name, by=asked.get().by))
 
     async def resolve(self, request: web.Request) -> web.Response:
         """What a source is."""
@@ -223,8 +231,9 @@ class Handlers:
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE of an object."""
-        await self._engine.objects.delete(parse.object_uri(request.query))
-        return web.Response(status=204)
+        uri, must_exist = parse.object_uri(request.query, "must_exist"), parse.must_exist(request.query)
+        there = await self._engine.objects.delete(uri)
+        return _gone("uri: there is no such object", there=there, must_exist=must_exist)
 
     async def clone(self, request: web.Request) -> web.Response:
         """POST of a copy."""
@@ -272,8 +281,12 @@ class Handlers:
     async def fence(self, request: web.Request) -> web.Response:
         """POST of another host's end."""
         parse.known_query(request.query)
-        uri, names = parse.fence_request(await _body(request))
-        return web.json_response(await self._engine.objects.fence(uri, names))
+        uri, names, must_exist = parse.fence_request(await _body(request))
+        view = await self._engine.objects.fence(uri, names)
+        if must_exist and not any(export["withdrawn"] for export in view["exports"]):
+            detail = "host: no export lets it in, by any of these names"
+            raise Problem(Code.NOT_FOUND, detail, hint="nothing was changed; see who is let in: cdmi-attach resolve")
+        return web.json_response(view)
 
     async def capacity(self, request: web.Request) -> web.Response:
         """How much room there is."""
@@ -288,17 +301,18 @@ class Handlers:
         """The contract."""
         return web.json_response(self._document)
 
-    def _peer(self, request: web.Request) -> Peer:
-        peer = self._peer_of(request)
-        if peer is None:
-            raise Problem(Code.FORBIDDEN, "the caller went away", hint="")
-        return peer
-
 
 async def _no_body(request: web.Request) -> None:
     """Raises `Problem` where there is one, unless it is an empty object."""
     if request.can_read_body:
         Fields(await _body(request)).finish()
+
+
+def _gone(absent: str, *, there: bool, must_exist: bool) -> web.Response:
+    """What is gone: the answer says where it was not there before, and is a problem for who insists that it was."""
+    if must_exist and not there:
+        raise Problem(Code.NOT_FOUND, absent, hint="nothing was changed; see that the name is the right one")
+    return web.Response(status=204, headers={} if there else {ABSENT: "1"})
 
 
 def _operation(view: dict[str, Any], *, done: bool) -> web.Response:
@@ -316,4 +330,5 @@ async def _body(request: web.Request) -> dict[str, Any]:
         raise Problem(Code.BAD_REQUEST, "the body did not arrive in time", hint="send it at once", status=408) from None
     if len(body) > MAX_BODY:  # aiohttp's own limit differs by one between its versions
         raise too_large()
-    return load_object(body)
+    asked.get().body = found = load_object(body)
+    return found

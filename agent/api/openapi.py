@@ -103,10 +103,16 @@ RANGE_HEADERS: tuple[dict[str, Any], ...] = (
     },
 )
 
+MUST_EXIST: dict[str, Any] = {
+    "name": "must_exist",
+    "in": "query",
+    "description": "1: 404 where there is none; else 204 with the header X-Nothing-To-Do, and nothing is changed",
+    "schema": {"enum": ["0", "1"], "default": "0"},
+}
 QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
     Op.OBJECT_STAT: OBJECT_QUERY,
     Op.OBJECT_CHANGE: OBJECT_QUERY,
-    Op.OBJECT_DELETE: OBJECT_QUERY,
+    Op.OBJECT_DELETE: (*OBJECT_QUERY, MUST_EXIST),
     Op.CAPACITY: OBJECT_QUERY,
     Op.OBJECT_READ: (*OBJECT_QUERY, *RANGE_HEADERS),
     Op.OBJECT_WRITE: (
@@ -135,6 +141,7 @@ QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
             "description": "explicit, logged, leaves `tainted` facts behind; 501 in this version",
             "schema": {"enum": ["0", "1"], "default": "0"},
         },
+        MUST_EXIST,
     ),
 }
 

@@ -95,9 +95,9 @@ def _uri(text: str, field: str) -> str:
     return text
 
 
-def object_uri(query: Mapping[str, str]) -> str:
-    """`?uri=`, the object that is meant: as the source of an attachment."""
-    known_query(query, "uri")
+def object_uri(query: Mapping[str, str], *more: str) -> str:
+    """`?uri=`, the object that is meant: as the source of an attachment. `more`: what else the query may have."""
+    known_query(query, "uri", *more)
     text = query.get("uri", "")
     if not 1 <= len(text) <= MAX_SOURCE:
         raise checks.refuse("uri", text, f"an URI of 1 to {MAX_SOURCE} characters")
@@ -184,10 +184,11 @@ def resize_request(body: dict[str, Any]) -> tuple[str, int, bool]:
     return uri, size, shrink
 
 
-def fence_request(body: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The object, and the names of the host: one, or a list of them (the ports of an HBA)."""
+def fence_request(body: dict[str, Any]) -> tuple[str, tuple[str, ...], bool]:
+    """The object, the names of the host (or of the ports of its HBA), and whether one of them has to be let in."""
     fields = Fields(body)
     uri, given = _uri_of(fields, "uri"), body.get("host")
+    insists = fields.flag("must_exist", default=False)
     fields.known.add("host")
     fields.finish()
     names = [given] if isinstance(given, str) else given
@@ -197,7 +198,7 @@ def fence_request(body: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     for place, name in enumerate(names):
         if not isinstance(name, str) or not (HOST_NAME.fullmatch(name) or checks.is_wwpn(normal(name))):
             raise checks.refuse(f"host[{place}]" if isinstance(given, list) else "host", name, wanted)
-    return uri, tuple(names)
+    return uri, tuple(names), insists
 
 
 def _wait(fields: Fields) -> float:
@@ -282,9 +283,18 @@ def wait_s(query: Mapping[str, str]) -> float | None:
 
 def force(query: Mapping[str, str]) -> bool:
     """`?force=1`."""
-    if query.get("force", "0") not in ("0", "1"):
-        raise checks.refuse("force", query["force"], "0 or 1")
-    return query.get("force") == "1"
+    return _flag(query, "force")
+
+
+def must_exist(query: Mapping[str, str]) -> bool:
+    """`?must_exist=1`: what is to go has to be there."""
+    return _flag(query, "must_exist")
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    if query.get(name, "0") not in ("0", "1"):
+        raise checks.refuse(name, query[name], "0 or 1")
+    return query.get(name) == "1"
 
 
 def events_query(query: Mapping[str, str]) -> tuple[int, bool]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from agent.caller import Caller
 from agent.listening import credentials
 from attachers.problems import Code, Problem
 
@@ -67,18 +68,30 @@ def peer_of_request(request: web.Request) -> Peer | None:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Who may call: some users, and the members of one group (None: no group)."""
+    """Who may call: some users, and the members of one group (None: no group).
+
+    The users, and the members of the group of admins, may change what others have attached, too.
+    """
 
     uids: frozenset[int]
     group_gid: int | None
+    admins_gid: int | None = None
 
     def check(self, peer: Peer | None) -> Peer:
         """The peer, when it may call. Raises `Problem` (`forbidden`)."""
         if peer is None:
             raise Problem(Code.FORBIDDEN, "the caller is not known", hint="call through the Unix socket")
-        if peer.uid in self.uids or (self.group_gid is not None and self.group_gid in peer.groups | {peer.gid}):
+        if self._is_admin(peer) or self.group_gid in peer.groups | {peer.gid}:
             return peer
         raise self._refusal(peer)
+
+    def caller(self, peer: Peer | None) -> Caller:
+        """The same, as the engine knows it. Raises `Problem` (`forbidden`)."""
+        peer = self.check(peer)
+        return Caller(peer.uid, peer.pid, admin=self._is_admin(peer))
+
+    def _is_admin(self, peer: Peer) -> bool:
+        return peer.uid in self.uids or self.admins_gid in peer.groups | {peer.gid}
 
     def _refusal(self, peer: Peer) -> Problem:
         if self.group_gid is None:
@@ -89,9 +102,9 @@ class Gate:
         return Problem(Code.FORBIDDEN, detail, hint=f"usermod -aG {group} USER, then log in again")
 
 
-def gate_of(allow_uids: frozenset[int], group_gid: int | None) -> Gate:
-    """These users, the daemon's own, and this group."""
-    return Gate(allow_uids | {os.geteuid()}, group_gid)
+def gate_of(allow_uids: frozenset[int], group_gid: int | None, admins_gid: int | None = None) -> Gate:
+    """These users, the daemon's own, this group, and that of the admins."""
+    return Gate(allow_uids | {os.geteuid()}, group_gid, admins_gid)
 
 
 def group_name(gid: int) -> str:

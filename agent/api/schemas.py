@@ -315,6 +315,7 @@ FENCE_REQUEST = _object(
     {
         "uri": SOURCE,
         "host": {"anyOf": [HOST_TEXT, _list(HOST_TEXT) | {"minItems": 1, "maxItems": parse.MAX_NAMES}]},
+        "must_exist": FLAG | {"default": False},
     },
     required=("uri", "host"),
     closed=True,

@@ -35,9 +35,10 @@ def attach(args: "Words") -> int:
 
 def detach(args: "Words") -> int:
     """Prints nothing on stdout."""
-    route = client.attachment(args.name) + ("?force=1" if args.force else "")
-    _ask(args, "DELETE", route, None, client.LONGEST_S + client.GRACE_S)
-    show.say(show.visible(f"{args.name} is detached"))
+    route = client.attachment(args.name) + client.query(force=args.force, must_exist=args.must_exist)
+    answer = _ask(args, "DELETE", route, None, client.LONGEST_S + client.GRACE_S)
+    told = "there is no such attachment, nothing was done" if answer.get("absent") else "is detached"
+    show.say(show.visible(f"{args.name}{':' if answer.get('absent') else ''} {told}"))
     return 0
 
 

@@ -101,10 +101,14 @@ class Connection:
             raise _unreachable(error, self._path) from None
 
     def result(self, start: bytes = b"") -> "dict[str, Any]":
-        """The whole answer, after `start` of it was received: the object, empty where there is no body."""
+        """The whole answer, after `start` of it was received: the object, empty where there is no body.
+
+        `{"absent": True}` where the daemon says that what was to go was not there.
+        """
         while not self.done:
             start += self.receive()
-        return _result(self._answer.status, start)
+        absent = self.status == 204 and self.header("x-nothing-to-do")
+        return {"absent": True} if absent else _result(self._answer.status, start)
 
     @property
     def status(self) -> int:
@@ -141,6 +145,12 @@ def call(path: str, method: str, route: str, body: "Any" = None, *, timeout_s: f
         return connection.result()
     finally:
         connection.close()
+
+
+def query(**flags: bool) -> str:
+    """The query of a route, from what is set of these."""
+    given = "&".join(f"{name}=1" for name, value in flags.items() if value)
+    return f"?{given}" if given else ""
 
 
 def parse(text: bytes) -> "Any":

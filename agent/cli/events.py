@@ -16,7 +16,12 @@ POLL_MS = 1000
 """How often a daemon without events is asked."""
 EMPTY_STREAMS = 5
 """A stream that ends so often without a word is no stream."""
-MARKS = {"step-began": (">", show.BLUE), "step-ended": ("+", show.GREEN), "phase": ("=", show.BOLD)}
+MARKS = {
+    "step-began": (">", show.BLUE),
+    "step-ended": ("+", show.GREEN),
+    "phase": ("=", show.BOLD),
+    "operation": ("*", show.BOLD),
+}
 
 
 class Stream:
@@ -119,6 +124,9 @@ def _line(event: "dict[str, Any]", *, colours: bool) -> str:
     """`12:00:00.000  one-42-0  + log in to ... (41 ms)`, in UTC as everywhere."""
     mark, colour = MARKS.get(str(event.get("kind")), ("!", show.YELLOW))
     text = str(event.get("what") or event.get("phase") or event.get("kind"))
+    if event.get("kind") == "operation":
+        by = event.get("by") or f"user {event.get('uid')} (pid {event.get('pid')})"
+        text += f": {event.get('outcome')}{' (' + str(event['code']) + ')' if event.get('code') else ''}, by {by}"
     if event.get("took_ms") is not None:
         text += f" ({show.duration(event['took_ms'])})"
     if problem := event.get("problem"):

@@ -38,8 +38,9 @@ def stat(args: "Words") -> int:
 
 def delete(args: "Words") -> int:
     """Prints nothing on stdout."""
-    client.call(args.socket, "DELETE", _route(args.source), None, timeout_s=client.LONGEST_S)
-    show.say(show.visible(f"{args.source} is deleted"))
+    route = _route(args.source) + ("&must_exist=1" if args.must_exist else "")
+    absent = client.call(args.socket, "DELETE", route, None, timeout_s=client.LONGEST_S).get("absent")
+    show.say(show.visible(f"{args.source}{': there is no such object, nothing was done' if absent else ' is deleted'}"))
     return 0
 
 
@@ -84,13 +85,15 @@ def set_size(args: "Words") -> int:
 
 def fence(args: "Words") -> int:
     """Prints nothing on stdout."""
-    body = {"uri": args.source, "host": args.host}
+    body = {"uri": args.source, "host": args.host} | ({"must_exist": True} if args.must_exist else {})
     answer = client.call(args.socket, "POST", "/v1/objects/fence", body, timeout_s=client.LONGEST_S)
     if args.json:
         print(show.as_json(answer))
     for export in answer.get("exports") or ():
         gone, left = (", ".join(export.get(name) or ()) or "nobody" for name in ("withdrawn", "permissions"))
         show.say(show.visible(f"{export.get('key')}: withdrawn {gone}; left: {left}"))
+    if not any(export.get("withdrawn") for export in answer.get("exports") or ()):
+        show.say(show.visible(f"{', '.join(args.host)}: no export lets it in, nothing was done"))
     return 0
 
 

@@ -78,6 +78,7 @@ VERBS = {
     "detach": Verb(
         "undo an attachment",
         Word("name", metavar="NAME", completes="attachment"),
+        Word("--must-exist", action="store_true", help="fail where there is none (exit 4), and say so else"),
         Word(
             "--force",
             action="store_true",
@@ -166,6 +167,7 @@ VERBS = {
         "withdraw another host's permissions on an object, as after its death",
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("host", metavar="HOST", nargs="+", help="its iSCSI initiator name, or the names of its FC ports"),
+        Word("--must-exist", action="store_true", help="fail where no export lets that host in (exit 4)"),
     ),
     "capacity": Verb(
         "how much is used, free and there in all behind a container",
@@ -174,6 +176,7 @@ VERBS = {
     "delete": Verb(
         "delete an object on its server, unless it is attached here",
         Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("--must-exist", action="store_true", help="fail where there is none (exit 4), and say so else"),
     ),
     "host": Verb("what this host is and can do"),
     "doctor": Verb(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from agent import timeouts
+from agent.caller import DAEMON, Caller
 from agent.cdmi.choose import choose
 from agent.engine import flows
 from agent.engine.desk import Desk, refuse_stale
@@ -33,7 +34,7 @@ FAILED_KEPT = 256
 
 
 class Engine:
-    """Keeps every attachment of the ledger where it is wanted. Implements `agent.model.Engine`."""
+    """Keeps every attachment of the ledger where it is wanted. Implements `agent.engine.interface.Engine`."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -76,13 +77,16 @@ class Engine:
 
     # What callers ask for.
 
-    async def attach(self, request: Request, *, wait_s: float | None, owner_uid: int) -> tuple[Outcome, dict[str, Any]]:
-        """See `agent.model.Engine`."""
+    async def attach(
+        self, request: Request, *, wait_s: float | None, by: Caller = DAEMON
+    ) -> tuple[Outcome, dict[str, Any]]:
+        """See `agent.engine.interface.Engine`."""
         name = request.name
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
+            _refuse_strangers(row, by)
             outcome = Outcome.ALREADY if row and row.handed_out else Outcome.CREATED
-            task = await self._join(row, request) if row else await self._begin(request, owner_uid)
+            task = await self._join(row, request) if row else await self._begin(request, by.uid)
         limit = request.timeout_s + timeouts.SETTLE_S
         done, _ = await asyncio.wait({task}, timeout=limit if wait_s is None else min(wait_s, limit))
         if done:
@@ -92,8 +96,8 @@ class Engine:
             return Outcome.PENDING, self.view(name)
         raise self._still_under_way(name)
 
-    async def detach(self, name: str, *, force: bool) -> None:
-        """See `agent.model.Engine`."""
+    async def detach(self, name: str, *, force: bool, by: Caller = DAEMON) -> bool:
+        """See `agent.engine.interface.Engine`."""
         if force:
             raise Problem(
                 Code.UNSUPPORTED_ON_HOST,
@@ -103,8 +107,11 @@ class Engine:
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
             if row is None:
+                _refuse_strangers(self._failed.get(name), by)
+                known = name in self._failed
                 self._forget(name)
-                return
+                return known
+            _refuse_strangers(row, by)
             task = self._tasks.last(name)
             if task is None or row.goal is not Goal.GONE:
                 before = row
@@ -119,9 +126,10 @@ class Engine:
         elif left.handed_out or left.goal is Goal.GONE:  # else it is a new one of that name
             task.result()
             raise self._still_under_way(name)
+        return True
 
-    async def give(self, name: str, wanted: DomainRequest) -> dict[str, Any]:
-        """See `agent.model.Engine`."""
+    async def give(self, name: str, wanted: DomainRequest, *, by: Caller = DAEMON) -> dict[str, Any]:
+        """See `agent.engine.interface.Engine`."""
 
         async def give(deadline: float) -> None:
             try:
@@ -131,26 +139,26 @@ class Engine:
                     await give_up(self._desk, name, wanted, deadline=deadline)
                 raise
 
-        await self._after_hand_out(name, give)
+        await self._after_hand_out(name, give, by=by)
         return self.view(name)
 
-    async def take(self, name: str, domain: str) -> None:
-        """See `agent.model.Engine`."""
+    async def take(self, name: str, domain: str, *, by: Caller = DAEMON) -> None:
+        """See `agent.engine.interface.Engine`."""
 
         async def take(deadline: float) -> None:
             for given in [d for d in self._desk.ledger.rows[name].domains if d.name == domain]:
                 await give_up(self._desk, name, given, deadline=deadline)
 
         if name in self._desk.ledger.rows:
-            await self._after_hand_out(name, take)
+            await self._after_hand_out(name, take, by=by)
 
-    async def resize(self, name: str) -> dict[str, Any]:
-        """See `agent.model.Engine`."""
-        await self._after_hand_out(name, lambda deadline: resize(self._desk, name, deadline=deadline))
+    async def resize(self, name: str, *, by: Caller = DAEMON) -> dict[str, Any]:
+        """See `agent.engine.interface.Engine`."""
+        await self._after_hand_out(name, lambda deadline: resize(self._desk, name, deadline=deadline), by=by)
         return self.view(name)
 
     def view(self, name: str) -> dict[str, Any]:
-        """See `agent.model.Engine`."""
+        """See `agent.engine.interface.Engine`."""
         row = self._desk.ledger.rows.get(name) or self._failed.get(name)
         if row is None:
             raise Problem(
@@ -159,7 +167,7 @@ class Engine:
         return view_of(row, self._desk.steps.get(name, []))
 
     def listing(self) -> bytes:
-        """See `agent.model.Engine`."""
+        """See `agent.engine.interface.Engine`."""
         version = (self._desk.ledger.version, self._desk.events.last, len(self._failed))
         return self._listing.of(version, self._shown())
 
@@ -170,11 +178,11 @@ class Engine:
 
     @property
     def events(self) -> Events:
-        """See `agent.model.Engine`."""
+        """See `agent.engine.interface.Engine`."""
         return self._desk.events
 
     async def resolve(self, source: str) -> dict[str, Any]:
-        """See `agent.model.Engine`."""
+        """See `agent.engine.interface.Engine`."""
         resolved = await self._desk.cdmi.resolve(source)
         try:
             chosen = choose(resolved, self._desk.settings.protocols)
@@ -183,12 +191,12 @@ class Engine:
         return explanation_of(source, resolved, chosen, None)
 
     async def host(self) -> dict[str, Any]:
-        """See `agent.model.Engine`."""
+        """See `agent.engine.interface.Engine`."""
         sight = await flows.host_sight(self._desk)
         return host_view(sight, multipath=self._desk.settings.multipath)
 
     async def health(self) -> dict[str, Any]:
-        """See `agent.model.Engine`."""
+        """See `agent.engine.interface.Engine`."""
         reasons = []
         for part, check in (("ledger", self._desk.ledger.check()), ("helper", flows.host_sight(self._desk))):
             try:
@@ -230,7 +238,9 @@ class Engine:
             task = self._tasks.begin(row.name, lambda: self._bring_up(row.name, request.timeout_s))
         return task
 
-    async def _after_hand_out(self, name: str, work: Callable[[float], Coroutine[Any, Any, None]]) -> None:
+    async def _after_hand_out(
+        self, name: str, work: Callable[[float], Coroutine[Any, Any, None]], *, by: Caller
+    ) -> None:
         """Work on an attachment that was handed out, as its next task. Raises `Problem`."""
 
         async def run() -> None:
@@ -243,6 +253,7 @@ class Engine:
 
         async with self._desk.locks.hold([f"name:{name}"]):
             self.view(name)  # or not-found
+            _refuse_strangers(self._desk.ledger.rows.get(name), by)
             task = self._tasks.begin(name, run, errand=True)
         done, _ = await asyncio.wait({task}, timeout=timeouts.HAND_OVER_S + timeouts.SETTLE_S)
         if not done:
@@ -369,6 +380,16 @@ class Engine:
             Code.DEVICE_TIMEOUT,
             f"{name} is still {phase}; the daemon goes on with it",
             hint=f"see: cdmi-attach status {name}",
+        )
+
+
+def _refuse_strangers(row: Row | None, by: Caller) -> None:
+    """Raises `Problem` (forbidden) where somebody else has made an attachment, who alone may change it."""
+    if row is not None and row.owner_uid != by.uid and not by.admin:
+        raise Problem(
+            Code.FORBIDDEN,
+            f"name: {row.name} is an attachment of user {row.owner_uid}; user {by.uid} may look at it, not change it",
+            hint="ask its owner or root, or be in the group that [socket] admins of config.toml names",
         )
 
 

@@ -114,10 +114,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something that takes long on a server; times are Unix's, to be shown: no age is told by them.
+    """Something that takes long on a server; times are Unix's.
 
     `begun`: the server may have been asked (at `begun_at`), committed before it is; `answered`: it said yes. `keys` are
-    what an object that is moved or brought back is known by. `owned`: its answer named `object_id`.
+    what an object that is moved or brought back is known by, `by` who asked for it, as a sentence has it.
     """
 
     id: str
@@ -137,7 +137,7 @@ class Operation:
     problem: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
-    owned: bool = False
+    by: str = ""
 
     def describe(self) -> str:
         """What it is, for logs and problems."""
@@ -311,7 +311,7 @@ def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]]
 
 
 def _operation_of(body: str) -> Operation:
-    return from_json(Operation, {"metadata": {}, "keys": [], "owned": False} | json.loads(body))
+    return from_json(Operation, {"metadata": {}, "keys": [], "by": ""} | json.loads(body))
 
 
 def _row_of(body: str) -> Row:

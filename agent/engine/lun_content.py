@@ -26,7 +26,7 @@ WINDOW = 4 << 20
 PIECE = 256 << 10
 log = logging.getLogger(__name__)
 Attach = Callable[..., Awaitable[tuple[Outcome, dict[str, Any]]]]
-Detach = Callable[..., Awaitable[None]]
+Detach = Callable[..., Awaitable[bool]]
 
 
 class LunContent:
@@ -52,7 +52,7 @@ class LunContent:
             await self._take_down(request.name)
 
     async def _bring_up(self, request: Request) -> dict[str, Any]:
-        _, view = await self._attach(request, wait_s=None, owner_uid=os.getuid())
+        _, view = await self._attach(request, wait_s=None)
         device: dict[str, Any] | None = view["device"]
         if not device or not view["verified"] or not device["wwid"] or device["kind"] != "block":
             what = f"uri: {request.source} has no logical unit name to prove its disk by"

@@ -43,7 +43,7 @@ class Objects:
         await self._desk.cdmi.change(source, metadata)
         return await self.stat(source)
 
-    async def delete(self, source: str) -> None:
+    async def delete(self, source: str) -> bool:
         """See `agent.model.Objects`."""
         try:
             async with held(self._desk, source) as found, AsyncExitStack() as stack:
@@ -52,14 +52,15 @@ class Objects:
                 else:
                     await stack.enter_async_context(alone(self._desk, found, field="source"))
                     log.info("delete %s", found.uri)
-                is_one = bool(found.reference)
-                await self._desk.cdmi.delete(source, object_id=found.object_id, reference=is_one)
+                await self._desk.cdmi.delete(source, seen=found)
         except DanglingError as dangling:
             log.info("delete %s, a reference to nothing", dangling.named)
             await self._desk.cdmi.delete(source)
         except Problem as problem:
             if problem.code is not Code.NOT_FOUND:
                 raise
+            return False
+        return True
 
     async def resize(self, source: str, size: int, *, shrink: bool) -> dict[str, Any]:
         """See `agent.model.Objects`."""

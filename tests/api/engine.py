@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.caller import DAEMON, Caller
 from agent.events import Events
 from agent.model import Access, DomainRequest, Moved, Outcome, Part, Phase, Reading, Request
 from attachers.problems import Code, Problem
@@ -58,12 +59,12 @@ class Given:
 
 @dataclass
 class FakeEngine:
-    """Attaches at once, unless `hold()` was called: then when `release()` is. `callers` are the uids seen."""
+    """Attaches at once, unless `hold()` was called: then when `release()` is. `callers` are those seen."""
 
     requests: dict[str, Request] = field(default_factory=dict)
     in_use: set[str] = field(default_factory=set)
     reasons: list[str] = field(default_factory=list)
-    callers: list[int] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
     crash: str = ""
     given: dict[str, dict[str, str]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
@@ -83,9 +84,11 @@ class FakeEngine:
         """Let them finish."""
         self._open.set()
 
-    async def attach(self, request: Request, *, wait_s: float | None, owner_uid: int) -> tuple[Outcome, dict[str, Any]]:
+    async def attach(
+        self, request: Request, *, wait_s: float | None, by: Caller = DAEMON
+    ) -> tuple[Outcome, dict[str, Any]]:
         """As the contract says."""
-        self.callers.append(owner_uid)
+        self.callers.append(by)
         if self.crash:
             raise RuntimeError(self.crash)
         if self.requests.get(request.name, request).source != request.source:
@@ -102,25 +105,29 @@ class FakeEngine:
     async def _attach(self) -> None:
         await self._open.wait()
 
-    async def detach(self, name: str, *, force: bool) -> None:
+    async def detach(self, name: str, *, force: bool, by: Caller = DAEMON) -> bool:
         """As the contract says."""
+        self.callers.append(by)
         if name in self.in_use:
             raise Problem(Code.IN_USE, f"{name} is held by qemu-system-x86 (pid 42)", hint="stop it first")
-        self.requests.pop(name, None)
         self._done.pop(name, None)
+        return self.requests.pop(name, None) is not None
 
-    async def give(self, name: str, wanted: DomainRequest) -> dict[str, Any]:
+    async def give(self, name: str, wanted: DomainRequest, *, by: Caller = DAEMON) -> dict[str, Any]:
         """As the contract says."""
+        self.callers.append(by)
         self.view(name)
         self.given.setdefault(name, {})[wanted.name] = wanted.target
         return self.view(name)
 
-    async def take(self, name: str, domain: str) -> None:
+    async def take(self, name: str, domain: str, *, by: Caller = DAEMON) -> None:
         """As the contract says."""
+        self.callers.append(by)
         self.given.get(name, {}).pop(domain, None)
 
-    async def resize(self, name: str) -> dict[str, Any]:
+    async def resize(self, name: str, *, by: Caller = DAEMON) -> dict[str, Any]:
         """As the contract says."""
+        self.callers.append(by)
         return self.view(name)
 
     def view(self, name: str) -> dict[str, Any]:
@@ -234,7 +241,8 @@ class FakeObjects:
     async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
         """As the contract says."""
         self.asked.append((source, tuple(names)))
-        left = {"key": "iSCSI", "protocol": "iscsi", "withdrawn": list(names), "permissions": []}
+        let_in = [name for name in names if not name.endswith(":nobody")]
+        left = {"key": "iSCSI", "protocol": "iscsi", "withdrawn": let_in, "permissions": []}
         return {"uri": source, "host": list(names), "exports": [left]}
 
     async def capacity(self, source: str) -> dict[str, Any]:
@@ -271,11 +279,12 @@ class FakeObjects:
         self.metadata = {name: value for name, value in now.items() if value is not None}
         return await self.stat(source)
 
-    async def delete(self, source: str) -> None:
+    async def delete(self, source: str) -> bool:
         """As the contract says."""
         if self.attached:
             raise Problem(Code.IN_USE, "source: the object is attached here as one", hint="detach first")
         self.deleted.append(source)
+        return self.deleted.count(source) == 1
 
 
 def _span(part: Part | None, total: int) -> tuple[int, int]:

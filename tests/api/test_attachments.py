@@ -1,6 +1,7 @@
 """Attachments through the socket: what callers may rely on."""
 
 import asyncio
+import os
 from typing import Any
 
 import aiohttp
@@ -28,7 +29,7 @@ async def test_a_file_is_asked_of_nfs_alone(caller: Caller, engine: FakeEngine) 
 
 async def test_put_knows_who_asks(caller: Caller, engine: FakeEngine) -> None:
     await caller.attach()
-    assert engine.callers == [0] or engine.callers[0] > 0
+    assert engine.callers[0].uid == os.getuid()
 
 
 async def test_put_that_waits_too_short_is_told_where_to_look(caller: Caller, engine: FakeEngine) -> None:

@@ -34,6 +34,17 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "a stranger's detach",
+        "agent/engine/engine.py",
+        """\
+            _refuse_strangers(row, by)
+            task = self._tasks.last(name)
+""",
+        """\
+            task = self._tasks.last(name)
+""",
+    ),
+    Mutant(
         "CHAP shown to whoever the daemon names",
         "agent/host/allowed.py",
         "        if not _inside(own, step.portal):",

@@ -301,7 +301,7 @@ async def test_a_caller_who_does_not_wait_is_told_so(world: World) -> None:
     world.add_object(2, target=world.object().target, lun=5, permissions=None)
     world.change(mapped=False)
     async with running(world) as daemon:
-        outcome, view = await daemon.engine.attach(Request("one", source, **BOTH), wait_s=0, owner_uid=0)
+        outcome, view = await daemon.engine.attach(Request("one", source, **BOTH), wait_s=0)
         assert outcome is Outcome.PENDING and view["phase"] == "attaching" and view["link"] is None
         world.change(mapped=True)
         assert await daemon.outcome("one", source) is Outcome.CREATED

@@ -38,7 +38,7 @@ async def test_the_lun_is_said_to_be_ours_before_the_server_is_asked_for_it(worl
     source = world.add_fc_object()
     async with running(world) as daemon:
         gate = Gate(world, "grant")
-        await daemon.engine.attach(Request("one", source, protocols=("fc",)), wait_s=0, owner_uid=0)
+        await daemon.engine.attach(Request("one", source, protocols=("fc",)), wait_s=0)
         await gate.reached.wait()
         assert [thing.name for thing in daemon.helper.guarded.created] == ["1"]
         gate.opened.set()

@@ -177,7 +177,7 @@ async def test_a_plan_of_an_earlier_life_is_asked_for_too(world: World) -> None:
 
     world.kernel.hook = stuck
     async with running(world) as daemon:
-        await daemon.engine.attach(Request("vm", source, **BOTH), wait_s=0, owner_uid=0)
+        await daemon.engine.attach(Request("vm", source, **BOTH), wait_s=0)
         await begun.wait()
         assert daemon.ledger.rows["vm"].plan
     world.kernel.hook = None

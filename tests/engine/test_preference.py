@@ -110,7 +110,7 @@ async def test_a_detach_that_overtakes_the_change_wins(world: World) -> None:
     before = world.kernel.inventory()
     async with running(world) as daemon:
         steps = Steps(world)
-        await daemon.engine.attach(Request("one", source, protocols=BOTH), wait_s=0, owner_uid=0)
+        await daemon.engine.attach(Request("one", source, protocols=BOTH), wait_s=0)
         await steps.seen(Login)
         await daemon.detach("one")
         assert daemon.ledger.rows == {} and daemon.ledger.grants == set()

@@ -56,7 +56,7 @@ async def test_a_detach_does_not_wait_for_it(world: World) -> None:
     world.cdmi.hook = hook
     async with running(world) as daemon:
         request = Request("one", source, timeout_s=600)
-        attach = asyncio.create_task(daemon.engine.attach(request, wait_s=None, owner_uid=0))
+        attach = asyncio.create_task(daemon.engine.attach(request, wait_s=None))
         await asked.wait()
         before = world.clock.now()
         await daemon.detach("one")

@@ -105,9 +105,21 @@ def test_attach_passes_its_options_on(command: Command) -> None:
 
 def test_detach_says_nothing_on_stdout_and_may_be_repeated(command: Command) -> None:
     command("attach", SOURCE, "--name", "a")
-    for _ in range(2):
+    absent = "a: there is no such attachment, nothing was done"
+    for said in ("a is detached", absent, absent):
         run = command("detach", "a")
-        assert (run.status, run.out, run.err) == (0, "", "cdmi-attach: a is detached\n")
+        assert (run.status, run.out, run.err) == (0, "", f"cdmi-attach: {said}\n")
+    assert command("detach", "a", "--must-exist").status == 4
+
+
+def test_what_was_not_there_to_be_deleted_or_fenced_is_said(command: Command) -> None:
+    assert command("delete", SOURCE).err == f"cdmi-attach: {SOURCE} is deleted\n"
+    assert command("delete", SOURCE).err == f"cdmi-attach: {SOURCE}: there is no such object, nothing was done\n"
+    assert command("delete", SOURCE, "--must-exist").status == 4
+    nobody = "iqn.2026-01.org.example:nobody"
+    run = command("fence", SOURCE, nobody)
+    assert run.status == 0 and f"{nobody}: no export lets it in, nothing was done\n" in run.err
+    assert command("fence", SOURCE, nobody, "--must-exist").status == 4
 
 
 def test_failures_have_their_exit_status_and_one_line(command: Command) -> None:

@@ -8,7 +8,16 @@ from agent.log import JournalHandler, bound
 from agent.messages import Message, fields
 
 CATALOG = Path(__file__).resolve().parents[2] / "systemd" / "cdmi-attach.catalog"
-KNOWN = {"CDMI_ATTACHMENT", "CDMI_WWID", "CDMI_SERVER", "CDMI_STEP", "CDMI_RESULT"}
+KNOWN = {
+    "CDMI_UID",
+    "CDMI_PID",
+    "CDMI_OPERATION",
+    "CDMI_ATTACHMENT",
+    "CDMI_WWID",
+    "CDMI_SERVER",
+    "CDMI_STEP",
+    "CDMI_RESULT",
+}
 
 
 def test_the_catalogue_has_every_message_once() -> None:
