@@ -4,7 +4,7 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 HERE := tests/unit tests/engine tests/api tests/host
-DEBIAN_SET := python3-aiohttp python3-rtslib-fb python3-systemd python3-libvirt \
+DEBIAN_SET := python3-aiohttp python3-pyroute2 python3-rtslib-fb python3-systemd python3-libvirt \
 	python3-pytest python3-pytest-asyncio python3-jsonschema python3-trustme python3-prometheus-client python3-hypothesis
 
 .PHONY: help setup demo run soak pictures explanations fuzz check test test-here test-debian test-lab lab mutants bench install clean

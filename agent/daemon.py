@@ -19,8 +19,8 @@ from agent.config_render import render
 from agent.contract import Cdmi
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
-from agent.engine.flows import host_sight
 from agent.engine.ledger import MIGRATIONS, Ledger
+from agent.engine.permits import host_sight
 from agent.log import setup_logging
 from agent.messages import Message, fields
 from attachers import fc, iscsi, nfs

@@ -72,7 +72,8 @@ class SeenExport:
     `plan` holds the plan's JSON values of a usable one; `permissions` is None when the entry has none (anybody may).
     `at` is the URI of the container above the object that has the entry, empty where the object has it itself.
     `pending`: it is not usable yet, since the server has something to fill in. `hint` is what would make it usable,
-    `notes` say how a usable one was read, and what of it is left out.
+    `notes` say how a usable one was read, and what of it is left out. `hosts` are the patterns of who may ro, rw, root
+    in an NFS export that names hosts.
     """
 
     key: str
@@ -85,6 +86,7 @@ class SeenExport:
     pending: bool = False
     hint: str = ""
     notes: tuple[str, ...] = ()
+    hosts: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

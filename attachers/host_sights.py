@@ -1,6 +1,9 @@
 """What a host is and can do, as values."""
 
+import ipaddress
 from dataclasses import dataclass
+
+from attachers import checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +34,27 @@ class HostSight:
     fc: Ability = Ability(available=False, reason="this host has no Fibre Channel port")
     multipath: Ability = Ability(available=False, reason="nobody looked for multipathd")
     nfs: Ability = Ability(available=False, reason="the kernel has no module nfsv4")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteQuery:
+    """Ask by which of its addresses this host reaches a server, which is told by its own."""
+
+    server: str
+
+    def __post_init__(self) -> None:
+        try:
+            ipaddress.ip_address(self.server)
+        except ValueError:
+            raise checks.refuse("server", self.server, "an IP address") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSight:
+    """The address that this host's packets to a server have, the interface that they leave by, and the gateway (empty:
+    none is in between).
+    """
+
+    address: str
+    interface: str
+    gateway: str = ""

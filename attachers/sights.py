@@ -10,6 +10,8 @@ from attachers.blocks_sights import BlocksSight as BlocksSight
 from attachers.host_sights import Ability as Ability
 from attachers.host_sights import HostQuery as HostQuery
 from attachers.host_sights import HostSight as HostSight
+from attachers.host_sights import RouteQuery as RouteQuery
+from attachers.host_sights import RouteSight as RouteSight
 from attachers.nfs_sights import FileDisk as FileDisk
 from attachers.nfs_sights import NfsFile as NfsFile
 from attachers.nfs_sights import NfsMount as NfsMount
@@ -280,7 +282,7 @@ class DomainSight:
 
 ScsiQuery = IscsiQuery | FcQuery
 """The queries that a `ScsiSight` answers."""
-Query = ScsiQuery | NfsQuery | DomainQuery | BlocksQuery | HostQuery
-Sight = ScsiSight | NfsSight | DomainSight | BlocksSight | HostSight
-QUERIES: tuple[type[Query], ...] = (IscsiQuery, FcQuery, NfsQuery, DomainQuery, BlocksQuery, HostQuery)
-SIGHTS: tuple[type[Sight], ...] = (ScsiSight, NfsSight, DomainSight, BlocksSight, HostSight)
+Query = ScsiQuery | NfsQuery | DomainQuery | BlocksQuery | HostQuery | RouteQuery
+Sight = ScsiSight | NfsSight | DomainSight | BlocksSight | HostSight | RouteSight
+QUERIES: tuple[type[Query], ...] = (IscsiQuery, FcQuery, NfsQuery, DomainQuery, BlocksQuery, HostQuery, RouteQuery)
+SIGHTS: tuple[type[Sight], ...] = (ScsiSight, NfsSight, DomainSight, BlocksSight, HostSight, RouteSight)

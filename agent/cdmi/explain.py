@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from agent.cdmi import nfs_hosts
 from agent.cdmi.iscsi_export import unit_name
 from agent.cdmi.place import Place
 from attachers import unit_names
@@ -52,6 +53,9 @@ def _nfs(entry: Mapping[str, Any], place: Place) -> list[str]:
         said.append("it is exported read-only (mode)")
     if entry.get("permissions") is not None:
         said.append("permissions of NFS are not changed: which hosts may mount it is the server's to say")
+    if (named := nfs_hosts.named(entry)) is not None:
+        who = ", ".join(named[:8]) or "none yet"
+        said.append(f"it names hosts ({who}): this host is added where none of them is it")
     flavors = entry.get("security_flavors")
     if isinstance(flavors, list) and "sys" not in flavors:
         said.append("it does not offer AUTH_SYS (security_flavors): set sec= in options of [nfs]")

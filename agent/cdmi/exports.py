@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from agent.cdmi import explain, fc_export, iscsi_export, nfs_export
+from agent.cdmi import explain, fc_export, iscsi_export, nfs_export, nfs_hosts
 from agent.cdmi.place import Place
 from agent.model import SeenExport
 from attachers import checks
@@ -87,7 +87,8 @@ def _read(key: str, entry: object, protocols: Collection[str], place: Place) -> 
     except Problem as problem:
         return replace(_unusable(key, protocol, problem.detail, place, shown), hint=problem.hint)
     notes = (*explain.notes(protocol, entry, place), *_left_out(key, entry, protocol))
-    return SeenExport(key, protocol, usable=True, reason="", plan=plan, permissions=shown, at=place.at, notes=notes)
+    hosts = nfs_hosts.rights(entry) if protocol == nfs_export.PROTOCOL else None
+    return SeenExport(key, protocol, True, "", plan, shown, place.at, notes=notes, hosts=hosts)
 
 
 def _plan(key: str, entry: Mapping[str, Any], protocol: str, place: Place) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""This host's place in the `permissions` of one export entry.
+"""This host's place in the `permissions` of one export entry; of an NFS entry, in its lists of hosts.
 
 CDMI has no ETag and no conditional write, and a write replaces the list: two hosts that write at the same moment can
 lose each other's change, or bring back a name that its host has just taken out. What helps is time, as in Fischer's
@@ -19,8 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from agent.cdmi import nfs_export, nfs_hosts
 from agent.cdmi.answers import refused
-from agent.cdmi.exports import names_in, path_of
+from agent.cdmi.exports import names_in, path_of, protocol_of
 from agent.cdmi.initiators import normal
 from agent.cdmi.members import check_same
 from agent.cdmi.select import select
@@ -56,7 +57,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Names of one host to be in (`present`) or out of the permissions of one entry of the object at `location`."""
+    """Names of one host to be in (`present`) or out of the permissions of one entry of the object at `location`.
+
+    Those of an NFS entry are "rw_hosts 10.0.0.1": see `nfs_hosts`.
+    """
 
     location: Location
     key: str
@@ -112,6 +116,8 @@ def _names(change: Change, entries: Entries | None) -> tuple[str, ...] | None:
             return None
         what = url if entries is None else f"{path_of(change.key)} of {url}"
         raise Problem(Code.NOT_FOUND, f"{shown(what, 400)} is there no more", hint="resolve the source again")
+    if protocol_of(change.key, entry) == nfs_export.PROTOCOL:
+        return nfs_hosts.named(entry)
     found = entry.get("permissions")
     if found is None:
         return None
@@ -153,12 +159,19 @@ async def _write(wire: Wire, change: Change, entries: Entries, names: tuple[str,
     writable = {
         key: {name: value for name, value in entry.items() if name not in SERVERS_OWN} for key, entry in entries.items()
     }
-    writable[change.key]["permissions"] = change.applied(names)
+    writable[change.key] = _with_names(change, writable[change.key], change.applied(names))
     body = json.dumps({"exports": writable}).encode()
     answer = await wire.update(change.location.server, change.location.url, body, fields=("exports",))
     if answer.status == 404 and not change.present:
         return
     answer.check()
+
+
+def _with_names(change: Change, entry: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """The entry as it is to be: of NFS the lists of hosts, of all others `permissions`."""
+    if protocol_of(change.key, entry) == nfs_export.PROTOCOL:
+        return nfs_hosts.with_named(entry, names)
+    return {**entry, "permissions": names}
 
 
 async def _stands(wire: Wire, change: Change, before: Entries, *, contested: bool, settle_s: float) -> bool:

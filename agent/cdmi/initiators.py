@@ -1,5 +1,6 @@
 """What hosts are called in the `permissions` of exports, and when two spellings mean the same host. Pure."""
 
+from agent.cdmi import nfs_hosts
 from attachers import checks
 from attachers.problems import Code, Problem
 from attachers.sights import HostSight
@@ -19,7 +20,12 @@ def of_host(protocol: str, host: HostSight) -> tuple[str, ...]:
 
 
 def normal(name: str) -> str:
-    """The form in which two spellings of one name are equal: FC port names in 16 digits, all others without case."""
+    """The form in which two spellings of one name are equal: FC port names in 16 digits, all others without case.
+
+    A host in a list of an NFS export is "rw_hosts 10.0.0.1": see `nfs_hosts`.
+    """
+    if " " in name:
+        return nfs_hosts.normal(name)
     try:
         return checks.wwpn(name)
     except Problem:

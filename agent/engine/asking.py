@@ -8,32 +8,34 @@ from typing import Any
 
 from agent.engine.desk import Desk
 from agent.engine.ledger import Row
-from agent.model import Resolved
+from agent.model import Resolved, SeenExport
 from attachers.problems import Code, Problem
 
 PLACE = ("export", "path")
 """What of a plan says where a file is. (The address of its server is one of several, perhaps: see `networks`.)"""
 
 
-async def ask_again(desk: Desk, row: Row) -> None:
-    """Ask for the object, by its ID where it has one. Raises `Problem`: wrong-device where it is another, or elsewhere;
-    not-found, cdmi-unreachable, no-usable-export where the server does not say so just now.
+async def ask_again(desk: Desk, row: Row) -> SeenExport:
+    """Ask for the object, by its ID where it has one. Returns its export at the place of the plan.
+
+    Raises `Problem`: wrong-device where it is another, or elsewhere; not-found, cdmi-unreachable, no-usable-export
+    where the server does not say so just now.
     """
     async with desk.noted(row.name, f"ask for {row.uri} again", "Ask"):
         resolved = await desk.cdmi.resolve(row.uri)
         if resolved.object_id.casefold() != row.object_id.casefold():
             what = f"the server has {resolved.object_id or 'an object without an ID'} at {row.uri}, not {row.object_id}"
             raise Problem(Code.WRONG_DEVICE, what, hint="detach it, and attach the object that is meant")
-        _insist_on_place(row, resolved)
+        return _at_its_place(row, resolved)
 
 
-def _insist_on_place(row: Row, resolved: Resolved) -> None:
+def _at_its_place(row: Row, resolved: Resolved) -> SeenExport:
     seen = [one for one in resolved.exports if one.protocol == row.protocol]
-    places = [_place(one.plan) for one in seen if one.plan is not None]
-    if _place(row.plan or {}) in places:
-        return
+    places = [(one, _place(one.plan)) for one in seen if one.plan is not None]
+    if there := [one for one, place in places if place == _place(row.plan or {})]:
+        return next((one for one in there if (one.at, one.key) == (row.at, row.key)), there[0])
     if places:
-        now = " or ".join(f"{path} in {export}" for export, path in places)
+        now = " or ".join(f"{path} in {export}" for _, (export, path) in places)
         export, path = _place(row.plan or {})
         what = f"the server has the object at {now} by now, not at {path} in {export}"
         raise Problem(Code.WRONG_DEVICE, what, hint="detach it, then attach it again")

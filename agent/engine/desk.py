@@ -132,7 +132,8 @@ class Desk:
     def grant_is_needed(self, grant: Grant, name: str) -> bool:
         """Whether another attachment on this host still relies on that permission."""
         return any(
-            row.name != name and (row.uri, row.key) == (grant.uri, grant.key) for row in self.ledger.rows.values()
+            row.name != name and (row.granted_at, row.key) == (grant.uri, grant.key) and row.relies_on(grant.initiator)
+            for row in self.ledger.rows.values()
         )
 
     def began(self, name: str, what: str) -> float:

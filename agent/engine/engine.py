@@ -18,6 +18,7 @@ from agent.engine.lun_content import LunContent
 from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
+from agent.engine.permits import host_sight
 from agent.engine.resizing import resize
 from agent.engine.tasks import Task, Tasks
 from agent.engine.tending import Tending
@@ -192,13 +193,13 @@ class Engine:
 
     async def host(self) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
-        sight = await flows.host_sight(self._desk)
+        sight = await host_sight(self._desk)
         return host_view(sight, multipath=self._desk.settings.multipath)
 
     async def health(self) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
         reasons = []
-        for part, check in (("ledger", self._desk.ledger.check()), ("helper", flows.host_sight(self._desk))):
+        for part, check in (("ledger", self._desk.ledger.check()), ("helper", host_sight(self._desk))):
             try:
                 await check
             except Problem as problem:

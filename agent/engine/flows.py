@@ -10,30 +10,37 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from agent import timeouts
-from agent.cdmi import initiators
 from agent.cdmi.choose import candidates
 from agent.engine.asking import ask_again
 from agent.engine.begun import Begun
-from agent.engine.converge import Attempt, converge, observe
+from agent.engine.converge import Attempt, converge
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.exporting import ready_or_made
 from agent.engine.in_hand import refuse_changing
 from agent.engine.ledger import MADE, Grant, Row
+from agent.engine.permits import grant, grants_of, host_sight, names_in, permit_again, routes_of, to_be_made
 from agent.engine.plans import plan_of
-from agent.engine.preference import first_usable, may_pass, passed, share, told, with_those_before
+from agent.engine.preference import Known, first_usable, may_pass, passed, share, told, with_those_before
 from agent.engine.standing import keep, shown, unready
 from agent.engine.touched import refuse_touched
 from agent.engine.users import users_of
-from agent.model import Access, Phase, SeenExport
+from agent.model import Access, Phase
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight
 
 T = TypeVar("T")
 NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
 """What the row of an attachment says once nothing of it is left on the host."""
-UNPLANNED: Mapping[str, Any] = {"plan": None, "protocol": "", "key": "", "others": 0, "phase": Phase.ATTACHING}
+UNPLANNED: Mapping[str, Any] = {
+    "plan": None,
+    "protocol": "",
+    "key": "",
+    "others": 0,
+    "at": "",
+    "permits": (),
+    "phase": Phase.ATTACHING,
+}
 """What it says while no way to the object is chosen."""
 
 
@@ -160,7 +167,7 @@ async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
 
 async def _permission(desk: Desk, row: Row, due: asyncio.Event, *, deadline: float) -> None:
     await due.wait()
-    await _within(desk, deadline, _grant(desk, row))
+    await _within(desk, deadline, grant(desk, row))
 
 
 async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
@@ -170,7 +177,7 @@ async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> Ready | G
     except Problem as problem:
         if problem.code is not Code.TARGET_REFUSED:
             raise
-        await _within(desk, deadline, _grant(desk, row))
+        await _within(desk, deadline, grant(desk, row))
         return await _again(desk, row, deadline=deadline)
 
 
@@ -182,7 +189,8 @@ async def _again(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
 
     async def asked() -> None:
         await due.wait()
-        await _within(desk, deadline, ask_again(desk, row))
+        export = await _within(desk, deadline, ask_again(desk, row))
+        await _within(desk, deadline, permit_again(desk, row, export))
 
     answer = asyncio.create_task(asked())
     try:
@@ -214,7 +222,7 @@ async def _plan(desk: Desk, row: Row, touched: Set[str], *, deadline: float) -> 
         async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
             keys = [one.key for one in row.passed]
             resolved, export = await ready_or_made(desk, row, deadline=deadline, passed=keys)
-        usable = first_usable(desk, row, resolved, export, await sight)
+        usable = first_usable(desk, row, resolved, export, Known(await sight, await routes_of(desk, resolved)))
         export, over = usable.export, usable.over
         plan = await plan_of(export.protocol, usable.plan, row.request, desk.settings)
     finally:
@@ -232,11 +240,13 @@ async def _plan(desk: Desk, row: Row, touched: Set[str], *, deadline: float) -> 
         "others": len(candidates(resolved, row.request.protocols, passed=[one.key for one in over])) - 1,
         "places": resolved.places,
         "over": resolved.over,
+        "at": export.at,
+        "permits": usable.permits.names if export.hosts is not None else (),
     }
     known = resolved.keys.union(resolved.over)
-    async with desk.locks.hold([permissions_of(resolved.uri)]):  # so that nobody revokes what we count on
-        wanted = [Grant(resolved.uri, export.key, name) for name in usable.names]
-        grants = [grant for grant in wanted if _is_to_be_made(grant, export, granted | desk.ledger.grants)]
+    where = export.at or resolved.uri
+    async with desk.locks.hold(map(permissions_of, {resolved.uri, where})):  # so that nobody revokes what we count on
+        grants = to_be_made(where, export.key, usable.permits, granted | desk.ledger.grants)
         async with desk.locks.hold(["admission"]):  # so that of two at once, one is refused
             refuse_touched(desk.touched, known, f"source: {resolved.uri}")
             refuse_changing(desk, known, f"source: {resolved.uri}", begun=True)
@@ -244,20 +254,6 @@ async def _plan(desk: Desk, row: Row, touched: Set[str], *, deadline: float) -> 
                 return None
             refuse_second_use(desk, replace(row, **found))
             return await desk.ledger.change(row.name, grants=grants, **found)
-
-
-def _is_to_be_made(wanted: Grant, export: SeenExport, ours: set[Grant]) -> bool:
-    """Whether a permission is not there yet, or only there because of us: then it goes with its last user."""
-    return wanted in ours or not any(initiators.same(wanted.initiator, name) for name in export.permissions or ())
-
-
-async def _grant(desk: Desk, row: Row) -> None:
-    """Make good every grant that the ledger intends for this object; idempotent, like the server's side of it."""
-    names = _names(_grants_of(desk, row))
-    if names:
-        what = f"grant {', '.join(names)} on {row.uri}"
-        async with desk.locks.hold([permissions_of(row.uri)]), desk.noted(row.name, what, "Grant"):
-            await desk.cdmi.grant(row.uri, row.key, *names)
 
 
 async def _revoke(
@@ -273,28 +269,19 @@ async def _revoke(
     Under one lock: of two that leave at once, the second has to see that the first is gone. What may come back by
     itself is looked for once more in between, since it can return for as long as the server shows it.
     """
-    async with desk.locks.hold([permissions_of(row.uri)] if row.uri else []):
-        revoked = [grant for grant in _grants_of(desk, row) if not desk.grant_is_needed(grant, row.name)]
-        names = _names(revoked)
+    where = row.granted_at
+    async with desk.locks.hold(map(permissions_of, {row.uri, where} if where else ())):
+        revoked = [grant for grant in grants_of(desk, row) if not desk.grant_is_needed(grant, row.name)]
+        names = names_in(revoked)
         if names:
-            async with desk.noted(row.name, f"revoke {', '.join(names)} on {row.uri}", "Revoke"):
-                await _within(desk, deadline, desk.cdmi.revoke(row.uri, row.key, *names))
+            async with desk.noted(row.name, f"revoke {', '.join(names)} on {where}", "Revoke"):
+                await _within(desk, deadline, desk.cdmi.revoke(where, row.key, *names))
         if row.plan is not None and desk.attacher(row.protocol).comes_back:
             await _converge(desk, row.name, Goal.GONE, deadline=deadline, withdrawn=True, undo=undo)
         if Grant(row.uri, row.key, MADE) in revoked:
             async with desk.noted(row.name, f"have {row.uri} exported over {row.protocol} no more", "Unexport"):
                 await _within(desk, deadline, desk.cdmi.unexport(row.uri, row.key))
         await commit(revoked)
-
-
-def _names(grants: list[Grant]) -> list[str]:
-    return [grant.initiator for grant in grants if grant.initiator != MADE]
-
-
-def _grants_of(desk: Desk, row: Row) -> list[Grant]:
-    """The permissions that we added for this export, in a steady order."""
-    found = [grant for grant in desk.ledger.grants if (grant.uri, grant.key) == (row.uri, row.key)]
-    return sorted(found, key=lambda grant: grant.initiator)
 
 
 async def _converge(
@@ -375,13 +362,6 @@ async def _finish(desk: Desk, name: str, goal: Goal, reached: Ready | Gone) -> N
         await desk.ledger.change(name, **shown(reached))
     else:
         await desk.ledger.change(name, **shown(reached), **_standing(reached))
-
-
-async def host_sight(desk: Desk) -> HostSight:
-    """What this host is. Raises `Problem` (`unavailable`, `unsupported-on-host`)."""
-    sight = await observe(desk.host, HostQuery())
-    assert isinstance(sight, HostSight)
-    return sight
 
 
 async def _within(desk: Desk, deadline: float, work: Coroutine[Any, Any, T]) -> T:

@@ -38,7 +38,7 @@ NEWER = (
     "INSERT INTO generations VALUES (?, ?)"
     " ON CONFLICT (object_id) DO UPDATE SET generation = max(generation, excluded.generation)"
 )
-_ADDED: Mapping[str, Any] = {"passed": [], "others": 0, "caveat": "", "places": [], "over": []}
+_ADDED: Mapping[str, Any] = {"passed": [], "others": 0, "caveat": "", "places": [], "over": [], "at": "", "permits": []}
 """What rows of earlier versions do not have."""
 T = TypeVar("T")
 
@@ -74,7 +74,9 @@ class Row:
     and `released` that nothing of it is left on the host, nor needed there. `problem` is the last one, as JSON, `note`
     what a caller should know of how it was attached, `caveat` of the device as it was last seen. `passed` are the
     exports that were preferred to this one, `others` how many there are besides to be tried after it. `places` are the
-    object's addresses by path, `over` what the containers above it are known by.
+    object's addresses by path, `over` what the containers above it are known by. `at`
+    is the URI of the container that has the export, where it is not the object's own, `permits` which names of ours in
+    that export it relies on (none told: on all).
     """
 
     name: str
@@ -100,11 +102,22 @@ class Row:
     caveat: str = ""
     places: tuple[str, ...] = ()
     over: tuple[str, ...] = ()
+    at: str = ""
+    permits: tuple[str, ...] = ()
 
     @property
     def keys(self) -> frozenset[str]:
         """All that the object is known by: see `agent.model.known_by`."""
         return known_by(self.uri, self.object_id, self.places)
+
+    @property
+    def granted_at(self) -> str:
+        """The URI of what has the export, and so the permissions."""
+        return self.at or self.uri
+
+    def relies_on(self, name: str) -> bool:
+        """Whether that name of this host in the export is needed for it."""
+        return name == MADE or not self.permits or name in self.permits
 
     @property
     def object_key(self) -> str:

@@ -12,10 +12,10 @@ from agent.cdmi.initiators import same
 from agent.contract import Cdmi
 from agent.engine.attached import attached, refuse_attached
 from agent.engine.desk import Desk
-from agent.engine.flows import host_sight
 from agent.engine.in_hand import alone, held, refuse_making
 from agent.engine.lun_content import LunContent
 from agent.engine.pause import pause
+from agent.engine.permits import host_sight
 from agent.engine.touched import refuse_touched
 from agent.model import IsLunError, Part, Reading, Stat
 from attachers.problems import Code, Problem

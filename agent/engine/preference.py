@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agent.cdmi import initiators
 from agent.cdmi.choose import candidates
 from agent.engine.desk import Desk
 from agent.engine.ledger import Passed, Row
+from agent.engine.permits import Permits, Routes, permits_of
 from agent.engine.ways import choose_ways
 from agent.model import Resolved, SeenExport
 from attachers.problems import Code, Problem
@@ -52,19 +52,27 @@ def with_those_before(row: Row, problem: Problem) -> Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of this host before the first step: what it is, and its ways to NFS servers."""
+
+    sight: HostSight
+    routes: Routes
+
+
+@dataclass(frozen=True, slots=True)
 class Usable:
-    """An export that this host can use: its plan, the names of ours that it has to permit, what a caller should know of
+    """An export that this host can use: its plan, what of ours it has to permit, what a caller should know of
     its paths, and the exports that were passed over for it.
     """
 
     export: SeenExport
     plan: dict[str, Any]
-    names: tuple[str, ...]
+    permits: Permits
     note: str
     over: tuple[Passed, ...]
 
 
-def first_usable(desk: Desk, row: Row, resolved: Resolved, export: SeenExport, sight: HostSight) -> Usable:
+def first_usable(desk: Desk, row: Row, resolved: Resolved, export: SeenExport, host: Known) -> Usable:
     """This export, or the next one of which nothing that is known before the first step says that it cannot be used.
 
     Raises `Problem`: why the last one cannot, and what was said here of those before it.
@@ -72,8 +80,7 @@ def first_usable(desk: Desk, row: Row, resolved: Resolved, export: SeenExport, s
     over = row.passed
     while True:
         try:
-            names, plan, note = _usable(desk, row, export, sight)
-            return Usable(export, plan, names, note, over)
+            return _usable(desk, row, export, host, over)
         except Problem as problem:
             keys = [*(one.key for one in over), export.key]
             rest = candidates(resolved, row.request.protocols, passed=keys)
@@ -86,16 +93,17 @@ def first_usable(desk: Desk, row: Row, resolved: Resolved, export: SeenExport, s
             export = rest[0]
 
 
-def _usable(desk: Desk, row: Row, export: SeenExport, sight: HostSight) -> tuple[tuple[str, ...], dict[str, Any], str]:
-    """Names, plan and note. Raises `Problem`: this host has no such name, or not as many paths as are asked for."""
-    names = initiators.of_host(export.protocol, sight) if export.permissions is not None else ()
+def _usable(desk: Desk, row: Row, export: SeenExport, host: Known, over: tuple[Passed, ...]) -> Usable:
+    """This export with all that belongs to it. Raises `Problem`: this host has no such name, or too few paths."""
+    permits = permits_of(export, row.request, host.sight, host.routes)
     plan = dict(export.plan or {})
     settings = desk.settings
     choice = choose_ways(
         plan,
         settings.multipath,
-        sight.multipath,
+        host.sight.multipath,
         min_paths=row.request.min_paths,
         trust_local=settings.trust_local,
     )
-    return tuple(names), plan | {"multipath": True} if choice.multipath else plan, choice.note
+    plan |= {"multipath": True} if choice.multipath else {}
+    return Usable(export, plan, permits, choice.note, over)

@@ -31,6 +31,7 @@ from agent.host import (
     node_db,
     path_proof,
     reading,
+    routes,
     sysfs,
     wwids,
 )
@@ -57,6 +58,8 @@ from attachers.sights import (
     IscsiQuery,
     NfsQuery,
     Query,
+    RouteQuery,
+    RouteSight,
     Sight,
 )
 from attachers.steps import (
@@ -89,9 +92,11 @@ from attachers.steps import (
     Unpublish,
 )
 
+ROUTE_S = 5.0
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **linux_domains.FUNCTIONS,
     **linux_nfs.FUNCTIONS,
+    "route_to": routes.route_to,
     "flush_map": map_blocks.flush_map,
     "map_remove": dm.map_remove,
     "map_status": dm.map_status,
@@ -172,6 +177,8 @@ class LinuxHost:
                 return await self._reader.look(query)
             case HostQuery():
                 return self._host()
+            case RouteQuery(server):
+                return RouteSight(**await self._tools.look("route_to", {"server": server}, ROUTE_S))
 
     async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         """Take a step; see `Host.act`. A step is not cancelled with its caller: it comes to its end or its deadline."""

@@ -7,7 +7,7 @@ from agent.host.simulated_shares import LOOPBACK, VERSIONS, FileDisk
 from attachers import nfs_options, sights
 from attachers.nfs_share import KIND, Share
 from attachers.problems import Code, Problem
-from attachers.sights import NfsFile, NfsQuery, NfsSight, Opening, ScsiSight, Trouble
+from attachers.sights import NfsFile, NfsQuery, NfsSight, Opening, RouteSight, ScsiSight, Trouble
 from attachers.steps import DEVICES, GrowDisk, MakeDisk, Mount, PublishFile, RemoveDisk, Step, Unmount
 
 # Looking.
@@ -64,9 +64,23 @@ def _file_of(kernel: Kernel, query: NfsQuery) -> NfsFile | None:
 def _opening(kernel: Kernel, share: Share, open_for: str) -> Opening:
     """What comes of root's opening a file of the share."""
     servers = kernel.san.nfs
-    if open_for == "rw" and share.source in servers.read_only:
+    if open_for == "rw" and (share.source in servers.read_only or not _may(kernel, share, "rw")):
         return Opening.READ_ONLY
-    return Opening.DENIED if share.source in servers.squashed else Opening.DONE
+    squashed = share.source in servers.squashed or not _may(kernel, share, "root")
+    return Opening.DENIED if squashed else Opening.DONE
+
+
+def _may(kernel: Kernel, share: Share, right: str) -> bool:
+    """Whether the server lets this host (ro: mount, rw: write, root: be root)."""
+    allowed = kernel.san.nfs.allowed.get(share.source)
+    return allowed is None or kernel.shares.address in allowed[right]
+
+
+def route(kernel: Kernel, server: str) -> RouteSight:
+    """By which address this host reaches a server."""
+    if server in kernel.san.nfs.unreached:
+        raise Problem(Code.TARGET_TIMEOUT, f"this host has no route to {server}", hint=f"see: ip route get {server}")
+    return RouteSight(kernel.shares.address, "lo")
 
 
 def find(kernel: Kernel, share: Share, path: str) -> NfsFile:
@@ -118,6 +132,8 @@ def _mount(kernel: Kernel, step: Mount) -> None:
     _insist_on_life(kernel, step, share)
     if share.source not in servers.exports:
         raise _refused(step, Code.TARGET_REFUSED, f"{share.source}: the server exports no such path")
+    if not _may(kernel, share, "ro"):
+        raise _refused(step, Code.TARGET_REFUSED, f"{share.source}: Permission denied")
     spoken = servers.versions.get(share.server, VERSIONS)
     version = next((one for one in share.minors(downgrade=step.downgrade) if one in spoken), None)
     if version is None:

@@ -7,6 +7,7 @@ from attachers.sights import NfsMount
 
 LOOPBACK = "loopback"
 """The target of the nexus that leads to a disk made of a file."""
+HERE = "127.0.0.100"
 VERSIONS = ("4.2", "4.1", "4.0")
 
 
@@ -24,7 +25,8 @@ class Servers:
     """Every NFS server there is: what it exports (by source, such as 10.0.0.1:/srv), and how it is.
 
     `fsids` are those of sources that have not the usual one, `read_only` the sources that nobody may write to,
-    `squashed` those of which root of a client is nobody, and may open nothing.
+    `squashed` those of which root of a client is nobody, and may open nothing. `allowed` are the addresses that may ro,
+    rw, root in sources that are not open to all; no route leads to the servers `unreached`.
     """
 
     exports: dict[str, dict[str, File]] = field(default_factory=dict)
@@ -34,6 +36,8 @@ class Servers:
     fsids: dict[str, str] = field(default_factory=dict)
     read_only: set[str] = field(default_factory=set)
     squashed: set[str] = field(default_factory=set)
+    allowed: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    unreached: set[str] = field(default_factory=set)
     _last: int = 100
 
     def put(self, share: Share, path: str, *, size: int, odd: str = "") -> None:
@@ -57,13 +61,15 @@ class FileDisk:
 class Shares:
     """What one kernel has of NFS: its mounts, the lowest first, the disks by name, and who has which file open.
 
-    `patience_s` is how long a step waits for a dead server before it is broken off.
+    `patience_s` is how long a step waits for a dead server before it is broken off, `address` this host's own towards
+    every server.
     """
 
     mounts: list[tuple[str, NfsMount]] = field(default_factory=list)
     disks: dict[str, FileDisk] = field(default_factory=dict)
     open: dict[str, list[str]] = field(default_factory=dict)
     patience_s: float = 15.0
+    address: str = HERE
     last_id: int = 40
 
     def at(self, point: str) -> tuple[NfsMount, ...]:

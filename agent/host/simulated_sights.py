@@ -16,6 +16,7 @@ from attachers.sights import (
     IscsiQuery,
     NfsQuery,
     Query,
+    RouteQuery,
     ScsiQuery,
     ScsiSight,
     Sight,
@@ -36,6 +37,8 @@ def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
             return simulated_blocks.see(kernel, query)
         case HostQuery():
             return _host(kernel, len(running))
+        case RouteQuery(server):
+            return simulated_nfs.route(kernel, server)
 
 
 def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSight:

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--portal", nargs="+", action="extend", metavar="IP[:PORT]", help="default 127.0.0.1")
     parser.add_argument("--iqn-prefix", default="iqn.2026-01.org.example:cdmi", metavar="IQN")
     parser.add_argument("--nfs-root", type=Path, metavar="DIR", help="below it, data objects are files")
+    parser.add_argument("--nfs-exports", action="store_true", help="export what names hosts to these (exportfs, root)")
     parser.add_argument("--dialect", choices=list(DIALECTS), default="1.1", help="the version of CDMI to speak")
     parser.add_argument("--hostile", choices=list(ATTACKS), default="", metavar="ATTACK", help="spoil what is read")
     parser.add_argument("--fc-target", nargs="+", action="extend", default=[], type=wwpn, metavar="WWPN")
@@ -69,6 +70,7 @@ def _settings(chosen: argparse.Namespace) -> Settings:
         fc_targets=tuple(chosen.fc_target),
         fc_initiators=tuple(chosen.fc_initiator),
         nfs_root=chosen.nfs_root,
+        nfs_exports=chosen.nfs_exports,
         dialect=chosen.dialect,
         hostile=chosen.hostile,
     )

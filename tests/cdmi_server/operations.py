@@ -244,6 +244,7 @@ def _with_exports(service: Service, record: Record, body: Mapping[str, Any], ask
         if asked.fields and asked.wants("exports"):
             raise CdmiError(400, "The body has no exports")
         return record
+    record = nfs.with_hosts(record, body["exports"])
     ports, entries = fibre.split(nfs.without(record, body["exports"]))
     permissions = exports.read_permissions(entries)
     if (permissions, ports) != (None, None) and not service.targets.exports:

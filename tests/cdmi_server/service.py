@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from tests.cdmi_server import exports, files
+from tests.cdmi_server import exportfs, exports, files
 from tests.cdmi_server.records import Kind, Record
 from tests.cdmi_server.settings import Settings
 from tests.cdmi_server.store import Store
@@ -38,6 +38,7 @@ class Service:
         self.store = Store(settings.state)
         self.targets = make_targets(settings)
         self.lock = asyncio.Lock()
+        self._exported: dict[str, str] = {}
 
     async def start(self) -> None:
         """Show the LUNs that were exported when the server last ran. Raises TargetsError."""
@@ -146,6 +147,10 @@ class Service:
     def _show_files(self) -> None:
         if self.settings.nfs_root:
             files.show(self.store, self.settings.nfs_root)
+            if self.settings.nfs_exports:
+                after = exportfs.wanted(self.store, self.settings.nfs_root)
+                exportfs.change(self._exported, after)
+                self._exported = after
 
 
 def _created(store: Store, record: Record) -> str:

@@ -24,6 +24,8 @@ class Settings:
     """The ports that may log in to them, which is zoning's to say elsewhere."""
     nfs_root: Path | None = None
     """Below it, data objects are files: in the directories that containers are exported as."""
+    nfs_exports: bool = False
+    """Whether those that name hosts are exported to these, by this machine's NFS server."""
     dialect: str = "1.1"
     hostile: str = ""
     """The attack that is made on whoever reads (hostile.ATTACKS); empty: none."""

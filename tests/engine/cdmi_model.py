@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.cdmi import nfs_hosts
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import Lun, San
+from agent.host.simulated_shares import HERE
 from agent.model import Fenced, Making, MakingState, Resolved, SeenExport, Stat
 from attachers import checks, fc, iscsi
 from attachers.nfs_share import Share
@@ -95,6 +97,28 @@ class CdmiModel:
         self.folders: dict[str, str] = {}
         self.done: list[tuple[str, ...]] = []
         self.hook: CdmiHook | None = None
+        self.pools: dict[str, dict[str, Any]] = {}
+
+    def name_hosts(self, share: Share = SHARE, **lists: Any) -> dict[str, Any]:
+        """Have the NFS export of a container name hosts: its entry, as it is from now on."""
+        entry = self.pools[_pool_of(share)] = lists
+        self._let_in(share, entry)
+        return entry
+
+    def _let_in(self, share: Share, entry: dict[str, Any]) -> None:
+        """Let the NFS server enforce it, for the one host that is modelled."""
+        seen = {"root": (), **(nfs_hosts.rights(entry) or {})}
+        may = {right: {*hosts} | ({HERE} if "*" in hosts else set()) for right, hosts in seen.items()}
+        self.san.nfs.allowed[share.source] = may
+
+    def _change_hosts(self, uri: str, change: Callable[[Sequence[str]], Sequence[str]]) -> None:
+        if self.down:
+            raise self.down
+        entry = self.pools[uri]
+        entry |= nfs_hosts.with_named(entry, change(nfs_hosts.named(entry) or ()))
+        self._let_in(
+            next(obj.share for obj in self.objects.values() if obj.share and _pool_of(obj.share) == uri), entry
+        )
 
     def add(self, obj: Object) -> str:
         """Make a LUN of it. Returns its source."""
@@ -139,7 +163,11 @@ class CdmiModel:
             found = self.stat(source)
             return Resolved(ROOT, found.uri, found.object_id, found.name, "container", None, (), places=found.places)
         obj = self._find(source)
-        seen = [*([_seen(KEY, obj)] if obj.exported else []), *([_seen(SECOND, obj.instead)] if obj.instead else [])]
+        entry = self.pools.get(_pool_of(obj.share)) if obj.share else None
+        seen = [
+            *([_seen(KEY, obj, entry)] if obj.exported else []),
+            *([_seen(SECOND, obj.instead)] if obj.instead else []),
+        ]
         uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
         object_id = obj.object_id if self.with_ids else ""
         places = (f"{ROOT}{obj.path}",) if obj.path else ()
@@ -221,12 +249,18 @@ class CdmiModel:
         self.show(obj)
 
     def grant(self, uri: str, key: str, *initiators: str) -> None:
+        if uri in self.pools:
+            self._change_hosts(uri, lambda there: [*there, *(one for one in initiators if one not in there)])
+            return
         obj = self._entry(uri, key)
         if obj.permissions is not None:
             obj.permissions += [name for name in initiators if name not in obj.permissions]
         self.show(obj)
 
     def revoke(self, uri: str, key: str, *initiators: str) -> None:
+        if uri in self.pools:
+            self._change_hosts(uri, lambda there: [one for one in there if one not in initiators])
+            return
         obj = self._entry(uri, key)
         if obj.permissions is not None:
             obj.permissions[:] = [name for name in obj.permissions if name not in initiators]
@@ -237,9 +271,16 @@ def _stat(uri: str, object_id: str, kind: str, size: int | None, places: tuple[s
     return Stat(ROOT, uri, object_id, object_id, kind, size, None, None, {}, {}, places)
 
 
-def _seen(key: str, obj: Object) -> SeenExport:
+def _pool_of(share: Share) -> str:
+    """The URI of the container that is exported as a share."""
+    return f"https://server/cdmi/{share.source.replace('/', '-')}/"
+
+
+def _seen(key: str, obj: Object, entry: dict[str, Any] | None = None) -> SeenExport:
     permissions = None if obj.permissions is None else tuple(obj.permissions)
     if obj.unready:
         obj.unready -= 1
         return SeenExport(key, obj.protocol, False, "not ready: no portals", None, permissions, pending=True)
-    return SeenExport(key, obj.protocol, True, "", obj.plan(), permissions)
+    at = _pool_of(obj.share) if obj.share and entry is not None else ""
+    hosts = None if entry is None else nfs_hosts.rights(entry)
+    return SeenExport(key, obj.protocol, True, "", obj.plan(), permissions, at, hosts=hosts)

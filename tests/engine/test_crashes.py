@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.cdmi import nfs_hosts
 from agent.engine.lun_content import WINDOW
 from agent.host.simulated_faults import Moment
 from agent.model import DomainRequest, Part, Present
@@ -158,6 +159,11 @@ def two_files_of_one_share(world: World) -> None:
         world.add_file(number)
 
 
+def a_share_that_names_hosts(world: World) -> None:
+    two_files_of_one_share(world)
+    world.cdmi.name_hosts(rw_hosts=["10.0.0.9"], root_hosts=["10.0.0.9"])
+
+
 def a_file_that_is_handed_out_itself(world: World) -> None:
     world.present = Present.FILE
     world.add_file(1)
@@ -180,10 +186,17 @@ def an_fc_export_to_be_made(world: World) -> None:
     world.add_fc_object(1, exported=False, offered=True)
 
 
-NFS = [two_files_of_one_share, a_file_that_is_handed_out_itself, a_share_that_somebody_mounted]
+NFS = [two_files_of_one_share, a_file_that_is_handed_out_itself, a_share_that_names_hosts]
 FIBRE = [behind_fibre_channel, a_lun_that_the_kernel_found]
 SCENES = [one_lun, two_luns_of_one_target, a_foreign_session, a_domain, two_portals, two_fibres]
-SCENES += [a_first_protocol_that_fails, an_export_to_be_made, an_fc_export_to_be_made, *FIBRE, *NFS]
+SCENES += [
+    a_first_protocol_that_fails,
+    an_export_to_be_made,
+    an_fc_export_to_be_made,
+    *FIBRE,
+    *NFS,
+    a_share_that_somebody_mounted,
+]
 
 
 class Case:
@@ -203,7 +216,8 @@ class Case:
     def _permissions(self) -> dict[str, list[str] | None]:
         entries = dict(self.world.cdmi.objects)
         entries |= {f"{oid} instead": obj.instead for oid, obj in entries.items() if obj.instead}
-        return {entry: obj.permissions and list(obj.permissions) for entry, obj in entries.items()}
+        found = {entry: obj.permissions and list(obj.permissions) for entry, obj in entries.items()}
+        return found | {uri: list(nfs_hosts.named(entry) or ()) for uri, entry in self.world.cdmi.pools.items()}
 
     async def run(self, script: Script, trip: Trip, *, dies: str = "both") -> None:
         """Run a script until it ends, or until the crash that the trip holds."""
@@ -308,7 +322,7 @@ async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scen
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 @pytest.mark.parametrize(
     "scene",
-    [one_lun, two_luns_of_one_target, a_domain, two_portals, two_fibres, *FIBRE, *NFS[:2]],
+    [one_lun, two_luns_of_one_target, a_domain, two_portals, two_fibres, *FIBRE, *NFS],
     ids=lambda scene: scene.__name__,
 )
 async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:

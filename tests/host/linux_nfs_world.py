@@ -19,7 +19,7 @@ from attachers.base import Host
 from attachers.nfs_share import MOUNTS, Share
 from tests.host.linux_world import CLAIMS, DEVICES, LINKS, links_settled
 from tests.host.nfs_server import NfsServer
-from tests.host.nfs_world import NfsWorld
+from tests.host.nfs_world import UNREACHED, NfsWorld
 
 LIO = Path("/sys/kernel/config/target")
 
@@ -28,6 +28,8 @@ class LinuxNfsWorld:
     """The guarded real host, and two servers."""
 
     patience_s = 4.0
+    address = "10.88.1.1"
+    unreached = UNREACHED
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -53,8 +55,8 @@ class LinuxNfsWorld:
             shutil.copyfile(file, file.with_suffix(".new"))
             file.with_suffix(".new").rename(file)
 
-    async def export_as(self, options: str) -> None:
-        self._servers[0].export_as(options)
+    async def export_as(self, options: str, *, to: str = "*") -> None:
+        self._servers[0].export_as(options, to=to)
 
     async def content(self, path: str) -> str:
         return hashlib.sha256((self._servers[0].directory / path).read_bytes()).hexdigest()
@@ -127,6 +129,7 @@ async def linux_nfs_world(tmp_path: Path) -> NfsWorld:
     assert os.geteuid() == 0, "the real host needs root, in a guest that may be broken"
     await _run("modprobe", "-a", "target_core_mod", "tcm_loop")
     pool = Pool.start(FUNCTIONS)
+    await _run("ip", "route", "replace", "unreachable", UNREACHED)
     host = GuardedHost(LinuxHost(pool), open_created(tmp_path / "created.sqlite"))
     await host.recover()
     return LinuxNfsWorld(host)

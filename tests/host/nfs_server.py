@@ -82,10 +82,10 @@ class NfsServer:
         self._inside("exportfs", "-o", OPTIONS, f"*:{self.directory}")
         self._inside("exportfs", "-f")
 
-    def export_as(self, options: str) -> None:
-        """Export the directory with these options besides (ro, root_squash, fsid=...), from now on."""
-        self._inside("exportfs", "-u", f"*:{self.directory}")
-        self._inside("exportfs", "-o", ",".join(filter(None, (OPTIONS, options))), f"*:{self.directory}")
+    def export_as(self, options: str, *, to: str = "*") -> None:
+        """Export the directory with these options besides (ro, root_squash, fsid=...), to that host, from now on."""
+        self._inside("exportfs", "-ua")
+        self._inside("exportfs", "-o", ",".join(filter(None, (OPTIONS, options))), f"{to}:{self.directory}")
         self._inside("exportfs", "-f")
 
     def close(self) -> None:

@@ -9,23 +9,28 @@ from typing import Protocol
 from agent.host.created import open_created
 from agent.host.guarded import GuardedHost
 from agent.host.simulated import SimulatedHost
+from agent.host.simulated_shares import HERE
 from attachers.base import Host
 from attachers.nfs_share import Share
 from tests.host.simulated_world import behind_a_socket
 
+UNREACHED = "10.88.3.2"
 SHARE, OTHER = Share("10.88.1.2", "/srv", "4"), Share("10.88.2.2", "/srv", "4")
 
 
 class NfsWorld(Protocol):
     """One host and two NFS servers; `share` is of the first, `other` of the second, which does not speak NFS 4.2.
 
-    `patience_s` is more than enough time for a step that is broken off because of a dead server.
+    `patience_s` is more than enough time for a step that is broken off because of a dead server. `address` is the
+    host's own towards the first server; no route leads to `unreached`.
     """
 
     host: Host
     share: Share
     other: Share
     patience_s: float
+    address: str
+    unreached: str
 
     async def put_file(self, path: str, *, size: int = 1 << 20) -> None:
         """Make a file in both shares, or another one in its place."""
@@ -39,8 +44,8 @@ class NfsWorld(Protocol):
         """Put another file of the same size in its place, in both shares, while the one that was there still is."""
         ...
 
-    async def export_as(self, options: str) -> None:
-        """Export the first share with these options besides: ro, root_squash, fsid=..."""
+    async def export_as(self, options: str, *, to: str = "*") -> None:
+        """Export the first share with these options besides (ro, root_squash, fsid=...), to one host or to all."""
         ...
 
     async def content(self, path: str) -> str:
@@ -86,6 +91,8 @@ class SimulatedNfsWorld:
     share: Share = SHARE
     other: Share = OTHER
     patience_s: float = 1.0
+    address: str = HERE
+    unreached: str = UNREACHED
 
     async def put_file(self, path: str, *, size: int = 1 << 20) -> None:
         for share in (self.share, self.other):
@@ -99,8 +106,11 @@ class SimulatedNfsWorld:
     async def swap_file(self, path: str) -> None:
         await self.put_file(path, size=self.raw.san.nfs.exports[self.share.source][path].size)
 
-    async def export_as(self, options: str) -> None:
+    async def export_as(self, options: str, *, to: str = "*") -> None:
         servers, source = self.raw.san.nfs, self.share.source
+        servers.allowed.pop(source, None)
+        if to != "*":
+            servers.allowed[source] = {right: {to} for right in ("ro", "rw", "root")}
         servers.fsids.pop(source, None)
         for name, sources in (("ro", servers.read_only), ("root_squash", servers.squashed)):
             sources.discard(source)
@@ -165,6 +175,7 @@ async def _guarded(tmp_path: Path) -> tuple[SimulatedHost, GuardedHost]:
     raw = SimulatedHost()
     raw.kernel.shares.patience_s = 0.2
     raw.san.nfs.versions[OTHER.server] = ("4.1", "4.0")
+    raw.san.nfs.unreached.add(UNREACHED)
     guarded = GuardedHost(raw, open_created(tmp_path / "created.sqlite"))
     await guarded.recover()
     return raw, guarded

@@ -1,14 +1,13 @@
 """What every host keeps to with NFS: the docstrings of attachers/steps.py, as conversations."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from importlib import import_module
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from attachers.nfs_share import FileId, Share, wwid_of
-from attachers.problems import Code, Problem
-from attachers.sights import HostQuery, HostSight, NfsQuery, NfsSight, Opening, ScsiPath, ScsiSight, Trouble
+from attachers.nfs_share import Share
+from attachers.problems import Code
+from attachers.sights import HostQuery, HostSight, NfsSight, ScsiSight, Trouble
 from attachers.steps import (
     DEVICES,
     GrowDisk,
@@ -19,81 +18,31 @@ from attachers.steps import (
     RemoveDevice,
     RemoveDisk,
     Rescan,
-    Step,
     Unmount,
     Unpublish,
 )
+from tests.host.nfs_acts import (
+    NAME,
+    PATH,
+    SIZE,
+    WWID,
+    act,
+    give_back,
+    look,
+    make_disk,
+    mount,
+    refused,
+    see_disk,
+    world_of,
+)
 from tests.host.nfs_world import NfsWorld
-
-WORLDS = {
-    "simulated": "tests.host.nfs_world",
-    "remote": "tests.host.nfs_world",
-    "linux": "tests.host.linux_nfs_world",
-}
-LIMIT_S = 30.0
-NAME, PATH, SIZE = "contract-nfs", "a/disk.img", 1 << 20
-WWID = wwid_of("an object")
 
 
 @pytest.fixture
 async def world(host_name: str, tmp_path: Path) -> AsyncIterator[NfsWorld]:
     """A host and its world; at the end nothing of the world is left."""
-    make: Callable[[Path], Awaitable[NfsWorld]] = getattr(import_module(WORLDS[host_name]), f"{host_name}_nfs_world")
-    world = await make(tmp_path)
-    await world.put_file(PATH, size=SIZE)
-    before = await world.inventory()
-    try:
-        yield world
-        assert await world.inventory() == before
-    finally:
-        await world.close()
-
-
-async def act(world: NfsWorld, *steps: Step, times: int = 1) -> None:
-    for step in steps:
-        for _ in range(times):
-            await world.host.act(step, timeout_s=LIMIT_S)
-
-
-async def refused(world: NfsWorld, step: Step, *, timeout_s: float = LIMIT_S) -> Code:
-    with pytest.raises(Problem) as caught:
-        await world.host.act(step, timeout_s=timeout_s)
-    assert caught.value.detail
-    return caught.value.code
-
-
-async def look(
-    world: NfsWorld, share: Share | None = None, *, path: str = PATH, wwid: str | None = WWID, holders: bool = False
-) -> NfsSight:
-    sight = await world.host.observe(NfsQuery(NAME, share or world.share, path, wwid, holders=holders))
-    assert isinstance(sight, NfsSight)
-    return sight
-
-
-async def see_disk(world: NfsWorld) -> ScsiPath:
-    """The path to the disk, once its block device is there and has answered."""
-    deadline = world.host.now() + LIMIT_S
-    while world.host.now() < deadline:
-        since = world.host.changes
-        sight = await look(world)
-        if sight.scsi.paths and sight.scsi.paths[0].node and sight.scsi.paths[0].size:
-            return sight.scsi.paths[0]
-        await world.host.changed(since, timeout_s=1)
-    raise AssertionError(f"the disk did not come: {sight}")
-
-
-async def mount(world: NfsWorld) -> None:
-    await act(world, Mount(world.share, "hard"))
-
-
-async def make_disk(world: NfsWorld) -> ScsiPath:
-    await mount(world)
-    await act(world, MakeDisk(world.share, PATH, WWID, SIZE))
-    return await see_disk(world)
-
-
-async def give_back(world: NfsWorld) -> None:
-    await act(world, RemoveDisk(world.share, WWID), Unmount(world.share))
+    async with world_of(host_name, tmp_path) as found:
+        yield found
 
 
 async def test_it_says_that_it_can(world: NfsWorld) -> None:
@@ -162,81 +111,6 @@ async def test_a_disk_grows_with_its_file(world: NfsWorld) -> None:
     assert await refused(world, GrowDisk(world.share, "a/other.img", WWID, 4 * SIZE)) is Code.WRONG_DEVICE
     await give_back(world)
     assert await refused(world, GrowDisk(world.share, PATH, WWID, 4 * SIZE)) is Code.CONFLICT, "nothing of ours"
-
-
-async def pin_of(world: NfsWorld, path: str = PATH) -> FileId:
-    seen = (await look(world, path=path)).file
-    assert seen and not seen.trouble
-    return seen.id
-
-
-async def test_a_file_is_known_by_its_number_and_its_file_systems(world: NfsWorld) -> None:
-    """Case 93: by the same everywhere and over a remount, and another one at its path by another at once."""
-    await mount(world)
-    pin = await pin_of(world)
-    assert pin.fsid and pin.number
-    await act(world, Unmount(world.share), Mount(world.share, "hard"))
-    assert await pin_of(world) == pin
-    await world.grow_file(PATH, 2 * SIZE)
-    assert await pin_of(world) == pin
-    await world.swap_file(PATH)
-    other = await pin_of(world)
-    assert other.number != pin.number and other.fsid == pin.fsid
-    for step in (
-        MakeDisk(world.share, PATH, WWID, 2 * SIZE, pin=pin),
-        PublishFile(NAME, world.share, PATH, pin),
-        PublishFile(NAME, world.share, PATH, FileId("0:1", other.number)),
-    ):
-        assert await refused(world, step) is Code.WRONG_DEVICE
-    sight = await look(world)
-    assert sight.disk is None and sight.scsi.link is None
-    await act(world, PublishFile(NAME, world.share, PATH, other), Unpublish(NAME, None))
-    await act(world, MakeDisk(world.share, PATH, WWID, 2 * SIZE, pin=other))
-    await see_disk(world)
-    await give_back(world)
-
-
-async def test_a_file_system_that_is_exported_as_another_is_another(world: NfsWorld) -> None:
-    await mount(world)
-    pin = await pin_of(world)
-    await act(world, Unmount(world.share))
-    await world.export_as("fsid=77")
-    await mount(world)
-    other = await pin_of(world)
-    assert other.number == pin.number and other.fsid != pin.fsid
-    assert await refused(world, PublishFile(NAME, world.share, PATH, pin)) is Code.WRONG_DEVICE
-    await act(world, Unmount(world.share))
-
-
-async def opening_of(world: NfsWorld, open_for: str) -> Opening:
-    sight = await world.host.observe(NfsQuery(NAME, world.share, PATH, open_for=open_for))
-    assert isinstance(sight, NfsSight) and sight.file and not sight.file.trouble and sight.file.size == SIZE
-    return sight.file.opening
-
-
-@pytest.mark.parametrize(
-    ("options", "for_writing", "for_reading"),
-    [
-        ("", Opening.DONE, Opening.DONE),
-        ("ro", Opening.READ_ONLY, Opening.DONE),
-        ("root_squash", Opening.DENIED, Opening.DENIED),
-    ],
-)
-async def test_a_file_is_opened_to_see_whether_it_can_be(
-    world: NfsWorld, options: str, for_writing: Opening, for_reading: Opening
-) -> None:
-    """And nothing is written to it, nor is it opened where nobody asks."""
-    await world.export_as(options)
-    before = await world.content(PATH)
-    await mount(world)
-    found = (await look(world)).file
-    assert found and found.opening is Opening.UNTRIED
-    assert await opening_of(world, "rw") is for_writing
-    assert await opening_of(world, "ro") is for_reading
-    if for_writing is not Opening.DONE:
-        assert await refused(world, MakeDisk(world.share, PATH, WWID, SIZE)) is Code.TARGET_REFUSED
-    assert await world.content(PATH) == before
-    await give_back(world)
 
 
 async def test_a_file_is_handed_out_itself(world: NfsWorld) -> None:

@@ -1,5 +1,6 @@
 """NFS in a lab guest: the kernel's own server, and one in a network namespace of its own that can be cut off."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ ACCOUNT = (
 
 @dataclass(frozen=True)
 class Shares:
-    """A stage with NFS on it: the exported container `alive/`, and `mortal/` that may die."""
+    """A stage with NFS on it: the exported container `alive/`, `mortal/` that may die, and `named/` for named hosts."""
 
     stage: Stage
 
@@ -30,9 +31,10 @@ class Shares:
             "systemd-run -q --no-block --unit=nfs-mortal --service-type=notify --property=NotifyAccess=all "
             f"--property=WorkingDirectory=/opt/cdmi-attach /usr/bin/python3 -m tests.host.nfs_server 1 {ROOT}/mortal"
         )
-        self.stage.start_server("--nfs-root", ROOT)
+        self.stage.start_server("--nfs-root", ROOT, "--nfs-exports")
         self.declare("alive", ALIVE)
         self.declare("mortal", MORTAL)
+        self.declare("named", ALIVE, x_nfs_hosts=json.dumps({"rw_hosts": ["192.0.2.9"], "root_hosts": []}))
         self.stage.start_daemon()
         self.stage.guest.run("timeout 60 sh -c 'until systemctl -q is-active nfs-mortal; do sleep 0.1; done'")
         return self
@@ -44,9 +46,9 @@ class Shares:
             f"mkdir -p {ROOT}/alive && systemctl start nfs-server && exportfs -o {options} '*:{ROOT}/alive'"
         )
 
-    def declare(self, name: str, server: str) -> None:
+    def declare(self, name: str, server: str, **more: str) -> None:
         """Make the container that is exported as that folder."""
-        metadata = {"x_nfs_path": f"{server}:{ROOT}/{name}", "x_nfs_protocol": "NFSv4"}
+        metadata = {"x_nfs_path": f"{server}:{ROOT}/{name}", "x_nfs_protocol": "NFSv4", **more}
         self.stage.cdmi("PUT", f"/{name}/", {"metadata": metadata})
 
     def put(self, path: str, content: bytes = b"", *, size: int = IMAGE) -> str:
@@ -62,6 +64,12 @@ class Shares:
     def inventory(self) -> str:
         """The stage's, with mounts and LIO's disks."""
         return self.stage.inventory() + self.stage.guest.run(ACCOUNT, check=False).stdout
+
+    def exported(self, name: str) -> list[str]:
+        """The hosts that the NFS server exports a folder to, with what they may, by exportfs and by the kernel."""
+        told = self.stage.guest.run("exportfs -s; cat /proc/fs/nfsd/exports").stdout
+        lines = (line.split() for line in told.splitlines() if line.startswith(f"{ROOT}/{name}"))
+        return [host for _, host, *_ in lines]
 
     def mounts(self) -> list[str]:
         """Our mounts, by findmnt."""

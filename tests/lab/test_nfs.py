@@ -135,6 +135,47 @@ def test_an_administrators_mount_of_the_same_export_is_untouched(shares: Shares)
     stage.guest.run("umount /mnt/mine && rmdir /mnt/mine")
 
 
+def test_another_file_at_the_same_path_is_not_handed_out(shares: Shares) -> None:
+    """Case 93: behind the CDMI server's back; nothing leads to it, and the one that was there is good again."""
+    stage, before = shares.stage, shares.inventory()
+    body = {"source": shares.put("alive/pinned.img", b"the right one"), "present": "file", "protocols": ["nfs"]}
+    status, view = stage.api("PUT", "/v1/attachments/pinned", body)
+    assert (status, view["verified"]) == (201, True)
+    file = f"{ROOT}/alive/pinned.img"
+    stage.guest.run(f"mv {file} {file}.aside && cp {file}.aside {file}")
+    status, problem = stage.api("PUT", "/v1/attachments/pinned", body)
+    assert (status, problem["code"]) == (502, "wrong-device"), problem
+    assert stage.guest.run(["test", "-L", view["link"]], check=False).returncode == 1, "its link was taken away"
+    assert stage.status("pinned")["link"] is None and not stage.status("pinned")["verified"]
+    stage.guest.run(f"mv {file}.aside {file}")
+    status, view = stage.api("PUT", "/v1/attachments/pinned", body)
+    assert (status, view["phase"], view["verified"]) == (200, "attached", True)
+    assert stage.guest.run(f"head -c 13 {view['link']}").stdout == "the right one"
+    stage.detach("pinned")
+    assert shares.inventory() == before
+
+
+def test_an_export_that_names_hosts_lets_this_one_in_and_out_again(shares: Shares) -> None:
+    """Seen from the server's side, before and after: what exportfs says, and what the kernel's server knows."""
+    stage, before = shares.stage, shares.inventory()
+    source = shares.put("named/one.img", b"named")
+    assert all(host.startswith("192.0.2.9(") for host in shares.exported("named"))
+    link = stage.attach("named", source)
+    ours = [host for host in shares.exported("named") if host.startswith(f"{ALIVE}(")]
+    assert len(ours) == 2 and all("rw" in host and "no_root_squash" in host for host in ours), ours
+    stage.guest.run(f"printf %512s written | dd of={link} bs=512 count=1 oflag=direct status=none")
+    stage.detach("named")
+    assert stage.guest.run(f"head -c 512 {ROOT}/named/one.img").stdout.strip() == "written"
+    assert not [host for host in shares.exported("named") if host.startswith(ALIVE)]
+    stage.attach("named", source, "--ro", "--file", "--protocol", "nfs")
+    ours = [host for host in shares.exported("named") if host.startswith(f"{ALIVE}(")]
+    assert ours and all("ro" in host and ",root_squash" in host for host in ours), ours
+    stage.detach("named")
+    entry = stage.cdmi("GET", "/named/?exports")["exports"]["nfs"]
+    assert (entry["rw_hosts"], entry["root_hosts"], entry["ro_hosts"]) == (["192.0.2.9"], [], [])
+    assert shares.inventory() == before
+
+
 def test_a_dead_server_holds_nobody_up(shares: Shares) -> None:
     """Cases 57, 58, 59: everything is bounded, others are not held up, what is unused can go; and all heals."""
     stage, before = shares.stage, shares.inventory()

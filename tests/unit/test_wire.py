@@ -59,6 +59,7 @@ QUERIES: list[sights.Query] = [
     sights.DomainQuery("one-7"),
     sights.BlocksQuery(W, 4096, 8192, 4711, 5, 123456),
     sights.HostQuery(),
+    sights.RouteQuery("fd00::1"),
 ]
 SIGHTS: list[sights.Sight] = [
     sights.ScsiSight(),
@@ -98,6 +99,7 @@ SIGHTS: list[sights.Sight] = [
     ),
     sights.DomainSight(True, False, (sights.DomainDisk("sda", "/x"),)),
     sights.BlocksSight(8192),
+    sights.RouteSight("10.0.0.2", "eth0", "10.0.0.254"),
     sights.HostSight("h", T, ("2000000000000001",), *ABLE, "6.1", "b", 2, *ABLE),
     sights.NfsSight(
         (sights.NfsMount(41, "10.0.0.1:/srv", "nfs4", "rw,nodev,vers=4.2", ours=True),),

@@ -1,0 +1,109 @@
+"""This host's names on the servers: which ones an attachment needs, which are to be added, and adding them."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+
+from agent.cdmi import initiators, nfs_hosts
+from agent.engine.converge import observe
+from agent.engine.desk import Desk, permissions_of
+from agent.engine.ledger import MADE, Grant, Row
+from agent.model import Access, Present, Request, Resolved, SeenExport
+from attachers import nfs
+from attachers.problems import Problem
+from attachers.sights import HostQuery, HostSight, RouteQuery, RouteSight
+
+Routes = Mapping[str, RouteSight | Problem]
+"""The way to each NFS server whose export names hosts, by its address; or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permits:
+    """The names of this host that an attachment needs, and those of them that the server does not have yet."""
+
+    names: tuple[str, ...] = ()
+    missing: frozenset[str] = field(default_factory=frozenset)
+
+
+async def host_sight(desk: Desk) -> HostSight:
+    """What this host is. Raises `Problem` (`unavailable`, `unsupported-on-host`)."""
+    sight = await observe(desk.host, HostQuery())
+    assert isinstance(sight, HostSight)
+    return sight
+
+
+async def routes_of(desk: Desk, resolved: Resolved) -> Routes:
+    """The ways to the NFS servers of an object, as far as they have to know this host's address."""
+    servers = {str(one.plan["server"]) for one in resolved.exports if one.plan is not None and one.hosts is not None}
+    return {server: await _route_to(desk, server) for server in sorted(servers)}
+
+
+async def _route_to(desk: Desk, server: str) -> RouteSight | Problem:
+    try:
+        sight = await observe(desk.host, RouteQuery(server))
+    except Problem as problem:
+        return problem
+    assert isinstance(sight, RouteSight)
+    return sight
+
+
+def permits_of(export: SeenExport, request: Request, sight: HostSight, routes: Routes) -> Permits:
+    """What an export has to permit. Raises `Problem`: this host has no such name."""
+    if export.protocol == nfs.protocol:
+        return _as_nfs_host(export, request, sight, routes)
+    if export.permissions is None:
+        return Permits()
+    names = initiators.of_host(export.protocol, sight)
+    there = {initiators.normal(name) for name in export.permissions}
+    return Permits(names, frozenset(name for name in names if initiators.normal(name) not in there))
+
+
+def _as_nfs_host(export: SeenExport, request: Request, sight: HostSight, routes: Routes) -> Permits:
+    """The address by which this host reaches the server, in each list that gives a right which is needed."""
+    if export.hosts is None or export.plan is None:
+        return Permits()
+    route = routes[str(export.plan["server"])]
+    if isinstance(route, Problem):
+        raise route
+    wanted = nfs_hosts.needed(disk=request.present is Present.BLOCK, read_only=request.access is Access.RO)
+    lacking = nfs_hosts.lacking(export.hosts, wanted, route.address, sight.hostname)
+    names = tuple(nfs_hosts.name_of(right, route.address) for right in wanted)
+    return Permits(names, frozenset(nfs_hosts.name_of(right, route.address) for right in lacking))
+
+
+def to_be_made(uri: str, key: str, permits: Permits, ours: Set[Grant]) -> list[Grant]:
+    """The permissions that are not there yet, or only there because of us: those go with their last user."""
+    wanted = [Grant(uri, key, name) for name in permits.names]
+    return [grant for grant in wanted if grant in ours or grant.initiator in permits.missing]
+
+
+async def permit_again(desk: Desk, row: Row, export: SeenExport) -> None:
+    """Have this host in the export's lists once more, by the address that it has by now. Raises `Problem`."""
+    if export.hosts is None or (export.at, export.key) != (row.at, row.key) or export.plan is None:
+        return
+    server = str(export.plan["server"])
+    routes = {server: await _route_to(desk, server)}
+    permits = permits_of(export, row.request, await host_sight(desk), routes)
+    async with desk.locks.hold([permissions_of(row.granted_at)]):
+        grants = to_be_made(row.granted_at, row.key, permits, desk.ledger.grants)
+        await desk.ledger.change(row.name, grants=grants, permits=permits.names)
+    await grant(desk, row)
+
+
+async def grant(desk: Desk, row: Row) -> None:
+    """Make good every grant that the ledger intends for this export; idempotent, like the server's side of it."""
+    names = names_in(grants_of(desk, row))
+    if names:
+        what = f"grant {', '.join(names)} on {row.granted_at}"
+        async with desk.locks.hold([permissions_of(row.granted_at)]), desk.noted(row.name, what, "Grant"):
+            await desk.cdmi.grant(row.granted_at, row.key, *names)
+
+
+def names_in(grants: list[Grant]) -> list[str]:
+    """The names that they add."""
+    return [grant.initiator for grant in grants if grant.initiator != MADE]
+
+
+def grants_of(desk: Desk, row: Row) -> list[Grant]:
+    """The permissions that we added for this export, in a steady order."""
+    found = [grant for grant in desk.ledger.grants if (grant.uri, grant.key) == (row.granted_at, row.key)]
+    return sorted(found, key=lambda grant: grant.initiator)
