@@ -48,7 +48,7 @@ PYTHON
 
 NEEDED="python3-aiohttp python3-prometheus-client"
 /usr/bin/python3 -I -c 'import aiohttp, prometheus_client, venv' 2>/dev/null ||
-    die "something that it needs is missing: apt install python3-venv $NEEDED open-iscsi (and python3-libvirt python3-systemd)"
+    die "something that it needs is missing: apt install python3-venv $NEEDED open-iscsi (and python3-libvirt python3-systemd python3-pyroute2)"
 
 umask 022
 mkdir -p "$LIB"

@@ -144,8 +144,26 @@ MUTANTS = (
     Mutant(
         "another object taken for the one at its place",
         "agent/engine/asking.py",
-        "    if _place(row.plan or {}) in places:\n",
-        "    if places:\n",
+        "    if there := [one for one, place in places if place == _place(row.plan or {})]:\n",
+        "    if there := [one for one, _ in places]:\n",
+    ),
+    Mutant(
+        "an administrator's own entry taken for ours",
+        "agent/engine/permits.py",
+        "    return [grant for grant in wanted if grant in ours or grant.initiator in permits.missing]\n",
+        "    return wanted\n",
+    ),
+    Mutant(
+        "a host's name withdrawn while another file of the share relies on it",
+        "agent/engine/ledger.py",
+        "        return self.at or self.uri\n",
+        "        return self.uri or self.at\n",
+    ),
+    Mutant(
+        "root's name left as long as any file of the share is attached",
+        "agent/engine/ledger.py",
+        "        return name == MADE or not self.permits or name in self.permits\n",
+        "        return True\n",
     ),
     Mutant(
         "a link left that leads to another file",
