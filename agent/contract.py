@@ -32,10 +32,11 @@ class Cdmi(Protocol):
         """Set items of its metadata, or (None) take them away; others stay. Read back."""
         ...
 
-    async def delete(self, uri: str, *, seen: Stat | None = None) -> None:
-        """Delete what is named, a reference by itself; that it is gone is success. `seen`: what was decided on.
+    async def delete(self, uri: str, *, object_id: str = "", reference: bool | None = None) -> None:
+        """Delete what is named, a reference by itself; that it is gone is success.
 
-        Raises `Problem` (conflict) for a container with others in it, and where it is not what was seen.
+        Raises `Problem` (conflict) for a container with others in it, and where it has not that ID (if one is given)
+        or is a reference, or none (None: whatever it is).
         """
         ...
 
@@ -47,8 +48,11 @@ class Cdmi(Protocol):
         """The URL of a container's snapshot. Raises as `place`."""
         ...
 
-    async def copy(self, source: str, destination: str, *, size: int | None) -> None:
-        """Begin a copy on the server; whether anything is at the destination was looked at before."""
+    async def copy(self, source: str, destination: str, *, size: int | None) -> str:
+        """Begin a copy on the server; whether anything is at the destination was looked at before.
+
+        Returns the ID that the server's answer names as the copy's; empty where it names none.
+        """
         ...
 
     async def snapshot(self, source: str, name: str) -> None:
@@ -63,8 +67,11 @@ class Cdmi(Protocol):
         """Give a copy the block exports of its source, open to nobody yet."""
         ...
 
-    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> None:
-        """Begin to make a container (with a size: a LUN) or an empty data object; that nothing is there was seen."""
+    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> str:
+        """Begin to make a container (with a size: a LUN) or an empty data object; that nothing is there was seen.
+
+        Returns as `copy`.
+        """
         ...
 
     # What these three change has to be the object itself, no reference to it, and to have that ID where one is given.

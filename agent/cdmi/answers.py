@@ -18,6 +18,7 @@ class Answer:
     """One answer: `asked` is method and URL (after redirects), `body` at most the limit.
 
     `named` is the URL that was asked first, before redirects; empty where none was followed.
+    `onward` is the Location of an answer to a creation.
     `version` is the CDMI version that the server says, empty where it says none; `spoken` the one that it was asked in.
     `found` is the CDMI object of a success, or the reason why there is none.
     """
@@ -31,6 +32,7 @@ class Answer:
     spoken: str = ""
     found: dict[str, Any] | str = "it was not read"
     named: str = ""
+    onward: str = ""
 
     def check(self) -> "Answer":
         """The answer itself when it is a success; else raises `Problem` not-found or cdmi-refused."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.cdmi.answers import Answer, refused
-from agent.cdmi.copies import check_new, spellings
+from agent.cdmi.copies import check_new, id_made, spellings
 from agent.cdmi.find import find, spelt
 from agent.cdmi.members import CONTAINER, DATAOBJECT, Found, check_complete, kind_of, pending_of, size_of
 from agent.cdmi.named import itself
@@ -22,8 +22,11 @@ from attachers.problems import Code, Problem
 SIZE = "cdmi_assignedsize"
 
 
-async def create(wire: Wire, location: Location, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> None:
-    """Begin to make an object where nothing is: a LUN of `size` bytes, a container without, an empty data object."""
+async def create(wire: Wire, location: Location, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> str:
+    """Begin to make an object where nothing is: a LUN of `size` bytes, a container without, an empty data object.
+
+    Returns the ID that the answer names; empty where it names none.
+    """
     check_new(location, "uri")
     await _find_parent(wire, Location(location.server, location.names[:-1], True))
     body: dict[str, Any] = {"metadata": dict(metadata)}
@@ -31,7 +34,8 @@ async def create(wire: Wire, location: Location, *, kind: str, size: int | None,
         body |= {"mimetype": "application/octet-stream", "value": ""}
     elif size is not None:
         body["metadata"][SIZE] = str(size)
-    (await wire.create(location.server, spelt(location, kind).url, json.dumps(body).encode())).check()
+    answer = await wire.create(location.server, spelt(location, kind).url, json.dumps(body).encode())
+    return id_made(answer.check())
 
 
 async def _find_parent(wire: Wire, parent: Location) -> None:

@@ -69,9 +69,10 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         await objects.change(self._wire, sources.parse(source, self._servers), metadata)
 
-    async def delete(self, uri: str, *, seen: Stat | None = None) -> None:
+    async def delete(self, uri: str, *, object_id: str = "", reference: bool | None = None) -> None:
         """See `agent.contract.Cdmi`."""
-        await deleting.delete(self._wire, sources.parse(uri, self._servers), seen)
+        location = sources.parse(uri, self._servers)
+        await deleting.delete(self._wire, location, object_id=object_id, reference=reference)
 
     def place(self, destination: str) -> str:
         """See `agent.contract.Cdmi`."""
@@ -81,10 +82,10 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         return copies.snapshot_place(sources.parse(source, self._servers), name).url
 
-    async def copy(self, source: str, destination: str, *, size: int | None) -> None:
+    async def copy(self, source: str, destination: str, *, size: int | None) -> str:
         """See `agent.contract.Cdmi`."""
         places = (sources.parse(one, self._servers) for one in (source, destination))
-        await copies.copy(self._wire, *places, size=size)
+        return await copies.copy(self._wire, *places, size=size)
 
     async def snapshot(self, source: str, name: str) -> None:
         """See `agent.contract.Cdmi`."""
@@ -99,10 +100,10 @@ class CdmiClient:
         places = (sources.parse(one, self._servers) for one in (source, destination))
         await copies.export_like(self._wire, *places)
 
-    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> None:
+    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> str:
         """See `agent.contract.Cdmi`."""
         location = sources.parse(place, self._servers)
-        await changes.create(self._wire, location, kind=kind, size=size, metadata=metadata)
+        return await changes.create(self._wire, location, kind=kind, size=size, metadata=metadata)
 
     async def resize(self, uri: str, size: int, *, shrink: bool, pause: Pause, object_id: str = "") -> None:
         """See `agent.contract.Cdmi`."""

@@ -7,14 +7,15 @@ there would replace it, so nothing is begun before it has been seen that nothing
 
 import json
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from agent.cdmi.answers import refused
+from agent.cdmi.answers import Answer, refused
 from agent.cdmi.exports import protocol_of
 from agent.cdmi.find import find, spelt
 from agent.cdmi.members import CONTAINER, Found, kind_of, object_id_of, pending_of, size_of
 from agent.cdmi.named import itself
 from agent.cdmi.objects import MADE_BY_SERVERS
-from agent.cdmi.sources import BY_ID, Location
+from agent.cdmi.sources import BY_ID, OBJECT_ID, Location
 from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
 from agent.model import Making, MakingState
@@ -24,8 +25,11 @@ SNAPSHOTS = "cdmi_snapshots"
 BLOCK = ("iscsi", "fc")
 
 
-async def copy(wire: Wire, source: Location, destination: Location, *, size: int | None) -> None:
-    """Begin a copy at a place where nothing is; `size` (bytes, None: the source's) is for LUNs. Raises `Problem`."""
+async def copy(wire: Wire, source: Location, destination: Location, *, size: int | None) -> str:
+    """Begin a copy at a place where nothing is; `size` (bytes, None: the source's) is for LUNs. Raises `Problem`.
+
+    Returns the ID that the answer names; empty where it names none.
+    """
     if source.server != destination.server:
         what = f"destination: {destination.server.url} cannot copy from {source.server.url}"
         raise Problem(Code.INVALID_REQUEST, what, hint="copy within one server")
@@ -43,7 +47,16 @@ async def copy(wire: Wire, source: Location, destination: Location, *, size: int
         if answer.status not in (400, 404):
             break
         answer = await wire.create(destination.server, url, json.dumps({"copy": uri, **more}).encode())
-    answer.check()
+    return id_made(answer.check())
+
+
+def id_made(answer: Answer) -> str:
+    """The ID of what was made, by the very answer (1.1 clauses 8.2.6, 9.2.6): in its body, or where it leads to."""
+    told = answer.found.get("objectID") if isinstance(answer.found, dict) else None
+    if not isinstance(told, str):
+        parts = urlsplit(answer.onward).path.rstrip("/").split("/")
+        told = unquote(parts[-1]) if parts[-2:-1] == [BY_ID] else ""
+    return told if OBJECT_ID.fullmatch(told) else ""
 
 
 def check_new(place: Location, field: str) -> None:

@@ -11,15 +11,14 @@ from agent.cdmi.select import select
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.wire import REDIRECTS, Wire
-from agent.model import Stat
 from attachers.problems import Code, Problem
 
 NOT_BY_ID = (404, 405, 501)
 """What servers answer to a DELETE by an ID that they read by, but do not delete by (cdmi.md 6b)."""
 
 
-async def delete(wire: Wire, location: Location, seen: Stat | None = None) -> None:
-    """Delete what is there; that there is nothing is success. `seen` is what the caller has decided on.
+async def delete(wire: Wire, location: Location, *, object_id: str = "", reference: bool | None = None) -> None:
+    """Delete what is there; that there is nothing is success. `object_id` and `reference` say what the caller has seen.
 
     Raises `Problem`: conflict, when others are in it, or it is not what was seen; cdmi-refused, when it is still there.
     """
@@ -31,11 +30,11 @@ async def delete(wire: Wire, location: Location, seen: Stat | None = None) -> No
         if problem.code is Code.NOT_FOUND:
             return
         raise
-    if seen is not None and bool(seen.reference) is not bool(reference_of(found)):
+    if reference not in (None, bool(reference_of(found))):
         what = f"uri: {shown(found.named, 300)} was a reference, or is one by now"
         raise Problem(Code.CONFLICT, what, hint="look at it again, then repeat the request")
     if not reference_of(found):
-        itself(found, "uri", seen.object_id if seen else "")
+        itself(found, "uri", object_id)
         if kind_of(found.answer, found.members) == CONTAINER:
             await _refuse_children(wire, found)
     answer = await _ask(wire, found)

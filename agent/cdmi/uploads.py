@@ -1,8 +1,8 @@
 """Writing a data object from a stream, by plain HTTP: whole or not at all, and looked at afterwards.
 
 A plain PUT of CDMI replaces the whole value at once (1.1 and 2.0 clause 6.4), so one that breaks off before its length
-changes nothing. What a server makes of it nevertheless is looked at: a part of ours in a place where nothing was is
-deleted, and that what was there has changed is said.
+changes nothing. What a server makes of it nevertheless is looked at, and said; it is never deleted: the answer to a
+plain PUT names no object, and another host may have put its own there meanwhile, which may begin as ours does.
 """
 
 import hashlib
@@ -27,14 +27,13 @@ from attachers.problems import Code, Problem
 
 @dataclass(slots=True)
 class Sent:
-    """What was sent so far; `problem` ended it early, `whole`: it came to its end, `taken`: the server said yes."""
+    """What was sent so far; `problem` ended it early, `whole`: it came to its end."""
 
     size: int = 0
     head: bytes = b""
     digest: Any = field(default_factory=hashlib.sha256)
     problem: Problem | None = None
     whole: bool = False
-    taken: bool = False
 
     async def noted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The pieces, counted and hashed."""
@@ -72,7 +71,7 @@ async def write(
         await _send(wire, before, location, sent, sent.noted(pieces), headers)
         await _prove(wire, location, sent, pause)
     except Problem as problem:
-        left = await _left_behind(wire, location, before, sent)
+        left = await _left_behind(wire, location, before)
         raise _told(sent.problem or problem, left) from problem
     return before is None
 
@@ -84,7 +83,6 @@ async def _send(
     url = before.url if before else spelt(place, DATAOBJECT).url
     try:
         (await wire.send(place.server, url, pieces, headers)).check()
-        sent.taken = True
     except Problem as problem:
         if problem.code is not Code.CDMI_UNREACHABLE or not sent.whole:
             raise
@@ -128,8 +126,8 @@ async def _prove(wire: Wire, location: Location, sent: Sent, pause: Pause) -> No
         raise refused(location.server, what, hint="it is damaged there, or on its way: write it again")
 
 
-async def _left_behind(wire: Wire, location: Location, before: Found | None, sent: Sent) -> str:
-    """What a write that failed has left, in words; a part of ours where nothing was is deleted."""
+async def _left_behind(wire: Wire, location: Location, before: Found | None) -> str:
+    """What a write that failed has left, in words."""
     try:
         now = await _there(wire, location)
         if before is not None:
@@ -137,12 +135,7 @@ async def _left_behind(wire: Wire, location: Location, before: Found | None, sen
             return "" if same else "; what was there before is not as it was"
         if now is None:
             return ""
-        size = size_of(now.members, DATAOBJECT) or 0
-        partly = 0 < size < sent.size or (size == sent.size and (sent.taken or not sent.whole))
-        if partly and await _begins(wire, now, sent):
-            (await wire.delete(location.server, now.url)).check()
-            return ""
-        return f"; what is at {now.url} now may be a part of it"
+        return f"; what is at {now.url} now may be a part of it, or somebody else's: look at it before you delete it"
     except Problem as problem:
         return f"; what is there now could not be seen ({problem.detail})"
 

@@ -221,8 +221,8 @@ class Wire:
         return await self._follow(peer, dialect.update, dialect.select(url, fields), body, dialect)
 
     async def _create(self, peer: Peer, url: str, body: bytes) -> Answer:
-        answer, _ = await self._exchange(peer, "PUT", url, body, peer.candidates(url)[0], once=True)
-        return answer
+        answer, location = await self._exchange(peer, "PUT", url, body, peer.candidates(url)[0], once=True)
+        return replace(answer, onward=location or "")
 
     async def _delete(self, peer: Peer, url: str) -> Answer:
         answer, _ = await self._exchange(peer, "DELETE", url, None, peer.candidates(url)[0], once=True)

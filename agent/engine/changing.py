@@ -47,8 +47,9 @@ async def step(desk: Desk, operation: Operation) -> Operation:
     """Look, and do the one next thing: begin it, note how far it is, or end it. Raises `Problem`."""
     if not operation.begun:
         return await _ask(desk, operation)
-    there = await desk.cdmi.look(operation.destination)
-    unheard = not operation.answered and making.age_of(operation) > making.UNHEARD_S
+    there = await making.look(desk, operation)
+    silent_s = making.silence_of(desk, operation)
+    unheard = not operation.answered and silent_s > making.UNHEARD_S
     match there.state:
         case MakingState.PROCESSING:
             return await _keep(desk, operation, percent=there.percent)
@@ -57,7 +58,7 @@ async def step(desk: Desk, operation: Operation) -> Operation:
             raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see the CDMI server's log")
         case MakingState.MISSING if unheard and operation.kind == "move":
             return await _ask(desk, operation)
-        case MakingState.MISSING if making.age_of(operation) > making.INVISIBLE_S:
+        case MakingState.MISSING if silent_s > making.INVISIBLE_S:
             detail = f"{operation.describe()}: nothing is to be seen at its destination"
             raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see the CDMI server's log")
         case MakingState.COMPLETE if operation.kind == "move" or operation.answered:
@@ -77,6 +78,7 @@ async def _ask(desk: Desk, operation: Operation) -> Operation:
             raise Problem(Code.CONFLICT, detail, hint="ask again, if that is meant")
         log.info("%s", operation.describe())
         operation = await _keep(desk, operation, begun=True, begun_at=time.time())
+        making.hear(desk, operation)
         if operation.kind == "move":
             await _move(desk, operation)
         else:

@@ -71,6 +71,8 @@ class Desk:
     steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
     begun: dict[str, Begun] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)
+    """When an operation was last known to be worked on, by the host's clock: see `agent.engine.making`."""
     touched: Touched = field(default_factory=Touched)
     _needs: dict[str, tuple[Mapping[str, Any], str | None, frozenset[str]]] = field(default_factory=dict)
     _users: dict[str, set[str]] = field(default_factory=dict)

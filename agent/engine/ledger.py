@@ -127,10 +127,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something that takes long on a server; times are Unix's.
+    """Something that takes long on a server; times are Unix's, to be shown: no age is told by them.
 
     `begun`: the server may have been asked (at `begun_at`), committed before it is; `answered`: it said yes. `keys` are
-    what an object that is moved or brought back is known by, `by` who asked for it, as a sentence has it.
+    what an object that is moved or brought back is known by, `by` who asked for it, as a sentence has it. `owned`: its
+    answer named `object_id`.
     """
 
     id: str
@@ -151,6 +152,7 @@ class Operation:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     by: str = ""
+    owned: bool = False
 
     def describe(self) -> str:
         """What it is, for logs and problems."""
@@ -324,7 +326,7 @@ def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]]
 
 
 def _operation_of(body: str) -> Operation:
-    return from_json(Operation, {"metadata": {}, "keys": [], "by": ""} | json.loads(body))
+    return from_json(Operation, {"metadata": {}, "keys": [], "owned": False, "by": ""} | json.loads(body))
 
 
 def _row_of(body: str) -> Row:

@@ -1,7 +1,6 @@
 """What holds for everything that a server is asked to make or to change, and that may take its time."""
 
-import time
-
+from agent.engine.desk import Desk
 from agent.engine.ledger import Operation
 from agent.model import Making, MakingState
 from attachers.problems import Code, Problem
@@ -20,6 +19,28 @@ def refuse_taken(operation: Operation, there: Making) -> Operation:
     return operation
 
 
-def age_of(operation: Operation) -> float:
-    """Seconds since the server was asked."""
-    return time.time() - operation.begun_at
+class NotToldError(Problem):
+    """The server does not say at the moment how far it is: that is no word about what it makes."""
+
+
+async def look(desk: Desk, operation: Operation) -> Making:
+    """How far it is. Raises `Problem`; a refusal to tell is a `NotToldError`, once the server was asked to make it."""
+    try:
+        there = await desk.cdmi.look(operation.destination)
+    except Problem as problem:
+        if problem.code is Code.CDMI_REFUSED and operation.begun:
+            raise NotToldError(problem.code, problem.detail, hint=problem.hint) from problem
+        raise
+    if there.state is MakingState.PROCESSING:
+        hear(desk, operation)
+    return there
+
+
+def hear(desk: Desk, operation: Operation) -> None:
+    """It is worked on at this moment, by the host's monotonic clock: asked for, taken up, or seen in the making."""
+    desk.heard[operation.id] = desk.host.now()
+
+
+def silence_of(desk: Desk, operation: Operation) -> float:
+    """Seconds since nothing was heard of it. A clock that is set, and a restart, make it no older."""
+    return desk.host.now() - desk.heard.setdefault(operation.id, desk.host.now())

@@ -52,7 +52,8 @@ class Objects:
                 else:
                     await stack.enter_async_context(alone(self._desk, found, field="source"))
                     log.info("delete %s", found.uri)
-                await self._desk.cdmi.delete(source, seen=found)
+                is_one = bool(found.reference)
+                await self._desk.cdmi.delete(source, object_id=found.object_id, reference=is_one)
         except DanglingError as dangling:
             log.info("delete %s, a reference to nothing", dangling.named)
             await self._desk.cdmi.delete(source)

@@ -1,7 +1,8 @@
 """What takes long on a server: clones and snapshots. Committed before they begin, looked after until they have ended.
 
 A restart takes up what is under way: nothing was at the destination just before the server was asked, and that was
-committed, so what is there then is ours. What failed is deleted, as CDMI wants it from its clients.
+committed, so what is there then is ours. What failed is deleted, as CDMI wants it from its clients, if it is proved to
+be ours. How long something takes is the server's affair: it is given up when the server says so, or says nothing.
 """
 
 import asyncio
@@ -9,16 +10,17 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from agent.engine import changing, making
 from agent.engine.attached import refuse_attached
+from agent.engine.clearing import clear_away, refuse_another
 from agent.engine.desk import Desk
-from agent.engine.in_hand import alone, held
+from agent.engine.in_hand import held
 from agent.engine.ledger import CHANGES, Operation
-from agent.engine.making import age_of, refuse_taken
+from agent.engine.making import refuse_taken, silence_of
 from agent.engine.pause import longer, pause
 from agent.engine.touched import refuse_touched
 from agent.log import caller
@@ -27,6 +29,7 @@ from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
 LONGEST_S = 6 * 3600.0
+"""How long a server may be away before what it was asked for is given up."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 Task = asyncio.Task[None]
 
@@ -157,16 +160,19 @@ class Operations:
 
     async def _run(self, operation: Operation) -> None:
         """To its end: done, or failed and deleted. What cannot be reached or written down is tried again."""
+        heard = self._desk.host.now()
+        making.hear(self._desk, operation)
         for wait_s in longer(FIRST_PAUSE_S, LONGEST_PAUSE_S):
             try:
                 operation = await self._step(self._desk.ledger.operations[operation.id])
             except Problem as problem:
-                again = problem.code in (Code.CDMI_UNREACHABLE, Code.UNAVAILABLE)
-                if not again or time.time() - operation.since > LONGEST_S:
+                if self._desk.host.now() - heard >= _patience_s(problem):
                     with suppress(Problem):  # else it is not written down: at its next step it fails once more
                         await self._fail(operation, problem)
                         return
                 log.warning("%s: %s; tried again", operation.describe(), problem.detail)
+            else:
+                heard = self._desk.host.now()
             if operation.state is not OperationState.RUNNING:
                 self._tell_end(operation)
                 return
@@ -176,17 +182,18 @@ class Operations:
         """Look, and do the one next thing: begin it, note how far it is, or give it exports and end it."""
         if operation.kind in CHANGES:
             return await changing.step(self._desk, operation)
-        there = await self._desk.cdmi.look(operation.destination)
+        there = await making.look(self._desk, operation)
         if not operation.begun:
             return await self._ask(refuse_taken(operation, there))
-        _refuse_another(operation, there)
+        refuse_another(operation, there)
         match there.state:
-            case MakingState.MISSING if not operation.answered and age_of(operation) > making.UNHEARD_S:
+            case MakingState.MISSING if not operation.answered and silence_of(self._desk, operation) > making.UNHEARD_S:
                 return await self._ask(operation)
-            case MakingState.MISSING if operation.answered and age_of(operation) > making.INVISIBLE_S:
+            case MakingState.MISSING if operation.answered and silence_of(self._desk, operation) > making.INVISIBLE_S:
                 detail = f"{operation.describe()}: nothing is to be seen of it"
                 raise Problem(Code.CDMI_REFUSED, detail, hint="see the CDMI server's log")
             case MakingState.FAILED:
+                await self._keep(operation, object_id=operation.object_id or there.object_id)
                 detail = f"{operation.describe()}: the server says {there.says}"
                 raise Problem(Code.CDMI_REFUSED, detail, hint="see the CDMI server's log")
             case MakingState.COMPLETE:
@@ -198,15 +205,18 @@ class Operations:
     async def _ask(self, operation: Operation) -> Operation:
         """Ask the server, after committing that we do."""
         log.info("%s", operation.describe())
-        operation = await self._keep(operation, begun=True, begun_at=time.time())
+        operation, made = await self._keep(operation, begun=True, begun_at=time.time()), ""
+        making.hear(self._desk, operation)
         if operation.kind == "snapshot":
             await self._desk.cdmi.snapshot(operation.source, operation.name)
         elif operation.kind == "create":
             size, metadata = operation.size, dict(operation.metadata)
-            await self._desk.cdmi.create(operation.destination, kind=operation.name, size=size, metadata=metadata)
+            made = await self._desk.cdmi.create(
+                operation.destination, kind=operation.name, size=size, metadata=metadata
+            )
         else:
-            await self._desk.cdmi.copy(operation.source, operation.destination, size=operation.size)
-        return await self._keep(operation, answered=True)
+            made = await self._desk.cdmi.copy(operation.source, operation.destination, size=operation.size)
+        return await self._keep(operation, answered=True, object_id=made, owned=bool(made))
 
     async def _complete(self, operation: Operation, there: Making) -> Operation:
         operation = await self._keep(operation, object_id=there.object_id)
@@ -214,23 +224,24 @@ class Operations:
             async with held(self._desk, operation.destination):  # an attach of it may be writing its permissions
                 await self._desk.cdmi.export_like(operation.source, operation.destination)
         if operation.kind == "create" and operation.size is not None:
-            await self._fill(operation.destination, operation.size)
+            await self._fill(operation.destination, operation.size, there.object_id)
         return await self._keep(operation, state=OperationState.DONE, percent=100, uri=there.uri)
 
-    async def _fill(self, uri: str, size: int) -> None:
+    async def _fill(self, uri: str, size: int, object_id: str) -> None:
         """Let what was made have its size, or the little more that a server rounds it up to."""
         found = await self._desk.cdmi.stat(uri)
         if found.size is None or found.size < size:
-            await self._desk.cdmi.resize(uri, size, shrink=False, pause=self._pause)
+            await self._desk.cdmi.resize(uri, size, shrink=False, pause=self._pause, object_id=object_id)
 
     async def _fail(self, operation: Operation, problem: Problem) -> None:
         """Delete what was begun, as far as that can be done, and say what was wrong."""
         log.error("%s failed: %s", operation.describe(), problem.detail)
         operation = self._desk.ledger.operations[operation.id]
-        if operation.begun and operation.kind not in CHANGES:
-            with suppress(Problem):
-                await self._clear_away(operation)
-        self._tell_end(await self._keep(operation, state=OperationState.FAILED, problem=problem.as_dict()))
+        begun = operation.begun and operation.kind not in CHANGES
+        left = await clear_away(self._desk, operation) if begun else ""
+        told = Problem(problem.code, f"{problem.detail}{left}", hint=problem.hint, step=problem.step)
+        self._tell_end(await self._keep(operation, state=OperationState.FAILED, problem=told.as_dict()))
+        self._desk.heard.pop(operation.id, None)
 
     def _tell_end(self, operation: Operation) -> None:
         """Who had it done, and what came of it: the caller may have gone long ago."""
@@ -240,22 +251,6 @@ class Operations:
         told = {"operation": operation.kind, "what": what, "outcome": outcome, "id": operation.id, "by": operation.by}
         self._desk.events.tell("", "operation", **told, **code)
 
-    async def _clear_away(self, operation: Operation) -> None:
-        """Delete what has failed, and what was seen to be ours; nothing else that may be at that place by now.
-
-        What the server says to be made may have been attached since: then it stays.
-        """
-        there = await self._desk.cdmi.look(operation.destination)
-        if operation.object_id:
-            _refuse_another(operation, there)
-        async with AsyncExitStack() as stack:
-            if there.state is not MakingState.FAILED:
-                found = await stack.enter_async_context(held(self._desk, operation.destination))
-                await stack.enter_async_context(alone(self._desk, found, field="destination"))
-                _refuse_another(operation, Making(there.state, object_id=found.object_id))
-            if operation.object_id or there.state is MakingState.FAILED:
-                await self._desk.cdmi.delete(operation.destination)
-
     async def _pause(self, seconds: float) -> None:
         await pause(self._desk.host, self._desk.host.now() + seconds)
 
@@ -264,12 +259,11 @@ class Operations:
         return operation if changed == operation else await self._desk.ledger.keep(changed)
 
 
-def _refuse_another(operation: Operation, there: Making) -> None:
-    """Raises `Problem` (conflict) where something else is by now where ours was seen."""
-    known = operation.object_id
-    if known and there.state is not MakingState.MISSING and there.object_id.casefold() != known.casefold():
-        detail = f"destination: {operation.destination} is another object by now, not {known}"
-        raise Problem(Code.CONFLICT, detail, hint="see who replaced it; nothing of it was changed")
+def _patience_s(problem: Problem) -> float:
+    """For how long, after the last word of the server, a problem is no end."""
+    if problem.code in (Code.CDMI_UNREACHABLE, Code.UNAVAILABLE):
+        return LONGEST_S
+    return making.INVISIBLE_S if isinstance(problem, making.NotToldError) else 0.0
 
 
 def _new_id() -> str:

@@ -196,7 +196,7 @@ class TrippedCdmi:
     async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
         raise NotImplementedError
 
-    async def delete(self, uri: str, *, seen: Stat | None = None) -> None:
+    async def delete(self, uri: str, *, object_id: str = "", reference: bool | None = None) -> None:
         await self._call("delete", uri, lambda: self._model.delete(uri))
 
     # Copies: see test_operations.py, which has a real server.
@@ -207,7 +207,7 @@ class TrippedCdmi:
     def snapshot_place(self, source: str, name: str) -> str:
         return f"{source}/cdmi_snapshots/{name}"
 
-    async def copy(self, source: str, destination: str, *, size: int | None) -> None:
+    async def copy(self, source: str, destination: str, *, size: int | None) -> str:
         raise NotImplementedError
 
     async def snapshot(self, source: str, name: str) -> None:
@@ -228,7 +228,7 @@ class TrippedCdmi:
             pass
         return False
 
-    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> None:
+    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> str:
         raise NotImplementedError
 
     async def resize(self, uri: str, size: int, *, shrink: bool, pause: Any, object_id: str = "") -> None:

@@ -82,7 +82,7 @@ async def test_a_reference_is_deleted_and_what_it_leads_to_stays(name: str, targ
     async with serving(tree) as url, client_of(url) as client:
         seen = await client.stat(url + name)
         assert seen.reference and seen.object_id == tree.objects[target]
-        await client.delete(url + name, seen=seen)
+        await client.delete(url + name, object_id=seen.object_id, reference=True)
         await client.delete(url + name)
     assert tree.log == [f"DELETE {name if name == 'vms/link' else 'vms/lun/'}".replace(" ", " /")]
     assert set(tree.objects) == {IMAGE, LUN} and len(tree.references) == 2
@@ -136,7 +136,7 @@ async def test_an_id_that_leads_to_its_path_is_no_reference(moved: bool) -> None
     async with serving(tree) as url, client_of(url) as client:
         found = await client.stat(f"{url}cdmi_objectid/{GOLDEN}")
         assert (found.reference, found.object_id) == ("", GOLDEN)
-        await client.delete(found.uri, seen=found)
+        await client.delete(found.uri, object_id=GOLDEN, reference=False)
     assert set(tree.objects) == {LUN} and len(tree.references) == 3
 
 
@@ -159,10 +159,9 @@ async def test_a_server_that_deletes_something_else_is_told_of(deaf: str, name: 
 async def test_what_took_the_place_of_what_was_seen_is_neither_deleted_nor_changed() -> None:
     tree = Tree()
     async with serving(tree) as url, client_of(url) as client:
-        seen, link = await client.stat(url + IMAGE[1:]), await client.stat(url + LINK[1:])
         tree.objects[IMAGE] = "45235"
         for work in (
-            client.delete(url + IMAGE[1:], seen=seen),
+            client.delete(url + IMAGE[1:], object_id=GOLDEN),
             client.move(url + IMAGE[1:], f"{url}new", object_id=GOLDEN),
             client.resize(url + IMAGE[1:], 1024, shrink=False, pause=at_once, object_id=GOLDEN),
         ):
@@ -171,7 +170,7 @@ async def test_what_took_the_place_of_what_was_seen_is_neither_deleted_nor_chang
             assert caught.value.code is Code.CONFLICT
         tree.references, tree.objects[LINK] = {}, GOLDEN
         with pytest.raises(Problem, match="was a reference, or is one by now"):
-            await client.delete(url + LINK[1:], seen=link)
+            await client.delete(url + LINK[1:], object_id=GOLDEN, reference=True)
     assert not tree.log
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from agent.cdmi import wire
 from agent.cdmi.client import CdmiClient
+from agent.cdmi.formats import HEAD_BYTES
 from attachers.problems import Code, Problem
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Action, Fault
@@ -153,12 +154,31 @@ class Keeper:
         return web.json_response({"objectType": "application/cdmi-object", "objectID": "45234", "metadata": metadata})
 
 
-async def test_a_part_that_a_server_keeps_is_deleted() -> None:
+async def test_a_part_that_a_server_keeps_is_told_of_and_stays() -> None:
+    """Nothing tells it from what somebody else has put there."""
     keeper = Keeper(most=5 * STEP)
     async with serving(keeper) as url, client_of(url) as client:
-        with pytest.raises(Problem, match=r"has 500000 bytes after 2097152 were written$"):
+        with pytest.raises(Problem, match=r"has 500000 bytes after 2097152 were written; what is at .*a now may be"):
             await write(client, f"{url}a")
-    assert keeper.deleted and keeper.value is None
+    assert not keeper.deleted and keeper.value == VALUE[: 5 * STEP]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_what_another_host_has_written_meanwhile_stays(tmp_path: Path, replaced: bool) -> None:
+    """Two blank disks begin alike: that of a host that is done is not taken for a part of the one that broke off."""
+    blank = bytes(HEAD_BYTES)
+    async with scene(tmp_path) as (server, ours, source), client_of(server.url) as theirs:
+
+        async def breaks() -> AsyncIterator[bytes]:
+            if replaced:
+                await write(theirs, f"{source}2", b"first")
+            yield blank + b"A" * STEP
+            await write(theirs, f"{source}2", blank + b"B is done", replace=replaced)
+            raise Problem(Code.BAD_REQUEST, "the body broke off", hint="send it again")
+
+        with pytest.raises(Problem, match=r"^the body broke off; what is at .*image2 now may be a part of it, or some"):
+            await ours.write(f"{source}2", breaks(), length=None, replace=False, pause=at_once)
+        assert await read(theirs, f"{source}2") == blank + b"B is done"
 
 
 async def test_what_somebody_else_has_put_there_stays() -> None:

@@ -1,0 +1,136 @@
+"""What is under way on a server ends by the server's word, and what is cleared away is proved to be ours."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from agent.engine import operations
+from attachers.problems import Code, Problem
+from tests.cdmi_server.faults import Action, Fault
+from tests.cdmi_server.runner import ServerHandle
+from tests.engine.test_operations import SIZE, Lab, daemon, hurried, read, scene
+
+__all__ = ["hurried"]
+
+
+async def until(what: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    ended = asyncio.get_running_loop().time() + 20
+    while not what():
+        assert asyncio.get_running_loop().time() < ended
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.001)
+
+
+async def under_way(lab: Lab) -> str:
+    """A clone that the server is making, and says so. Returns its ID."""
+    _, view = await lab.clone("vol1", "vol2", wait_s=0)
+    await until(lambda: lab.engine.operations.view(view["id"])["object_id"] is not None)
+    return str(view["id"])
+
+
+async def met(server: ServerHandle, fault: Fault) -> None:
+    """Some of the looks meet this fault."""
+    server.faults.set("get-object", fault)
+    await until(lambda: not server.faults.describe()["get-object"]["left"])
+
+
+@pytest.mark.parametrize("jump_s", [7 * 3600.0, -7 * 3600.0])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_clock_that_is_set_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float, restarted: bool
+) -> None:
+    """The host's clock jumps by hours while a copy is made, and then the server is away for a moment."""
+    real = time.time
+    async with scene(tmp_path, x_copy_reads="60") as server:
+        async with daemon(tmp_path, server) as lab:
+            made = await under_way(lab)
+            if not restarted:
+                monkeypatch.setattr(time, "time", lambda: real() + jump_s)
+                await met(server, Fault(Action.RESET, times=4))
+                assert lab.engine.operations.view(made)["state"] == "running"
+                assert (await lab.clone("vol1", "vol2"))[1]["id"] == made
+                return
+        monkeypatch.setattr(time, "time", lambda: real() + jump_s)
+        async with daemon(tmp_path, server) as lab:
+            await met(server, Fault(Action.RESET, times=4))
+            done, view = await lab.clone("vol1", "vol2")
+            assert done and view["id"] == made
+
+
+@pytest.mark.parametrize("status", [404, 500, 503, 403])
+async def test_a_look_that_fails_is_no_word_of_the_server_about_a_copy(tmp_path: Path, status: int) -> None:
+    """However long it has taken by then: it is longer here than something may not be seen."""
+    async with scene(tmp_path, x_copy_reads="60") as server, daemon(tmp_path, server) as lab:
+        made = await under_way(lab)
+        await lab.clone("vol1", "vol2", wait_s=0.6)
+        await met(server, Fault(Action.STATUS, status=status, times=4))
+        assert lab.engine.operations.view(made)["state"] == "running"
+        done, view = await lab.clone("vol1", "vol2")
+        assert done and view["id"] == made
+
+
+async def test_a_server_that_never_says_more_is_given_up_and_nothing_deleted(tmp_path: Path) -> None:
+    async with scene(tmp_path, x_copy_reads="100000") as server, daemon(tmp_path, server) as lab:
+        await under_way(lab)
+        server.faults.set("get-object", Fault(Action.STATUS, status=403))
+        with pytest.raises(Problem, match=r"403.*; what is at .*vol2 was not deleted: .*403"):
+            await lab.clone("vol1", "vol2")
+        server.faults.clear()
+        assert server.store.find("/vol2/")
+
+
+async def test_a_server_that_is_away_for_longer_than_anything_takes_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "LONGEST_S", 0.2)
+    async with scene(tmp_path, x_copy_reads="100000") as server, daemon(tmp_path, server) as lab:
+        await under_way(lab)
+        await lab.clone("vol1", "vol2", wait_s=0.5)
+        server.faults.set("get-object", Fault(Action.RESET))
+        with pytest.raises(Problem) as caught:
+            await lab.clone("vol1", "vol2")
+        assert caught.value.code is Code.CDMI_UNREACHABLE and server.store.find("/vol2/")
+
+
+async def test_what_was_made_without_an_answer_to_us_is_not_deleted(tmp_path: Path) -> None:
+    """The answer is lost, so that nothing tells whose the clone is that has failed."""
+    async with scene(tmp_path, x_copy_reads="2", x_copy_error="no space") as server, daemon(tmp_path, server) as lab:
+        server.faults.set("put-object", Fault(Action.RESET, after=True, times=1))
+        with pytest.raises(
+            Problem, match=r"no space; what is at .*vol2 was not deleted: nothing proves that it is ours"
+        ):
+            await lab.clone("vol1", "vol2")
+        assert server.store.find("/vol2/")
+
+
+@pytest.mark.parametrize("reads", ["0", "2"])
+async def test_a_whole_copy_is_deleted_only_where_the_answer_has_named_it(tmp_path: Path, reads: str) -> None:
+    """It cannot be exported. 201 has its ID in it; 202 has not, and another host may have made it by then."""
+    async with scene(tmp_path, x_copy_reads=reads) as server, daemon(tmp_path, server) as lab:
+        server.faults.set("put-exports", Fault(Action.STATUS, status=403))
+        with pytest.raises(Problem, match="403" if reads == "0" else "403.*nothing proves that it is ours"):
+            await lab.clone("vol1", "vol2")
+        assert bool(server.store.find("/vol2/")) is (reads == "2")
+
+
+@pytest.mark.parametrize("error", ["", "no space"])
+async def test_what_another_host_makes_where_ours_was_refused_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    """Whether his is whole, or has failed and is his to delete."""
+    async with scene(tmp_path, x_copy_reads="2", x_copy_error=error) as server, daemon(tmp_path, server) as lab:
+        copy = lab.client.copy
+
+        async def refused(source: str, destination: str, *, size: int | None) -> str:
+            await copy(source, destination, size=size)
+            raise Problem(Code.CDMI_REFUSED, "answered 409: there is something", hint="")
+
+        monkeypatch.setattr(lab.client, "copy", refused)
+        with pytest.raises(Problem, match=r"409.*; what is at .*vol2 was not deleted: nothing proves that it is ours"):
+            await lab.clone("vol1", "vol2")
+        assert len(read(server, "/vol2/")) == SIZE
