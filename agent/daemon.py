@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 SOCKET = Path("/run/cdmi-attach/control.sock")
 HELPER = Path("/run/cdmi-attach/helper.sock")
 STATE = Path("/var/lib/cdmi-attach")
+EXTRA_S = 30.0
+"""How much more than what the start may wait for systemd is told to allow, in seconds."""
 ATTACHERS: dict[str, Attacher] = {iscsi.protocol: iscsi, fc.protocol: fc, nfs.protocol: nfs}
 """Every protocol that this daemon can attach: a new one is one file in attachers/ and one line here."""
 
@@ -124,11 +126,34 @@ async def _run(options: Options, config: Config) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
         loop.add_signal_handler(signal.SIGHUP, _reloader(options, current, desk, metrics, retired))
+        await _until_back(engine, stopped)
         notify.notify("READY=1", f"STATUS={len(desk.ledger.rows)} attachments")
         log.info("serving %d attachments", len(desk.ledger.rows))
         await notify.watch(stopped, check=desk.ledger.check)
         notify.notify("STOPPING=1")
         log.info("stopping; every attachment stays as it is")
+
+
+async def _until_back(engine: Engine, stopped: asyncio.Event) -> None:
+    """Hold up what is ordered after this service until the disks of before are there again. Callers are served already.
+
+    Returns early when the daemon is asked to stop.
+    """
+    from agent import notify
+    from agent.engine.starting import bound_s
+
+    limit_s = bound_s()
+    notify.notify(f"EXTEND_TIMEOUT_USEC={round((limit_s + EXTRA_S) * 1e6)}", "STATUS=bringing back what was attached")
+    back = asyncio.create_task(engine.starting.settled(limit_s=limit_s), name="start")
+    stop = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({back, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if back.done() and (missing := back.result()):
+            log.error("not back after %g s, and tried again: %s", limit_s, ", ".join(missing))
+    finally:
+        for task in (back, stop):
+            task.cancel()
+        await asyncio.gather(back, stop, return_exceptions=True)
 
 
 async def _host(options: Options, current: list[Config]) -> Host:

@@ -59,6 +59,9 @@ SETTLE_S = 5.0  # how long a caller is kept after its deadline, while a failed a
 TICK_S = 1.0  # the safety net below all events
 CALM_TICK_S = 5.0  # the same in the background, where nobody waits; also how often one looks there at most
 TEND_S = 30.0  # how often what could not be finished is tried again
+START_S = 15.0  # how long the daemon's start waits for what stood before it
+BOOT_S = 120.0  # the same after a boot, when storage and network come up beside it; below TimeoutStartSec=
+AGAIN_S = 1.0  # the first pause before another try at the start; it doubles, up to eight times TICK_S
 LOOK_S = 300.0  # how long a disk that was handed out goes without a look
 
 

@@ -20,6 +20,7 @@ from agent.engine.objects import Objects
 from agent.engine.operations import Operations
 from agent.engine.permits import host_sight
 from agent.engine.resizing import resize
+from agent.engine.starting import Starting
 from agent.engine.tasks import Task, Tasks
 from agent.engine.tending import Tending
 from agent.engine.view import explanation_of, host_view, view_of
@@ -47,16 +48,18 @@ class Engine:
         self._mending = Mending(desk.host, self._mend, self._to_mend)
         self.tending = Tending(self._free, self._resume, desk.host.now)
         self._tender: Task | None = None
+        self.starting = Starting(desk.host, desk.ledger, self._tasks, self._free, self._resume)
 
     # Life of the engine itself.
 
     async def start(self) -> None:
         """Read the ledger, and start to adopt what stands, finish what is half done, and undo what was to go."""
         await self._desk.ledger.load()
+        self._desk.ledger.doubt()
         for row in list(self._desk.ledger.rows.values()):
             if READING.fullmatch(row.name):  # whoever read it is gone
                 row = await self._desk.ledger.change(row.name, goal=Goal.GONE)
-            self._resume(row)
+            self.starting.begin(row)
         self.operations.start()
         self._tender = asyncio.create_task(self.tending.run(), name="tend")
 

@@ -38,7 +38,16 @@ NEWER = (
     "INSERT INTO generations VALUES (?, ?)"
     " ON CONFLICT (object_id) DO UPDATE SET generation = max(generation, excluded.generation)"
 )
-_ADDED: Mapping[str, Any] = {"passed": [], "others": 0, "caveat": "", "places": [], "over": [], "at": "", "permits": []}
+_ADDED: Mapping[str, Any] = {
+    "passed": [],
+    "others": 0,
+    "caveat": "",
+    "places": [],
+    "over": [],
+    "at": "",
+    "permits": [],
+    "seen": True,
+}
 """What rows of earlier versions do not have."""
 T = TypeVar("T")
 
@@ -76,7 +85,8 @@ class Row:
     exports that were preferred to this one, `others` how many there are besides to be tried after it. `places` are the
     object's addresses by path, `over` what the containers above it are known by. `at`
     is the URI of the container that has the export, where it is not the object's own, `permits` which names of ours in
-    that export it relies on (none told: on all).
+    that export it relies on (none told: on all). `seen` says that its device was proved since the daemon
+    began: what an earlier daemon (perhaps before a boot) has left in the ledger was not.
     """
 
     name: str
@@ -104,6 +114,7 @@ class Row:
     over: tuple[str, ...] = ()
     at: str = ""
     permits: tuple[str, ...] = ()
+    seen: bool = True
 
     @property
     def keys(self) -> frozenset[str]:
@@ -192,6 +203,13 @@ class Ledger:
             self._changed(row.name, row)
         self.grants = {Grant(*values) for values in grants}
         self.generations = dict(generations)
+
+    def doubt(self) -> None:
+        """An earlier daemon wrote these rows, perhaps before a boot: what they say of the host counts after a look."""
+        for row in self.rows.values():
+            stood = row.goal is Goal.ATTACHED and row.phase is Phase.ATTACHED
+            self.rows[row.name] = replace(row, seen=False, phase=Phase.UNCERTAIN if stood else row.phase)
+            self._changed(row.name, self.rows[row.name])
 
     async def add(self, row: Row) -> None:
         """Commit a new attachment: from here on it is wanted."""

@@ -12,7 +12,7 @@ from attachers.steps import Unpublish
 
 def shown(reached: Ready) -> dict[str, Any]:
     """What the row of an attachment says of its device."""
-    return {"device": reached.device, "verified": reached.verified, "caveat": reached.note}
+    return {"device": reached.device, "verified": reached.verified, "caveat": reached.note, "seen": True}
 
 
 async def keep(desk: Desk, name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -33,7 +33,8 @@ async def unready(desk: Desk, name: str, goal: Goal, next_: Decision, *, grows: 
     unlinks = isinstance(next_, Fail) or (goal is Goal.ATTACHED and _takes_link(next_))
     if unlinks and now.device and now.device.kind == nfs.FILE:
         await desk.ledger.change(name, verified=False, device=None)
-    if goal is Goal.ATTACHED and not grows and now.phase is Phase.ATTACHED:
+    said = now.phase is Phase.ATTACHED or (now.phase is Phase.UNCERTAIN and not now.seen)
+    if goal is Goal.ATTACHED and not grows and said:
         await desk.ledger.change(name, phase=Phase.DEGRADED, verified=False)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from agent.log import bound
@@ -60,6 +60,11 @@ class Tasks:
     def __contains__(self, name: str) -> bool:
         """Whether anybody works on an attachment."""
         return name in self._end
+
+    async def wait(self, names: Collection[str]) -> None:
+        """Return when the last task of one of these attachments has ended, or nobody works on any of them."""
+        if ends := [self._end[name] for name in names if name in self._end]:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
 
     def running(self) -> set[Task]:
         """All that work or wait."""

@@ -12,8 +12,12 @@ from attachers.steps import LINKS
 
 
 def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """One attachment. `device`, `link` and `disk_xml` are there only while the device may be used."""
-    usable = row.device is not None
+    """One attachment. `device`, `link` and `disk_xml` are there only while the device may be used.
+
+    What an earlier daemon wrote down is shown once it was looked at: after a boot its node may be another disk's.
+    """
+    device = row.device if row.seen else None
+    usable = device is not None
     return {
         "name": row.name,
         "source": row.request.source,
@@ -21,9 +25,9 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "phase": str(row.phase),
         "protocol": row.protocol or None,
         "object_id": row.object_id or None,
-        "verified": row.verified,
+        "verified": row.verified and row.seen,
         "link": f"{LINKS}/{row.name}" if usable else None,
-        "device": asdict(row.device) | {"paths": [asdict(p) for p in row.device.paths]} if row.device else None,
+        "device": asdict(device) | {"paths": [asdict(p) for p in device.paths]} if device else None,
         "disk_xml": _disk_xml(row) if usable else None,
         "domains": [{"name": given.name, "target": given.target} for given in row.domains],
         "tainted": [],
