@@ -60,6 +60,7 @@ ln -sfn "$LIB/venv/bin/cdmi-attach-helperd" /usr/sbin/cdmi-attach-helperd
 mkdir -p "$UNITS" /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/lib/udev/rules.d /etc/cdmi-attach/conf.d
 install -d -m 0700 /etc/cdmi-attach/credentials
 install -m 0644 "$HERE"/*.socket "$HERE"/*.service "$UNITS/"
+install -D -m 0644 "$HERE/machine-.scope.d/50-cdmi-attach.conf" "$UNITS/machine-.scope.d/50-cdmi-attach.conf"
 install -m 0644 "$HERE/cdmi-attach.sysusers" /usr/lib/sysusers.d/cdmi-attach.conf
 install -m 0644 "$HERE/cdmi-attach.tmpfiles" /usr/lib/tmpfiles.d/cdmi-attach.conf
 install -D -m 0644 "$HERE/cdmi-attach.catalog" /usr/lib/systemd/catalog/cdmi-attach.catalog

@@ -31,6 +31,7 @@ if [ -d /run/systemd/system ]; then
     systemctl stop $SOCKETS $SERVICES 2>/dev/null || true
 fi
 for unit in $SOCKETS $SERVICES; do rm -f "/usr/lib/systemd/system/$unit"; done
+rm -f /usr/lib/systemd/system/machine-.scope.d/50-cdmi-attach.conf
 rm -f /usr/lib/sysusers.d/cdmi-attach.conf /usr/lib/tmpfiles.d/cdmi-attach.conf
 rm -f /usr/bin/cdmi-attach /usr/sbin/cdmi-attachd /usr/sbin/cdmi-attach-helperd
 rm -f /usr/lib/udev/rules.d/*-cdmi-attach*.rules /usr/lib/systemd/catalog/cdmi-attach.catalog

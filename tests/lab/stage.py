@@ -91,8 +91,10 @@ class Stage:
         self.guest.write("/etc/cdmi-attach/config.toml", CONFIG.replace(NETWORKS, networks) + more + ATTACH)
         self.guest.run("systemctl reload cdmi-attachd.service")
 
-    def start_server(self, *more: str, portals: Sequence[str] = ("127.0.0.1", "127.0.0.2")) -> None:
-        """The CDMI server as a service of its own, with LIO targets on these portals."""
+    def start_server(
+        self, *more: str, portals: Sequence[str] = ("127.0.0.1", "127.0.0.2"), at_boot: bool = False
+    ) -> None:
+        """The CDMI server as a service of its own, with LIO targets on these portals; `at_boot` after reboots, too."""
         portals = [word for ip in portals for word in ("--portal", ip)]
         command = [
             *("/usr/bin/python3", "-m", "tests.cdmi_server", "--state", STATE, "--listen", "127.0.0.1:8443"),
@@ -111,7 +113,13 @@ class Stage:
         self.guest.write("/etc/cdmi-attach/server.password", PASSWORD)
         secret = "/etc/cdmi-attach/server.password"
         self.guest.run(f"mkdir -p {STATE} && chown cdmi-attach {secret} && chmod 0400 {secret}")
-        self.guest.run(["systemd-run", "--quiet", *unit, *command])
+        if not at_boot:
+            self.guest.run(["systemd-run", "--quiet", *unit, *command])
+            return
+        service = f"Type=notify\nWorkingDirectory=/opt/cdmi-attach\nExecStart={shlex.join(command)}\n"
+        text = f"[Service]\n{service}[Install]\nWantedBy=multi-user.target\n"
+        self.guest.write("/etc/systemd/system/cdmi-server.service", text)
+        self.guest.run("systemctl enable --quiet --now cdmi-server.service")
 
     def cdmi(self, method: str, path: str, body: Any = None, *, kind: str = "container") -> Any:
         """One CDMI request by curl. Returns the JSON of the answer, None where there is none."""
@@ -249,6 +257,18 @@ class Stage:
         status, view = self.api("GET", f"/v1/attachments/{name}")
         assert status == 200, view
         return view
+
+    def define_domain(self, name: str, *, disk: str) -> None:
+        """The same as one that libvirt starts by itself at each boot; what it prints is kept over them."""
+        text = DOMAIN.format(name=name, serial=SERIAL.format(name), disk=disk).replace(
+            ".serial'/>", ".serial' append='on'/>"
+        )
+        self.guest.write(f"/root/{name}.xml", text)
+        self.guest.run(
+            f"systemctl enable --quiet libvirtd.service && virsh -q define /root/{name}.xml && "
+            f"virsh -q autostart {name} && virsh -q start {name}",
+            timeout_s=180,
+        )
 
     def start_domain(self, name: str, *, disk: str = "", paused: bool = True) -> None:
         """A libvirt domain without an operating system, that boots from the first disk it has."""

@@ -1,46 +1,100 @@
-"""A host that was restarted has its attachments back, each with the right disk, and can still let go of all of them."""
+"""A host that is restarted: its guests end before their disks do, and all of it comes back by itself."""
+
+import re
 
 from tests.lab.guest import Guest
-from tests.lab.stage import Stage
+from tests.lab.nfs_scene import ALIVE, ROOT, Shares
+from tests.lab.stage import Lun, Stage
+from tests.lab.writing_guest import Writer, writing
+from tests.lab.writing_sector import writing_sector
 
-FILES = "/srv/cdmi-nfs"
-
-
-def a_file(stage: Stage) -> str:
-    """A data object in a container that is exported over NFS, also after a reboot. Returns its source."""
-    options = "rw,no_root_squash,insecure,no_subtree_check"
-    stage.guest.write("/etc/nfs.conf.d/short.conf", "[nfsd]\ngrace-time=10\nlease-time=10\n")
-    stage.guest.write("/etc/exports", f"{FILES}/pool *({options})\n")
-    stage.guest.run(f"mkdir -p {FILES}/pool && systemctl enable --quiet --now nfs-server")
-    stage.cdmi("PUT", "/pool/", {"metadata": {"x_nfs_path": f"127.0.0.1:{FILES}/pool", "x_nfs_protocol": "NFSv4"}})
-    stage.write_blocks("/pool/again.img", b"stamp 2".ljust(1 << 20, b"\0"))
-    made = stage.cdmi("GET", "/pool/again.img?objectID", kind="object")
-    return f"cdmi://127.0.0.1:8443/cdmi_objectid/{made['objectID']}"
+LUNS = 6
+FILES = {"disk0": "block", "disk1": "block", "file0": "file", "file1": "file"}
+SHORT = "[nfsd]\ngrace-time=10\nlease-time=10\n"
 
 
-def test_attachments_come_back_after_a_reboot(guest: Guest) -> None:
-    stage = Stage(guest)
-    stage.start_server("--nfs-root", FILES)
-    stage.start_daemon()
+class Booting:
+    """A guest whose servers start at each boot beside the daemon: iSCSI with one portal and with two, and NFS."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest, self.stage = guest, Stage(guest)
+        self.shares = Shares(self.stage)
+
+    def set(self) -> "Booting":
+        """Start them now."""
+        self.guest.run("mkdir -p /var/log/journal && journalctl --flush")  # what it says at its end is read after it
+        self.guest.write("/etc/nfs.conf.d/short.conf", SHORT)
+        self.guest.write("/etc/exports", f"{ROOT}/alive *(rw,no_root_squash,insecure,no_subtree_check)\n")
+        self.guest.run(f"mkdir -p {ROOT}/alive && systemctl enable --quiet --now nfs-server")
+        self.stage.start_server("--nfs-root", ROOT, at_boot=True)
+        self.shares.declare("alive", ALIVE)
+        self.stage.start_daemon()
+        return self
+
+    def luns(self) -> list[Lun]:
+        """Six on one target; the first two hold what a machine boots from."""
+        contents = [writing_sector()] * 2 + [f"stamp {n}".encode() for n in range(2, LUNS)]
+        return [
+            self.stage.make_lun(f"again{n}", target="again", content=content.ljust(512, b"\0"))
+            for n, content in enumerate(contents)
+        ]
+
+    def journal(self, unit: str, wanted: str) -> list[float]:
+        """When, in the boot before this one, that was said of a unit, in seconds of its clock."""
+        said = self.guest.run(f"journalctl -b -1 -q -o short-monotonic --no-pager _PID=1 | grep -E {unit!r}").stdout
+        return [
+            float(found[1])
+            for line in said.splitlines()
+            if wanted in line and (found := re.match(r"\[\s*([\d.]+)\]", line))
+        ]
+
+
+def test_a_reboot_with_guests_that_write_and_ten_attachments(guest: Guest) -> None:
+    """Case 102: libvirt starts its guests once at a boot, and has to find their disks then."""
+    booting = Booting(guest).set()
+    stage = booting.stage
     empty = stage.inventory()
-    luns = [
-        stage.make_lun(f"again{n}", target="again", content=f"stamp {n}".encode().ljust(512, b"\0")) for n in (0, 1)
-    ]
-    sources = {lun.name: lun.source for lun in luns} | {"again2": a_file(stage)}
-    for name, source in sources.items():
-        stage.attach(name, source)
-    guest.reboot()
-    assert guest.run("iscsiadm -m session", check=False).stdout == "", "nobody else logs in at boot"
-    stage.start_server("--nfs-root", FILES)
-    for number, (name, source) in enumerate(sources.items()):
-        status, view = stage.api("PUT", f"/v1/attachments/{name}", {"source": source})
-        assert (status, view["phase"], view["verified"]) == (200, "attached", True), view
-        read = f"dd if=/run/cdmi-attach/disk/{name} bs=512 count=1 iflag=direct status=none | head -c 7"
+    luns = booting.luns()
+    bodies = {lun.name: {"source": lun.source} for lun in luns}
+    for name, present in FILES.items():
+        source = booting.shares.put(f"alive/{name}.img", name.encode())
+        bodies[name] = {"source": source, "present": present}
+    for name, body in bodies.items():
+        status, view = stage.api("PUT", f"/v1/attachments/{name}", body)
+        assert (status, view["phase"]) == (201, "attached"), view
+    stage.define_domain("again0", disk=stage.status("again0")["disk_xml"])
+    with writing(stage, "again1", stage.status("again1")["disk_xml"]) as writer:
+        Writer(stage, "again0").goes_on()
+        writer.goes_on()
+        guest.reboot()
+    assert guest.run("iscsiadm -m node -o show | grep -c startup.=.automatic", check=False).stdout.strip() == "0"
+    guests = booting.journal("machine-qemu", "scope: Deactivated")
+    ends = booting.journal("cdmi-attach-helperd|run-cdmi", "Deactivated") + booting.journal(
+        "Remote File", "Stopped target"
+    )
+    assert len(guests) == 2 and ends and max(guests) < min(ends), "the guests end before what their disks hang on"
+    guest.run("timeout 120 systemctl is-system-running --wait", check=False, timeout_s=150)
+    ready, libvirt = (
+        int(guest.run(f"systemctl show -P ActiveEnterTimestampMonotonic {unit}").stdout)
+        for unit in ("cdmi-attachd", "libvirtd")
+    )
+    assert 0 < ready <= libvirt
+    views = {name: stage.status(name) for name in bodies}
+    assert {view["phase"] for view in views.values()} == {"attached"}, (
+        "all were back when the daemon said that it is ready"
+    )
+    assert all(view["verified"] for view in views.values())
+    Writer(stage, "again0").goes_on()
+    writer.has_lost_nothing("/run/cdmi-attach/disk/again1")
+    for number in range(2, LUNS):
+        read = f"dd if=/run/cdmi-attach/disk/again{number} bs=512 count=1 iflag=direct status=none | head -c 7"
         assert guest.run(read).stdout == f"stamp {number}"
-    stage.detach("again2")
+    for name in FILES:
+        assert guest.run(f"head -c 5 /run/cdmi-attach/disk/{name}").stdout == name
+    guest.run("virsh -q destroy again0 && virsh -q undefine again0")
+    for name in bodies:
+        stage.detach(name)
     assert guest.run("findmnt -n -t nfs4", check=False).stdout == ""
-    for lun in luns:
-        stage.detach(lun.name)
-        assert stage.export(lun.name)["permissions"] == []
+    assert all(stage.export(lun.name)["permissions"] == [] for lun in luns)
     assert stage.inventory() == empty
     assert stage.defects() == ""
