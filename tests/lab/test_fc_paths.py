@@ -55,10 +55,13 @@ def test_two_ways_one_map_no_process_and_nothing_left(fibre: Fibre) -> None:
 
 
 def test_a_guest_that_writes_sees_nothing_of_a_fabric_that_goes_and_comes(fibre: Fibre) -> None:
-    """The kernel takes the disk of a lost way away and brings it back: it joins the map again, and goes with it."""
+    """The kernel takes the disk of a lost way away and brings it back: it joins the map again, and goes with it.
+
+    Then another unit answers behind one way: it is out of the map with the next look, and the guest writes to its own.
+    """
     stage = fibre.stage
     before = fibre.inventory()
-    lun = fibre.make_lun("writer", content=writing_sector())
+    lun, other = fibre.make_lun("writer", content=writing_sector()), fibre.make_lun("neighbour")
     stage.attach("writer", lun.source)
     view = until(stage, "writer", "attached")
     with writing(stage, "writer", view["disk_xml"]) as writer:
@@ -71,6 +74,12 @@ def test_a_guest_that_writes_sees_nothing_of_a_fabric_that_goes_and_comes(fibre:
         view = until(stage, "writer", "attached")
         assert sorted(path["via"] for path in view["device"]["paths"]) == WAYS
         writer.goes_on()
+        stage.guest.run("virsh -q suspend writer")  # as for the cable: see tests/lab/writer.py
+        fibre.remap(lun, TWO, other)
+        stage.guest.run("virsh -q resume writer")
+        status, view = stage.api("PUT", "/v1/attachments/writer", {"source": lun.source})
+        assert (status, view["problem"]["code"]) == (200, "wrong-device"), view
+        writer.goes_on(after=writer.told())  # what it wrote to the other unit before that look is that unit's now
     writer.has_lost_nothing(view["device"]["node"])
     stage.detach("writer")
     assert fibre.inventory() == before

@@ -135,7 +135,10 @@ def test_a_detach_before_all_paths_are_found_leaves_none_behind(stage: Stage) ->
 
 
 def test_a_guest_that_writes_sees_nothing_of_a_path_that_goes_and_comes(stage: Stage) -> None:
-    """It goes on with one path alone, and no sector is lost or mixed up."""
+    """It goes on with one path alone, and while its disk grows; without any path it is told, and goes on after that.
+
+    No sector is lost or mixed up.
+    """
     before = stage.inventory()
     lun = stage.make_lun("writer", content=writing_sector())
     stage.attach("writer", lun.source)
@@ -147,6 +150,15 @@ def test_a_guest_that_writes_sees_nothing_of_a_path_that_goes_and_comes(stage: S
             writer.goes_on()
         assert paths(until(stage, "writer", "attached")) == {ONE: "running", TWO: "running"}
         writer.goes_on()
+        stage.resize("writer", 2 * LUN_SIZE)
+        assert int(stage.guest.run("cdmi-attach resize writer").stdout) == 2 * LUN_SIZE
+        writer.goes_on()
+        with cut(stage, ONE, TWO):
+            until(stage, "writer", "degraded")
+            stage.guest.run(f"dmsetup message {view['device']['node']} 0 fail_if_no_path")
+            writer.fails()
+        until(stage, "writer", "attached")
+        writer.recovers()
         status, problem = stage.api("DELETE", "/v1/attachments/writer")
         assert (status, problem["code"]) == (409, "in-use") and "domain writer" in problem["detail"], problem
     writer.has_lost_nothing(view["device"]["node"])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.lab.stage import SERIAL, Stage
-from tests.lab.writing_sector import EACH, FIRST, SECTOR, SECTORS, WELL, lost, newest
+from tests.lab.writing_sector import EACH, FAILED, FIRST, SECTOR, SECTORS, WELL, WRONG, lost, newest
 
 MORE = SECTORS // EACH + 1
 """So many lines, and every sector has been written again."""
@@ -39,12 +39,31 @@ class Writer:
         """The command, run while the domain stands still with every write of it done (see tests/lab/writer.py)."""
         return f"virsh -q suspend {self.name} && {{ {line}; virsh -q resume {self.name}; }}"
 
-    def goes_on(self) -> None:
-        """Wait until it has written every sector again, and see that nothing went wrong."""
-        loop = f"had=$({self._lines}); until [ $({self._lines}) -ge $((had + {MORE})) ]; do sleep 0.2; done"
+    def told(self) -> str:
+        """Every error that it has told of so far, a letter each (E, W)."""
+        return self.stage.guest.run(f"tr -d '\\r\\n{WELL}' < {SERIAL.format(self.name)}").stdout
+
+    def fails(self) -> None:
+        """Wait until it tells of an error once more."""
+        errors = f"grep -c -a -F {FAILED} {SERIAL.format(self.name)}"
+        loop = f"had=$({errors}); until [ $({errors}) -gt $had ]; do sleep 0.2; done"
         self.stage.guest.run(["timeout", str(WAIT_S), "sh", "-c", loop], timeout_s=WAIT_S + 30)
-        told = self.stage.guest.run(f"tr -d '\\r\\n{WELL}' < {SERIAL.format(self.name)}").stdout
-        assert not told, "errors of the BIOS (E), or sectors that read otherwise than they were written (W)"
+
+    def recovers(self) -> None:
+        """Wait until it writes again after errors, and goes on; it never reads otherwise than it wrote."""
+        self._until_lines(1)
+        before = self.told()
+        assert WRONG not in before
+        self.goes_on(after=before)
+
+    def goes_on(self, *, after: str = "") -> None:
+        """Wait until it has written every sector again, and see that nothing went wrong but what it told before."""
+        self._until_lines(MORE)
+        assert self.told() == after, "errors of the BIOS (E), or sectors that read otherwise than they were written (W)"
+
+    def _until_lines(self, more: int) -> None:
+        loop = f"had=$({self._lines}); until [ $({self._lines}) -ge $((had + {more})) ]; do sleep 0.2; done"
+        self.stage.guest.run(["timeout", str(WAIT_S), "sh", "-c", loop], timeout_s=WAIT_S + 30)
 
     def has_lost_nothing(self, node: str) -> None:
         """See, once it has ended, that each sector has its last number, on the host and by the server."""
