@@ -1,5 +1,6 @@
 """What is attached here of an object, and of what is below it: it is not changed under its users."""
 
+from agent.caller import Caller
 from agent.engine.desk import Desk
 from agent.engine.ledger import Row
 from agent.model import Phase, Stat
@@ -29,3 +30,13 @@ def refuse_attached(desk: Desk, found: Stat, *, field: str) -> None:
 
 def _named(row: Row) -> str:
     return row.name if row.phase is Phase.ATTACHED else f"{row.name} ({row.phase})"
+
+
+def refuse_strangers(row: Row | None, by: Caller) -> None:
+    """Raises `Problem` (forbidden) where somebody else has made an attachment, who alone may change it."""
+    if row is not None and row.owner_uid != by.uid and not by.admin:
+        raise Problem(
+            Code.FORBIDDEN,
+            f"name: {row.name} is an attachment of user {row.owner_uid}; user {by.uid} may look at it, not change it",
+            hint="ask its owner or root, or be in the group that [socket] admins of config.toml names",
+        )

@@ -10,6 +10,7 @@ from agent import timeouts
 from agent.caller import DAEMON, Caller
 from agent.cdmi.choose import choose
 from agent.engine import flows
+from agent.engine.attached import refuse_strangers
 from agent.engine.desk import Desk, refuse_stale
 from agent.engine.domains import give_up, hand_over
 from agent.engine.ledger import Row
@@ -88,7 +89,7 @@ class Engine:
         name = request.name
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
-            _refuse_strangers(row, by)
+            refuse_strangers(row, by)
             outcome = Outcome.ALREADY if row and row.handed_out else Outcome.CREATED
             task = await self._join(row, request) if row else await self._begin(request, by.uid)
         limit = request.timeout_s + timeouts.SETTLE_S
@@ -111,11 +112,11 @@ class Engine:
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
             if row is None:
-                _refuse_strangers(self._failed.get(name), by)
+                refuse_strangers(self._failed.get(name), by)
                 known = name in self._failed
                 self._forget(name)
                 return known
-            _refuse_strangers(row, by)
+            refuse_strangers(row, by)
             task = self._tasks.last(name)
             if task is None or row.goal is not Goal.GONE:
                 before = row
@@ -257,7 +258,7 @@ class Engine:
 
         async with self._desk.locks.hold([f"name:{name}"]):
             self.view(name)  # or not-found
-            _refuse_strangers(self._desk.ledger.rows.get(name), by)
+            refuse_strangers(self._desk.ledger.rows.get(name), by)
             task = self._tasks.begin(name, run, errand=True)
         done, _ = await asyncio.wait({task}, timeout=timeouts.HAND_OVER_S + timeouts.SETTLE_S)
         if not done:
@@ -384,16 +385,6 @@ class Engine:
             Code.DEVICE_TIMEOUT,
             f"{name} is still {phase}; the daemon goes on with it",
             hint=f"see: cdmi-attach status {name}",
-        )
-
-
-def _refuse_strangers(row: Row | None, by: Caller) -> None:
-    """Raises `Problem` (forbidden) where somebody else has made an attachment, who alone may change it."""
-    if row is not None and row.owner_uid != by.uid and not by.admin:
-        raise Problem(
-            Code.FORBIDDEN,
-            f"name: {row.name} is an attachment of user {row.owner_uid}; user {by.uid} may look at it, not change it",
-            hint="ask its owner or root, or be in the group that [socket] admins of config.toml names",
         )
 
 

@@ -37,7 +37,7 @@ MUTANTS = (
         "a stranger's detach",
         "agent/engine/engine.py",
         """\
-            _refuse_strangers(row, by)
+            refuse_strangers(row, by)
             task = self._tasks.last(name)
 """,
         """\

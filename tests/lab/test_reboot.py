@@ -22,7 +22,8 @@ class Booting:
 
     def set(self) -> "Booting":
         """Start them now."""
-        self.guest.run("mkdir -p /var/log/journal && systemctl restart systemd-journald && journalctl --flush")  # what it says at its end is read after it
+        # What it says at its end is read after the boot.
+        self.guest.run("mkdir -p /var/log/journal && systemctl restart systemd-journald && journalctl --flush")
         self.guest.write("/etc/nfs.conf.d/short.conf", SHORT)
         self.guest.write("/etc/exports", f"{ROOT}/alive *(rw,no_root_squash,insecure,no_subtree_check)\n")
         self.guest.run(f"mkdir -p {ROOT}/alive && systemctl enable --quiet --now nfs-server")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from agent import timeouts
+
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNITS = ("cdmi-attachd.socket", "cdmi-attachd.service", "cdmi-attach-helperd.socket", "cdmi-attach-helperd.service")
 
@@ -63,6 +65,14 @@ def test_storage_comes_back(name: str) -> None:
     assert "libvirtd.service" in sections["Unit"]["Before"][0]
     assert sections["Service"]["StateDirectoryMode"] == ["0700"]
     assert "ExecStop" not in sections["Service"], "stopping never detaches"
+
+
+def test_guests_end_before_their_disks_and_start_without_waiting_for_storage() -> None:
+    """A machine's scope is stopped before what it is ordered after, and waits at its start for what is starting."""
+    after = " ".join(unit("machine-.scope.d/50-cdmi-attach.conf")["Unit"]["After"]).split()
+    assert {"cdmi-attach-helperd.service", "iscsid.service", "open-iscsi.service", "remote-fs.target"} <= {*after}
+    assert "cdmi-attachd.service" not in after, "it is ready only when its storage is"
+    assert int(unit("cdmi-attachd.service")["Service"]["TimeoutStartSec"][0]) > timeouts.BOOT_S
 
 
 def test_who_may_open_the_sockets() -> None:
