@@ -13,7 +13,7 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from agent.host.allowed import Allowed
-from agent.host.confined_rows import Lately, disk_of, disks_in, is_made, is_out, links_of, published
+from agent.host.confined_rows import Lately, disks_in, is_made, is_out, links_of, published
 from agent.host.created import Kind, Row, Thing
 from agent.host.guarded import GuardedHost
 from agent.host.guarded_judge import look_for, stands, things_of_map
@@ -52,13 +52,19 @@ from attachers.steps import (
 
 MOST = 4096
 """Of how many disks and maps it is known how they were found."""
+MOST_MADE = 1 << 15
+"""Of things in the record, far above what a host can use: records and announcements are files, and /run is memory."""
+MAKERS = (AnnounceMap, CreateRecord, Login, MakeDisk, Mount, Own, Publish, PublishFile, Scan)
 USED_HINT = "stop whoever uses it, or ask for access ro"
 
 
 class ConfinedHost:
-    """The guarded host, as the daemon gets it. `allowed` says what the configuration allows at this moment."""
+    """The guarded host, as the daemon gets it. `allowed` says what the configuration allows at this moment, `most` is
+    how many things may be in the record.
+    """
 
-    def __init__(self, guarded: GuardedHost, allowed: Callable[[], Allowed]) -> None:
+    def __init__(self, guarded: GuardedHost, allowed: Callable[[], Allowed], *, most: int = MOST_MADE) -> None:
+        self._most = most
         self._guarded = guarded
         self._allowed = allowed
         self._found: dict[str, ScsiQuery | NfsQuery] = {}
@@ -126,6 +132,9 @@ class ConfinedHost:
 
     async def _judged(self, step: Step) -> Step:
         """The step as it may be taken. Raises `Problem` where it may not."""
+        if isinstance(step, MAKERS) and len(self.created) >= self._most:
+            text = f"{len(self.created)} things are in the record of what was made here"
+            raise Problem(Code.CONFLICT, text, hint="detach what is not needed any more", step=step.describe())
         match step:
             case CreateRecord() | Login():
                 self._allowed().insist_on_login(step)
@@ -139,7 +148,7 @@ class ConfinedHost:
                 allowed.insist_on_share(step, share.server)
                 return replace(step, options=allowed.nfs_options, downgrade=downgrade and allowed.nfs_downgrade)
             case MakeDisk():
-                await self._insist_on_free_file(step, disk_of(step) in self.created)
+                await self._insist_on_free_file(step, False)
             case PublishFile(name, share, path):
                 out = is_out(file := share.file(path), self.created) or self._lately.had(name, file)
                 await self._insist_on_free_file(step, out or getattr(step, "read_only", False))

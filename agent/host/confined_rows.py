@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
-from agent.host.created import Kind, Row, Thing
+from agent.host.created import Kind, Row
 from agent.host.guarded_judge import Rows
 from attachers.nfs_share import Share
-from attachers.steps import MakeDisk
 
 LATELY_S = 300.0
 """For how long what was taken back may be put back though it is in use: a detach that is refused does so."""
@@ -31,11 +30,6 @@ def is_out(key: str, rows: Rows) -> bool:
 def is_made(hctl: str, rows: Rows) -> bool:
     """Whether the disk at an address was scanned here, and not there before."""
     return any(thing.kind is Kind.DEVICE and thing.hctl == hctl for thing in rows)
-
-
-def disk_of(step: MakeDisk) -> Thing:
-    """The disk that a step has LIO make."""
-    return Thing(Kind.DISK, step.share.source, step.share.version, wwid=step.wwid)
 
 
 def disks_in(share: Share, rows: Rows) -> list[str]:

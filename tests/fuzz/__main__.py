@@ -67,7 +67,7 @@ def _fire(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
     if told.exists():
         result: dict[str, Any] = json.loads(told.read_text())
     else:
-        result = {"target": name, "engine": "?", "seed": chosen.seed, "executions": 0, "seconds": 0.0}
+        result = {"target": name, "engine": "?", "seed": chosen.seed, "executions": 0, "messages": 0, "seconds": 0.0}
         result |= {"slowest_ms": 0.0, "peak_mib": 0.0, "failure": f"it ended with {done.returncode}: see {log}"}
     print(
         f"{name}: {result['executions']} executions{', FAILED: ' + result['failure'] if result['failure'] else ''}",
@@ -77,10 +77,11 @@ def _fire(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def _table(results: Sequence[dict[str, Any]]) -> str:
-    lines = [f"{'target':11}{'engine':9}{'executions':>12}{'s':>8}{'seed':>9}{'slowest':>11}{'peak':>10}"]
+    head = f"{'target':11}{'engine':9}{'executions':>12}{'messages':>12}{'s':>8}"
+    lines = [f"{head}{'seed':>9}{'slowest':>11}{'peak':>10}"]
     for one in results:
-        figures = f"{one['executions']:12,}{one['seconds']:8.0f}{one['seed']:9}{one['slowest_ms']:8.1f} ms"
-        ending = f"{one['peak_mib']:6.0f} MiB  {one['failure'] or 'ok'}"
+        figures = f"{one['executions']:12,}{one['messages']:12,}{one['seconds']:8.0f}{one['seed']:9}"
+        ending = f"{one['slowest_ms']:8.1f} ms{one['peak_mib']:6.0f} MiB  {one['failure'] or 'ok'}"
         lines.append(f"{one['target']:11}{one['engine']:9}{figures}{ending}")
     lines.append(f"{'all':20}{sum(one['executions'] for one in results):12,}")
     return "\n".join(lines)

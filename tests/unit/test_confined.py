@@ -16,6 +16,7 @@ from attachers.steps import (
     AnnounceMap,
     CreateRecord,
     DeleteRecord,
+    Disown,
     GiveDisk,
     JoinMap,
     LeaveMap,
@@ -281,3 +282,11 @@ async def test_a_port_that_came_by_itself_is_a_servers_or_stays(host: ConfinedHo
             await act(host, step, Unpublish("vm", wwid))
         else:
             assert "storage_wwpns" in (await refused(host, step)).detail
+
+
+async def test_nobody_fills_the_disk_with_what_he_has_made(raw: SimulatedHost, rules: Rules) -> None:
+    host = ConfinedHost(await guard(raw), rules, most=2)
+    await act(host, Own((PORT,), 1), Own((PORT,), 2))
+    for step in (Own((PORT,), 3), AnnounceMap(WWID), CreateRecord(T, P)):
+        assert (await refused(host, step)).code is Code.CONFLICT
+    await act(host, Disown((PORT,), 1), Own((PORT,), 3))

@@ -18,6 +18,7 @@ from agent.cli import show
 from attachers import checks, nfs_checks
 from attachers.problems import Problem
 from tests.fuzz.answers import Answers
+from tests.fuzz.hostile import MOST, Hostile
 from tests.fuzz.run import NAMES
 from tests.fuzz.targets import SERVER, TARGETS
 
@@ -41,8 +42,15 @@ def answers() -> Iterator[Answers]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Hostile]:
+    made = Hostile()
+    yield made
+    made.close()
+
+
 def test_every_target_is_fired_at() -> None:
-    assert {*TARGETS, "answers"} == set(NAMES)
+    assert {*TARGETS, "answers", "helper"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -56,6 +64,12 @@ def test_only_typed_problems_come_of_anything(name: str, data: bytes) -> None:
 @given(data=ANY)
 def test_whatever_a_server_answers(answers: Answers, data: bytes) -> None:
     answers.run(data)
+
+
+@settings(max_examples=12)
+@given(data=ANY)
+def test_whatever_a_daemon_that_was_taken_over_asks_of_the_helper(hostile: Hostile, data: bytes) -> None:
+    assert hostile.run(data) >= MOST
 
 
 @given(text=TEXTS)
