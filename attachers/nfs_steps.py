@@ -40,7 +40,8 @@ class MakeDisk:
 
     `wwid` is the disk's name from then on, `size` in bytes, `discard` whether it takes discards (the server has to be
     able to make holes); its address is claimed (udev rule) before it appears. Nothing is written to the file. Refused
-    where the path is no plain file, leads out of the share, or the file has another size, or is not `pin` (None: any).
+    where the path is no plain file, leads out of the share, or the file has another size, or is not `pin` (None: any),
+    and where another disk on this host has that name.
     """
 
     share: Share

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from agent.host import file_users, lio, nfs_calls, sysfs
+from agent.host import dm, file_users, lio, nfs_calls, sysfs
 from agent.host.modules import loadable
 from agent.host.nfs_reach import Reach
 from agent.host.roots import Roots
@@ -90,6 +90,13 @@ async def find_disk(tools: Tools, wwid: str | None) -> tuple[FileDisk | None, st
         return None, None
     hctl = found.pop("hctl")
     return FileDisk(**found), hctl
+
+
+def bearer(roots: Roots, wwid: str) -> str | None:
+    """The kernel's name of a disk or a map on this host that has that logical unit name; None where there is none."""
+    above = dm.find(roots, [wwid])
+    nodes = (node for node in sysfs.entries(f"{roots.sys}/block") if sysfs.wwid_of(roots, node) == wwid)
+    return above.node if above else next(nodes, None)
 
 
 def ability(roots: Roots) -> Ability:

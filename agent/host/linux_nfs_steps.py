@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from agent.host import links, linux_disks, sysfs
-from agent.host.linux_nfs import find_disk
+from agent.host.linux_nfs import bearer, find_disk
 from agent.host.nfs_reach import LOOK_S, Reach
 from agent.host.tools import deadline_in, left
 from agent.workers.pool import Abandoned
@@ -113,6 +113,7 @@ class NfsSteps:
 
     async def _make(self, step: MakeDisk, deadline: float) -> None:
         """Make the disk: backstore and target first, so that its address is known and claimed before it appears."""
+        await self._insist_on_new_name(step)
         disk = self._disk(step.wwid)
         file = {"point": str(self._reach.place(step.share)), "path": step.path, "size": step.size}
         file |= {"discard": step.discard} | self._pin(step)
@@ -122,6 +123,14 @@ class NfsSteps:
         await self._call("lio_show", disk | {"hctl": hctl}, deadline, what)
         if not sysfs.has_device(self._tools.roots, hctl):
             links.drop_claim(self._tools.roots, hctl)
+
+    async def _insist_on_new_name(self, step: MakeDisk) -> None:
+        """Raises `Problem` where another disk has that name: multipathd would take the two for paths to one unit."""
+        made, _ = await find_disk(self._tools, step.wwid)
+        node = None if made else bearer(self._tools.roots, step.wwid)
+        if node:
+            text = f"/dev/{node} is {step.wwid} already, and was not made of this file"
+            raise Problem(Code.CONFLICT, text, hint="see targetcli ls, and multipath -ll", step=step.describe())
 
     async def _grow(self, step: GrowDisk, deadline: float) -> None:
         """Give LIO's disk its file's size."""

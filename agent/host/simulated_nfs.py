@@ -160,6 +160,8 @@ def _unmount(kernel: Kernel, step: Unmount) -> None:
 def _make(kernel: Kernel, step: MakeDisk) -> None:
     disk = kernel.shares.disks.get(step.wwid)
     if disk is None:
+        if step.wwid in kernel.maps or any(device.wwid == step.wwid for _, device in kernel.devices()):
+            raise _refused(step, Code.CONFLICT, f"a disk of this host is {step.wwid} already")
         file = _found(kernel, step, step.path)
         if (opening := _opening(kernel, step.share, "rw")) is not Opening.DONE:
             raise _refused(step, Code.TARGET_REFUSED, f"{step.path} cannot be opened for writing: {opening}")

@@ -257,6 +257,18 @@ async def test_no_disk_is_made_of_a_file_that_somebody_has_open_and_none_is_hand
     assert (await refused(host, MakeDisk(INSIDE, "a.img", DISK, 1 << 20))).code is Code.IN_USE
 
 
+async def test_no_disk_gets_the_name_of_another_one(host: ConfinedHost, raw: SimulatedHost) -> None:
+    """multipathd would write to it in place of that one. Its name may be one of LIO's as well."""
+    raw.san.add(Lun(T, (ABROAD,), 9, DISK, 1 << 20, (raw.kernel.initiator,)))
+    raw.kernel.multipathd.greedy = True
+    raw.foreign_session(T, ABROAD)
+    raw.foreign_device(T, ABROAD, 9)
+    await act(host, AnnounceMap(DISK), Mount(INSIDE, ""))
+    before = raw.inventory()
+    assert (await refused(host, MakeDisk(INSIDE, "a.img", DISK, 1 << 20))).code is Code.CONFLICT
+    assert raw.inventory() == before
+
+
 async def test_a_disk_that_others_made_of_a_file_is_not_handed_out(host: ConfinedHost, raw: SimulatedHost) -> None:
     theirs = await guard(raw)
     await act(theirs, Mount(OUTSIDE, ""), MakeDisk(OUTSIDE, "a.img", DISK, 1 << 20))

@@ -12,6 +12,7 @@ from agent.host import announced, dm, wwids
 from agent.host.created import Kind
 from agent.host.guarded_judge import look_for, things_of_map
 from agent.host.iscsiadm import Iscsiadm
+from agent.host.linux_nfs import bearer
 from agent.host.lun_sights import LunSights
 from agent.host.multipathd import Multipathd
 from agent.host.roots import Roots
@@ -55,6 +56,16 @@ def test_a_map_is_known_by_its_uuid_whatever_its_name(roots: Roots) -> None:
     assert found and (found.node, found.name, found.number, found.slaves) == ("dm-0", "mpatha", "253:0", ("sda",))
     assert found.size == 64 << 20 and not found.suspended and not found.read_only
     assert dm.find(roots, ["naa.6001405000000000000000000000002b"]) is None
+
+
+def test_whoever_has_a_name_already_is_found(roots: Roots) -> None:
+    """No disk is made of a file under the name of another one: multipathd would take both for one unit."""
+    assert bearer(roots, WWID) is None
+    hctl = add_disk(roots, add_session(roots), 1)
+    (roots.sys / "block/sda/device").symlink_to(f"../../../{hctl}")
+    assert bearer(roots, WWID) == "sda" and bearer(roots, OTHER) is None
+    add_map(roots, uuid=dm.uuid_of(OTHER))
+    assert bearer(roots, OTHER) == "dm-0"
 
 
 def test_a_map_under_another_name_of_the_unit_is_found_by_its_paths(roots: Roots) -> None:
