@@ -6,6 +6,7 @@ from typing import Any
 from agent.cdmi import nfs_hosts
 from agent.cdmi.iscsi_export import unit_name
 from agent.cdmi.place import Place
+from agent.cdmi.text import shown
 from attachers import unit_names
 
 WAYS = {"iscsi": "Network/iSCSI", "nfs": "NFSv4", "fc": "Network/FC"}
@@ -54,7 +55,7 @@ def _nfs(entry: Mapping[str, Any], place: Place) -> list[str]:
     if entry.get("permissions") is not None:
         said.append("permissions of NFS are not changed: which hosts may mount it is the server's to say")
     if (named := nfs_hosts.named(entry)) is not None:
-        who = ", ".join(named[:8]) or "none yet"
+        who = ", ".join(shown(one, 80) for one in named[:8]) or "none yet"
         said.append(f"it names hosts ({who}): this host is added where none of them is it")
     flavors = entry.get("security_flavors")
     if isinstance(flavors, list) and "sys" not in flavors:

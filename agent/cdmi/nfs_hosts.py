@@ -14,6 +14,7 @@ HOSTS = "hosts"
 LISTS = {"ro": "ro_hosts", "rw": "rw_hosts", "root": "root_hosts"}
 """The list that gives each right."""
 MAX_HOSTS = 4096
+MAX_NAME = 256
 Rights = Mapping[str, tuple[str, ...]]
 """For each right the patterns of the hosts that have it; `root` only where the entry speaks of it."""
 
@@ -73,7 +74,7 @@ def _covers(patterns: Sequence[str], address: str, hostname: str) -> bool:
 
 def _matches(pattern: str, address: str, hostname: str) -> bool:
     """Whether a pattern is this host for sure. Of a netgroup only the server knows who is in it."""
-    if pattern.startswith("@"):
+    if pattern.startswith("@") or len(pattern) > MAX_NAME:
         return False
     try:
         network = ipaddress.ip_network(pattern, strict=False)

@@ -117,7 +117,8 @@ async def _bring_up_one(desk: Desk, row: Row, *, deadline: float) -> Ready | Gon
             if row.plan is None:
                 row = await _within(desk, deadline, _resolve(desk, row, deadline=deadline))
             elif desk.attacher(row.protocol).asks_again:  # a plan of an earlier life: perhaps of before a reboot
-                await _within(desk, deadline, ask_again(desk, row))
+                export = await _within(desk, deadline, ask_again(desk, row))
+                row = await _within(desk, deadline, permit_again(desk, row, export))
             return await _bring_up(desk, row, deadline=share(row, now=desk.host.now(), deadline=deadline))
         except Problem as problem:
             row = desk.ledger.rows[row.name]

@@ -76,17 +76,21 @@ def to_be_made(uri: str, key: str, permits: Permits, ours: Set[Grant]) -> list[G
     return [grant for grant in wanted if grant in ours or grant.initiator in permits.missing]
 
 
-async def permit_again(desk: Desk, row: Row, export: SeenExport) -> None:
-    """Have this host in the export's lists once more, by the address that it has by now. Raises `Problem`."""
+async def permit_again(desk: Desk, row: Row, export: SeenExport) -> Row:
+    """Have this host in the export's lists once more, by the address that it has by now. Returns the row as it is then.
+
+    Raises `Problem`.
+    """
     if export.hosts is None or (export.at, export.key) != (row.at, row.key) or export.plan is None:
-        return
+        return row
     server = str(export.plan["server"])
     routes = {server: await _route_to(desk, server)}
     permits = permits_of(export, row.request, await host_sight(desk), routes)
     async with desk.locks.hold([permissions_of(row.granted_at)]):
         grants = to_be_made(row.granted_at, row.key, permits, desk.ledger.grants)
-        await desk.ledger.change(row.name, grants=grants, permits=permits.names)
+        row = await desk.ledger.change(row.name, grants=grants, permits=permits.names)
     await grant(desk, row)
+    return row
 
 
 async def grant(desk: Desk, row: Row) -> None:

@@ -1,5 +1,6 @@
 """NFS exports that name hosts: this one is let in before the mount, and out after the unmount, as an initiator is."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,13 @@ import pytest
 
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_shares import HERE
-from agent.model import Access, Present
+from agent.model import Access, Present, Request
 from attachers.problems import Code, Problem
 from attachers.sights import Query
 from attachers.steps import Mount, Step
 from tests.engine.cdmi_model import SHARE
 from tests.engine.test_nfs import FILE, refused
-from tests.engine.world import World, running
+from tests.engine.world import BOTH, World, running
 
 OTHER = "10.0.0.9"
 
@@ -123,6 +124,31 @@ async def test_another_address_after_a_reboot_is_named_too(world: World, present
         await daemon.detach("vm")
         assert entry["rw_hosts"] == [OTHER] and not entry.get("root_hosts")
         assert not daemon.ledger.grants and not world.kernel.inventory()
+
+
+async def test_a_plan_of_an_earlier_life_names_todays_address(world: World) -> None:
+    """Nothing was mounted yet when the host went down, and it comes back with another address."""
+    source, entry, begun = world.add_file(), world.cdmi.name_hosts(rw_hosts=[OTHER]), asyncio.Event()
+
+    async def stuck(moment: Moment, what: Step | Query) -> None:
+        if isinstance(what, Mount) and moment is Moment.BEFORE:
+            begun.set()
+            await asyncio.Event().wait()
+
+    world.kernel.hook = stuck
+    async with running(world) as daemon:
+        await daemon.engine.attach(Request("vm", source, **BOTH), wait_s=0)
+        await begun.wait()
+    world.kernel.hook = None
+    world.kernel.reboot()
+    world.kernel.kernel.shares.address = "127.0.0.101"
+    world.cdmi.name_hosts(**entry)
+    async with running(world) as daemon:
+        await daemon.engine.settled()
+        assert daemon.engine.view("vm")["phase"] == "attached"
+        await daemon.detach("vm")
+        left = world.cdmi.resolve(source).exports[0].hosts
+        assert left is not None and left["rw"] == (OTHER,) and not left["root"] and not daemon.ledger.grants
 
 
 async def test_a_server_that_does_not_let_the_entry_be_changed_is_told(world: World) -> None:

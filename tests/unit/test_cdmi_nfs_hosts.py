@@ -34,6 +34,7 @@ LACKING: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "1.1: all by default": ({"mode": "rw", "ro_hosts": ["10.0.0.8"]}, FILE, ()),
     "2.0: none by default": ({"ro_hosts": ["10.0.0.8"]}, FILE, ("rw",)),
     "a name alone, and no list": ({"rw_hosts": US}, FILE, ()),
+    "no name of anybody": ({"rw_hosts": ["*" * 300]}, FILE, ("rw",)),
     "a bracket is no wildcard": ({"rw_hosts": ["10.0.0.[0-9]"]}, FILE, ("rw",)),
 }
 
