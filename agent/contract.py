@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from agent.model import Fenced, Making, Part, Reading, Resolved, Room, Stat
+from agent.model import Making, Part, Reading, Resolved, Room, Stat
+from agent.uses import Fenced, Users
 
 
 class Cdmi(Protocol):
@@ -107,6 +108,10 @@ class Cdmi(Protocol):
 
         Raises `Problem` (conflict) and does nothing where an export is open to anybody.
         """
+        ...
+
+    async def users(self, uri: str) -> Users:
+        """Who may use an object on whichever host, and which snapshots it has. Changes nothing."""
         ...
 
     async def capacity(self, source: str) -> Room:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from agent.uses import CAREFUL, Despite, known_by
 from attachers.problems import Problem
 
 
@@ -127,11 +128,6 @@ class Resolved:
         return known_by(self.uri, self.object_id, self.places)
 
 
-def known_by(uri: str, object_id: str, places: Sequence[str]) -> frozenset[str]:
-    """All that an object is known by: its addresses without a slash at their end, and its ID in lower case."""
-    return frozenset({uri.rstrip("/"), object_id.casefold(), *places} - {""})
-
-
 @dataclass(frozen=True, slots=True)
 class Stat:
     """What an object is, without its exports. `size` is in bytes (a LUN's as it is assigned), None when not told.
@@ -214,16 +210,6 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Fenced:
-    """One export of an object that a host was fenced off: who was withdrawn, and who is left."""
-
-    key: str
-    protocol: str
-    withdrawn: tuple[str, ...]
-    permissions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Room:
     """How much is used and there in all, bytes, None where nothing tells it; `by` says in words what told it."""
 
@@ -279,15 +265,19 @@ class Objects(Protocol):
         """Change items of its metadata (None: take away). Returns what it is then."""
         ...
 
-    async def delete(self, source: str) -> bool:
-        """Delete it, unless it is attached here (in-use); that there is none is success."""
+    async def users(self, source: str) -> dict[str, Any]:
+        """What it is, and who may use it on other hosts: `others`, `anybody`, `snapshots`."""
         ...
 
-    async def resize(self, source: str, size: int, *, shrink: bool) -> dict[str, Any]:
+    async def delete(self, source: str, *, despite: Despite = CAREFUL) -> bool:
+        """Delete it, unless it is in use here, or may be elsewhere (in-use); that there is none is success."""
+        ...
+
+    async def resize(self, source: str, size: int, *, shrink: bool, despite: Despite = CAREFUL) -> dict[str, Any]:
         """Give it another size (bytes) on its server, a smaller one only with `shrink`. Returns what it is then."""
         ...
 
-    async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
+    async def fence(self, source: str, names: Sequence[str], *, despite: Despite = CAREFUL) -> dict[str, Any]:
         """Withdraw another host's permissions, by its names. Returns whose were withdrawn, and who is left."""
         ...
 
@@ -300,7 +290,13 @@ class Objects(Protocol):
         ...
 
     async def write(
-        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool
+        self,
+        destination: str,
+        pieces: AsyncIterator[bytes],
+        *,
+        length: int | None,
+        replace: bool,
+        despite: Despite = CAREFUL,
     ) -> tuple[bool, dict[str, Any]]:
         """Write a data object from a stream, whole or not at all. Returns whether it is new, and what it is then."""
         ...
@@ -325,11 +321,15 @@ class Operations(Protocol):
         """Make a container (with a size: a LUN) or a data object of zeros. Idempotent as `clone`."""
         ...
 
-    async def move(self, source: str, destination: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
-        """Move an object on its server, unless it is attached here. Idempotent as `clone`."""
+    async def move(
+        self, source: str, destination: str, *, wait_s: float, despite: Despite = CAREFUL
+    ) -> tuple[bool, dict[str, Any]]:
+        """Move an object on its server, unless it is in use here, or may be elsewhere. Idempotent as `clone`."""
         ...
 
-    async def restore(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+    async def restore(
+        self, source: str, name: str, *, wait_s: float, despite: Despite = CAREFUL
+    ) -> tuple[bool, dict[str, Any]]:
         """Bring a container back to a snapshot of it, unless it is attached here, or may be elsewhere."""
         ...
 

@@ -215,14 +215,17 @@ class Handlers:
 
     async def write(self, request: web.Request) -> web.StreamResponse:
         """PUT of an object's bytes."""
-        uri, replace = parse.object_uri(request.query), content.may_replace(request.headers)
-        pieces, length = content.pieces_of(request), request.content_length
-        fresh, view = await self._engine.objects.write(uri, pieces, length=length, replace=replace)
+        uri, replace = parse.object_uri(request.query, parse.EVEN_IF), content.may_replace(request.headers)
+        pieces, length, despite = content.pieces_of(request), request.content_length, parse.despite(request.query)
+        write = self._engine.objects.write
+        fresh, view = await write(uri, pieces, length=length, replace=replace, despite=despite)
         return web.json_response(view, status=201 if fresh else 200)
 
     async def stat(self, request: web.Request) -> web.Response:
         """What an object is."""
-        return web.json_response(await self._engine.objects.stat(parse.object_uri(request.query)))
+        uri, objects = parse.object_uri(request.query, parse.USERS), self._engine.objects
+        look = objects.users if parse.flag(request.query, parse.USERS) else objects.stat
+        return web.json_response(await look(uri))
 
     async def change(self, request: web.Request) -> web.Response:
         """PATCH of an object's metadata."""
@@ -231,8 +234,8 @@ class Handlers:
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE of an object."""
-        uri, must_exist = parse.object_uri(request.query, "must_exist"), parse.must_exist(request.query)
-        there = await self._engine.objects.delete(uri)
+        uri, must_exist = parse.deleted(request.query), parse.must_exist(request.query)
+        there = await self._engine.objects.delete(uri, despite=parse.despite(request.query))
         return _gone("uri: there is no such object", there=there, must_exist=must_exist)
 
     async def clone(self, request: web.Request) -> web.Response:
@@ -261,29 +264,29 @@ class Handlers:
     async def move(self, request: web.Request) -> web.Response:
         """POST of a move."""
         parse.known_query(request.query)
-        source, destination, wait_s = parse.move_request(await _body(request))
-        done, view = await self._engine.operations.move(source, destination, wait_s=wait_s)
+        source, destination, wait_s, despite = parse.move_request(await _body(request))
+        done, view = await self._engine.operations.move(source, destination, wait_s=wait_s, despite=despite)
         return _operation(view, done=done)
 
     async def restore(self, request: web.Request) -> web.Response:
         """POST of the way back to a snapshot."""
         parse.known_query(request.query)
-        source, name, wait_s = parse.snapshot_request(await _body(request))
-        done, view = await self._engine.operations.restore(source, name, wait_s=wait_s)
+        (source, name, wait_s), despite = parse.restore_request(await _body(request))
+        done, view = await self._engine.operations.restore(source, name, wait_s=wait_s, despite=despite)
         return _operation(view, done=done)
 
     async def resize_object(self, request: web.Request) -> web.Response:
         """POST of another size on the server."""
         parse.known_query(request.query)
-        uri, size, shrink = parse.resize_request(await _body(request))
-        return web.json_response(await self._engine.objects.resize(uri, size, shrink=shrink))
+        uri, size, shrink, despite = parse.resize_request(await _body(request))
+        return web.json_response(await self._engine.objects.resize(uri, size, shrink=shrink, despite=despite))
 
     async def fence(self, request: web.Request) -> web.Response:
         """POST of another host's end."""
         parse.known_query(request.query)
-        uri, names, must_exist = parse.fence_request(await _body(request))
-        view = await self._engine.objects.fence(uri, names)
-        if must_exist and not any(export["withdrawn"] for export in view["exports"]):
+        wanted = parse.fence_request(await _body(request))
+        view = await self._engine.objects.fence(wanted.uri, wanted.names, despite=wanted.despite)
+        if wanted.must_exist and not any(export["withdrawn"] for export in view["exports"]):
             detail = "host: no export lets it in, by any of these names"
             raise Problem(Code.NOT_FOUND, detail, hint="nothing was changed; see who is let in: cdmi-attach resolve")
         return web.json_response(view)

@@ -40,6 +40,10 @@ class Fields:
         """The field's path from the top: `domain.target`."""
         return f"{self._path}.{key}" if self._path else key
 
+    def has(self, key: str) -> bool:
+        """Whether the field is there at all, null or not."""
+        return key in self._values
+
     def text(self, key: str, default: str | None = None, *, limit: int = 4096) -> str:
         """A string of 1 to `limit` characters; without a default it has to be there."""
         value = self._take(key, default)

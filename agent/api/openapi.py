@@ -3,8 +3,10 @@
 import re
 from typing import Any
 
+from agent.api import parse
 from agent.api.routes import NOW, ROUTES, Op, Route
-from agent.api.schemas import NAME_TEXT, SCHEMAS, SOURCE
+from agent.api.schema_parts import NAME_TEXT, SOURCE
+from agent.api.schemas import SCHEMAS
 from agent.model import Phase
 from attachers.problems import STATUS
 
@@ -20,7 +22,7 @@ BODIES = {
     Op.OBJECT_SNAPSHOT: "SnapshotRequest",
     Op.OBJECT_CREATE: "CreateRequest",
     Op.OBJECT_MOVE: "MoveRequest",
-    Op.OBJECT_RESTORE: "SnapshotRequest",
+    Op.OBJECT_RESTORE: "RestoreRequest",
     Op.OBJECT_RESIZE: "ResizeRequest",
     Op.OBJECT_FENCE: "FenceRequest",
 }
@@ -88,6 +90,21 @@ OBJECT_QUERY: tuple[dict[str, Any], ...] = (
     {"name": "uri", "in": "query", "required": True, "description": "as the source of an attachment", "schema": SOURCE},
 )
 
+
+def _flag(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": {"enum": ["0", "1"], "default": "0"}}
+
+
+EVEN_IF = _flag(parse.EVEN_IF, "1: although other hosts are permitted to use it")
+
+WITH_SNAPSHOTS = _flag(parse.WITH_SNAPSHOTS, "1: its snapshots go with it")
+OBJECT_ID: dict[str, Any] = {
+    "name": parse.OBJECT_ID,
+    "in": "query",
+    "description": "refuse (conflict) where it is another object by now",
+    "schema": {"type": "string", "maxLength": 128},
+}
+
 RANGE_HEADERS: tuple[dict[str, Any], ...] = (
     {
         "name": "Range",
@@ -110,13 +127,14 @@ MUST_EXIST: dict[str, Any] = {
     "schema": {"enum": ["0", "1"], "default": "0"},
 }
 QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
-    Op.OBJECT_STAT: OBJECT_QUERY,
+    Op.OBJECT_STAT: (*OBJECT_QUERY, _flag(parse.USERS, "1: also who may use it on other hosts, and its snapshots")),
     Op.OBJECT_CHANGE: OBJECT_QUERY,
-    Op.OBJECT_DELETE: (*OBJECT_QUERY, MUST_EXIST),
+    Op.OBJECT_DELETE: (*OBJECT_QUERY, EVEN_IF, WITH_SNAPSHOTS, OBJECT_ID, MUST_EXIST),
     Op.CAPACITY: OBJECT_QUERY,
     Op.OBJECT_READ: (*OBJECT_QUERY, *RANGE_HEADERS),
     Op.OBJECT_WRITE: (
         *OBJECT_QUERY,
+        EVEN_IF,
         {
             "name": "If-None-Match",
             "in": "header",

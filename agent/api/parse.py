@@ -7,9 +7,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.api.fields import Fields, number
+from agent.cdmi import sources
 from agent.cdmi.initiators import normal
 from agent.config import Attach
 from agent.model import READING, Access, DomainRequest, Present, Request
+from agent.uses import Despite
 from attachers import checks
 from attachers.problems import Code, Problem
 
@@ -29,6 +31,8 @@ WAIT_S = 60.0
 MAX_VALUE = 4096
 ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 MAX_GENERATION = 2**63 - 1
+EVEN_IF, WITH_SNAPSHOTS, USERS = "even_if_permitted_to_others", "with_snapshots", "users"
+OBJECT_ID = "object_id"
 
 
 def callers_name(text: str) -> str:
@@ -104,6 +108,24 @@ def object_uri(query: Mapping[str, str], *more: str) -> str:
     return _uri(text, "uri")
 
 
+def despite(query: Mapping[str, str]) -> Despite:
+    """What the caller says to know, in the query: `?even_if_permitted_to_others=1&with_snapshots=1&object_id=ID`."""
+    known = _object_id(query[OBJECT_ID]) if OBJECT_ID in query else ""
+    return Despite(flag(query, EVEN_IF), flag(query, WITH_SNAPSHOTS), known)
+
+
+def _despite(fields: Fields) -> Despite:
+    """The same in a body."""
+    known = fields.text(OBJECT_ID, "", limit=128) if fields.has(OBJECT_ID) else ""
+    return Despite(permitted=fields.flag(EVEN_IF, default=False), object_id=_object_id(known) if known else "")
+
+
+def _object_id(text: str) -> str:
+    if not sources.OBJECT_ID.fullmatch(text):
+        raise checks.refuse(OBJECT_ID, text, "the ID of an object")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class CloneRequest:
     """The body of POST /v1/objects/clone, checked. `size` is in bytes, None: the source's."""
@@ -165,28 +187,49 @@ def create_request(body: dict[str, Any]) -> CreateRequest:
     return request
 
 
-def move_request(body: dict[str, Any]) -> tuple[str, str, float]:
-    """The source, the destination, and how long to wait (seconds)."""
+def restore_request(body: dict[str, Any]) -> tuple[tuple[str, str, float], Despite]:
+    """As `snapshot_request`, and what the caller says to know."""
+    known = (EVEN_IF, OBJECT_ID)
+    rest = {name: value for name, value in body.items() if name not in known}
+    return snapshot_request(rest), _despite(Fields(body))
+
+
+def move_request(body: dict[str, Any]) -> tuple[str, str, float, Despite]:
+    """The source, the destination, how long to wait (seconds), and what the caller says to know."""
     fields = Fields(body)
-    found = _uri_of(fields, "source"), _uri_of(fields, "destination"), _wait(fields)
+    found = _uri_of(fields, "source"), _uri_of(fields, "destination"), _wait(fields), _despite(fields)
     fields.finish()
     return found
 
 
-def resize_request(body: dict[str, Any]) -> tuple[str, int, bool]:
-    """The object, its new size (bytes), and whether it may be smaller than before."""
+def resize_request(body: dict[str, Any]) -> tuple[str, int, bool, Despite]:
+    """The object, its new size (bytes), whether it may be smaller than before, and what the caller says to know."""
     fields = Fields(body)
     uri, size = _uri_of(fields, "uri"), fields.whole("size", low=1, high=MAX_GENERATION, default=None)
-    shrink = fields.flag("shrink", default=False)
+    shrink, known = fields.flag("shrink", default=False), _despite(fields)
     fields.finish()
     if size is None:
         raise Problem(Code.INVALID_REQUEST, "size: missing", hint="give size, in bytes")
-    return uri, size, shrink
+    return uri, size, shrink, known
 
 
-def fence_request(body: dict[str, Any]) -> tuple[str, tuple[str, ...], bool]:
-    """The object, the names of the host (or of the ports of its HBA), and whether one of them has to be let in."""
-    fields = Fields(body)
+@dataclass(frozen=True, slots=True)
+class FenceRequest:
+    """The body of POST /v1/objects/fence, checked: `names` of one host (or of the ports of its HBA).
+
+    `must_exist`: one of them has to be let in.
+    """
+
+    uri: str
+    names: tuple[str, ...]
+    must_exist: bool
+    despite: Despite
+
+
+def fence_request(body: dict[str, Any]) -> FenceRequest:
+    """The checked request. Raises `Problem` invalid-request with the field's path."""
+    known = Despite(object_id=_despite(Fields(body)).object_id)
+    fields = Fields({name: value for name, value in body.items() if name != OBJECT_ID})
     uri, given = _uri_of(fields, "uri"), body.get("host")
     insists = fields.flag("must_exist", default=False)
     fields.known.add("host")
@@ -198,7 +241,7 @@ def fence_request(body: dict[str, Any]) -> tuple[str, tuple[str, ...], bool]:
     for place, name in enumerate(names):
         if not isinstance(name, str) or not (HOST_NAME.fullmatch(name) or checks.is_wwpn(normal(name))):
             raise checks.refuse(f"host[{place}]" if isinstance(given, list) else "host", name, wanted)
-    return uri, tuple(names), insists
+    return FenceRequest(uri, tuple(names), insists, known)
 
 
 def _wait(fields: Fields) -> float:
@@ -283,15 +326,21 @@ def wait_s(query: Mapping[str, str]) -> float | None:
 
 def force(query: Mapping[str, str]) -> bool:
     """`?force=1`."""
-    return _flag(query, "force")
+    return flag(query, "force")
 
 
 def must_exist(query: Mapping[str, str]) -> bool:
     """`?must_exist=1`: what is to go has to be there."""
-    return _flag(query, "must_exist")
+    return flag(query, "must_exist")
 
 
-def _flag(query: Mapping[str, str], name: str) -> bool:
+def deleted(query: Mapping[str, str]) -> str:
+    """`?uri=` of what is to be deleted; `must_exist` and `despite` read the rest."""
+    return object_uri(query, EVEN_IF, WITH_SNAPSHOTS, OBJECT_ID, "must_exist")
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A parameter that is 0 (which is as without it) or 1."""
     if query.get(name, "0") not in ("0", "1"):
         raise checks.refuse(name, query[name], "0 or 1")
     return query.get(name) == "1"

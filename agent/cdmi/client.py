@@ -15,13 +15,15 @@ from agent.cdmi import (
     rooms,
     sources,
     uploads,
+    users,
 )
 from agent.cdmi.grants import Change, make
 from agent.cdmi.resolve import resolve
 from agent.cdmi.server import Server
 from agent.cdmi.transfer import Pause
 from agent.cdmi.wire import Clock, Limits, Told, Wire, nobody
-from agent.model import Fenced, Making, Part, Reading, Resolved, Room, Stat
+from agent.model import Making, Part, Reading, Resolved, Room, Stat
+from agent.uses import Fenced, Users
 
 
 class CdmiClient:
@@ -136,6 +138,10 @@ class CdmiClient:
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
         """See `agent.contract.Cdmi`."""
         return await fences.fence(self._wire, sources.parse(uri, self._servers), tuple(names))
+
+    async def users(self, uri: str) -> Users:
+        """See `agent.contract.Cdmi`."""
+        return await users.users(self._wire, sources.parse(uri, self._servers))
 
     async def capacity(self, source: str) -> Room:
         """See `agent.contract.Cdmi`."""

@@ -9,7 +9,7 @@ from agent.cdmi.members import Found, object_id_of
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
-from agent.model import Fenced
+from agent.uses import Fenced
 from attachers.problems import Code, Problem
 
 BLOCK = ("iscsi", "fc")

@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from agent.cli import client, show
+from agent.cli.asking import ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from agent.cli.verbs import Words
 
 LABEL = 10
+EVEN_IF = "even_if_permitted_to_others"
 LONGEST_S = 3600.0
 """How long a copy is waited for; asking again waits on."""
 
@@ -38,7 +40,12 @@ def stat(args: "Words") -> int:
 
 def delete(args: "Words") -> int:
     """Prints nothing on stdout."""
-    route = _route(args.source) + ("&must_exist=1" if args.must_exist else "")
+    shown = ask(args, "delete")
+    more = [f"object_id={quote(shown, safe='')}"] if shown else []
+    more += [f"{EVEN_IF}=1"] if args.even_if_permitted_to_others else []
+    more += ["with_snapshots=1"] if args.with_snapshots else []
+    more += ["must_exist=1"] if args.must_exist else []
+    route = "&".join([_route(args.source), *more])
     absent = client.call(args.socket, "DELETE", route, None, timeout_s=client.LONGEST_S).get("absent")
     show.say(show.visible(f"{args.source}{': there is no such object, nothing was done' if absent else ' is deleted'}"))
     return 0
@@ -58,7 +65,9 @@ def snapshot(args: "Words") -> int:
 
 def restore(args: "Words") -> int:
     """Prints the container's address."""
-    return _made(args, "/v1/objects/restore", {"uri": args.source, "name": args.name, "wait_s": _wait(args)})
+    shown = ask(args, f"bring back to its snapshot {args.name} (what was written since is lost)")
+    body = {"uri": args.source, "name": args.name, "wait_s": _wait(args)}
+    return _made(args, "/v1/objects/restore", body | _known(args, shown))
 
 
 def create(args: "Words") -> int:
@@ -70,12 +79,13 @@ def create(args: "Words") -> int:
 def move(args: "Words") -> int:
     """Prints the object's address."""
     body = {"source": args.source, "destination": args.destination, "wait_s": _wait(args)}
-    return _made(args, "/v1/objects/move", body)
+    return _made(args, "/v1/objects/move", body | _known(args))
 
 
 def set_size(args: "Words") -> int:
     """Prints the size in bytes."""
-    body = {"uri": args.source, "size": args.size, "shrink": args.shrink}
+    shown = ask(args, f"give {args.size} bytes (what is beyond is lost) to") if args.shrink else ""
+    body = {"uri": args.source, "size": args.size, "shrink": args.shrink} | _known(args, shown)
     answer = client.call(args.socket, "POST", "/v1/objects/resize", body, timeout_s=client.LONGEST_S)
     print(show.as_json(answer) if args.json else answer.get("size"))
     for name in answer.get("attachments") or ():
@@ -85,7 +95,9 @@ def set_size(args: "Words") -> int:
 
 def fence(args: "Words") -> int:
     """Prints nothing on stdout."""
-    body = {"uri": args.source, "host": args.host} | ({"must_exist": True} if args.must_exist else {})
+    shown = ask(args, f"fence {', '.join(args.host)} off")
+    body = {"uri": args.source, "host": args.host} | ({"object_id": shown} if shown else {})
+    body |= {"must_exist": True} if args.must_exist else {}
     answer = client.call(args.socket, "POST", "/v1/objects/fence", body, timeout_s=client.LONGEST_S)
     if args.json:
         print(show.as_json(answer))
@@ -125,6 +137,12 @@ def _made(args: "Words", route: str, body: "dict[str, Any]") -> int:
             client.TIMEOUT, f"{view.get('kind')} to {view.get('destination')} is under way{percent}", hint
         )
     return 0
+
+
+def _known(args: "Words", shown: str = "") -> "dict[str, Any]":
+    """What the caller says to know: that others may use it, and which object it is."""
+    even_if = {EVEN_IF: True} if args.even_if_permitted_to_others else {}
+    return even_if | ({"object_id": shown} if shown else {})
 
 
 def _route(source: str) -> str:

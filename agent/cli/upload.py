@@ -38,7 +38,8 @@ def _sent(args: "Words", connection: client.Connection, fd: int) -> "dict[str, A
     size = _size(args.file, fd)
     how = "Transfer-Encoding: chunked\r\n" if size is None else f"Content-Length: {size}\r\n"
     only = "" if args.replace else "If-None-Match: *\r\n"
-    route = f"/v1/objects/content?uri={quote(args.destination, safe='')}"
+    even_if = "&even_if_permitted_to_others=1" if args.even_if_permitted_to_others else ""
+    route = f"/v1/objects/content?uri={quote(args.destination, safe='')}{even_if}"
     connection.begin("PUT", route, f"Content-Type: application/octet-stream\r\n{how}{only}")
     bar, at = Bar(args.destination), 0
     try:

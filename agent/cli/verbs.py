@@ -60,6 +60,11 @@ COMMON = (
     Word("--json", action="store_true", help="print the daemon's answer as it is"),
 )
 
+YES = Word("--yes", action="store_true", help="do not ask on a terminal")
+EVEN_IF = Word(
+    "--even-if-permitted-to-others", action="store_true", help="go on although other hosts are permitted to use it"
+)
+
 VERBS = {
     "attach": Verb(
         "make an attachment; prints its link",
@@ -124,6 +129,7 @@ VERBS = {
         Word("file", metavar="FILE", completes="file", help="what is read; - is standard input"),
         Word("destination", metavar="DESTINATION", help="a path on a server; the object is made where there is none"),
         Word("--replace", action="store_true", help="replace what is there already"),
+        EVEN_IF,
     ),
     "clone": Verb(
         "copy an object on its server; prints the copy's address",
@@ -143,6 +149,8 @@ VERBS = {
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("name", metavar="NAME", help="what the snapshot is called"),
         Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
+        YES,
+        EVEN_IF,
     ),
     "create": Verb(
         "make a LUN, a container or a data object on a server; prints its address",
@@ -152,31 +160,38 @@ VERBS = {
         Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
     ),
     "move": Verb(
-        "move an object on its server, unless it is attached here; prints its address",
+        "move an object on its server, unless it is in use; prints its address",
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("destination", metavar="DESTINATION", help="a path on the same server, where nothing is"),
         Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
+        EVEN_IF,
     ),
     "set-size": Verb(
         "give an object another size on its server; prints the size",
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("size", type=int, metavar="BYTES", help="its size from now on"),
         Word("--shrink", action="store_true", help="it may become smaller: what is beyond is lost"),
+        YES,
+        EVEN_IF,
     ),
     "fence": Verb(
         "withdraw another host's permissions on an object, as after its death",
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("host", metavar="HOST", nargs="+", help="its iSCSI initiator name, or the names of its FC ports"),
         Word("--must-exist", action="store_true", help="fail where no export lets that host in (exit 4)"),
+        YES,
     ),
     "capacity": Verb(
         "how much is used, free and there in all behind a container",
         Word("source", metavar="SOURCE", help="a container, as the source of attach"),
     ),
     "delete": Verb(
-        "delete an object on its server, unless it is attached here",
+        "delete an object on its server, unless it is in use",
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("--must-exist", action="store_true", help="fail where there is none (exit 4), and say so else"),
+        Word("--with-snapshots", action="store_true", help="its snapshots go with it"),
+        YES,
+        EVEN_IF,
     ),
     "host": Verb("what this host is and can do"),
     "doctor": Verb(

@@ -13,7 +13,9 @@ from agent.engine import making
 from agent.engine.desk import Desk
 from agent.engine.in_hand import alone, held
 from agent.engine.ledger import Operation
-from agent.model import Making, MakingState, OperationState, Resolved, Stat
+from agent.engine.others import refuse_others
+from agent.model import Making, MakingState, OperationState, Stat
+from agent.uses import Despite
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
@@ -25,17 +27,18 @@ async def checked(desk: Desk, wanted: Operation, *, mine: Set[str]) -> Operation
     `mine` are the keys of its destination, which are held already.
     """
     field = _field(wanted)
-    async with held(desk, wanted.source) as found:
+    async with held(desk, wanted.source, object_id=wanted.object_id) as found:
         _refuse_reference(wanted, found)
         async with alone(desk, found, field=field, operation=wanted.id, mine=mine):
             return await _checked(desk, wanted, found)
 
 
 async def _checked(desk: Desk, wanted: Operation, found: Stat) -> Operation:
+    despite, anybody = Despite(permitted=wanted.despite_permitted), wanted.kind == "restore"
+    await refuse_others(desk, wanted.source, field=_field(wanted), despite=despite, anybody=anybody)
     if wanted.kind == "move":
         making.refuse_taken(wanted, await desk.cdmi.look(wanted.destination))
     else:
-        _refuse_others(await desk.cdmi.resolve(wanted.source))
         there = await desk.cdmi.look(desk.cdmi.snapshot_place(wanted.source, wanted.name))
         if there.state is not MakingState.COMPLETE:
             detail = f"name: there is no snapshot {wanted.name} of {found.uri}"
@@ -110,14 +113,6 @@ async def _end(desk: Desk, operation: Operation, there: Making) -> Operation:
 async def _keep(desk: Desk, operation: Operation, **changes: Any) -> Operation:
     changed = replace(operation, **changes)
     return operation if changed == operation else await desk.ledger.keep(changed)
-
-
-def _refuse_others(resolved: Resolved) -> None:
-    """Raises `Problem` (`in-use`) where hosts are permitted: their disks would change under them."""
-    names = [name for export in resolved.exports for name in export.permissions or ()]
-    if names:
-        detail = f"uri: other hosts may use it: {', '.join(names[:4])}"
-        raise Problem(Code.IN_USE, detail, hint="detach it there first, or fence them off: cdmi-attach fence")
 
 
 def _refuse_reference(wanted: Operation, found: Stat) -> None:

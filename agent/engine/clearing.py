@@ -10,7 +10,9 @@ from contextlib import AsyncExitStack
 from agent.engine.desk import Desk
 from agent.engine.in_hand import alone, held
 from agent.engine.ledger import Operation
+from agent.engine.others import refuse_others
 from agent.model import Making, MakingState
+from agent.uses import CAREFUL
 from attachers.problems import Code, Problem
 
 
@@ -41,11 +43,12 @@ def _why_not(operation: Operation, there: Making) -> str:
 
 
 async def _delete(desk: Desk, operation: Operation, there: Making) -> None:
-    """That very object. What the server says to be made may have been attached since: then it stays."""
+    """That very object. What the server says to be made may be in use by now, here or elsewhere: then it stays."""
     async with AsyncExitStack() as stack:
         if there.state is not MakingState.FAILED:
             found = await stack.enter_async_context(held(desk, operation.destination))
             await stack.enter_async_context(alone(desk, found, field="destination"))
+            await refuse_others(desk, operation.destination, field="destination", despite=CAREFUL)
         await desk.cdmi.delete(operation.destination, object_id=operation.object_id)
 
 

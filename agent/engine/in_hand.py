@@ -12,9 +12,10 @@ from attachers.problems import Code, Problem
 
 
 @asynccontextmanager
-async def held(desk: Desk, source: str) -> AsyncIterator[Stat]:
+async def held(desk: Desk, source: str, *, object_id: str = "") -> AsyncIterator[Stat]:
     """What the object is, looked at while its lock is held, which is until the end. Raises `Problem`.
 
+    Also (conflict) where it is not the object of that ID, if one is given.
     The lock is that of its permissions and of its being there: meanwhile no attach of it begins to count on it, and
     what was seen of it is not changed by anybody else here.
     """
@@ -23,9 +24,16 @@ async def held(desk: Desk, source: str) -> AsyncIterator[Stat]:
         async with desk.locks.hold([permissions_of(found.uri)]):
             now = await desk.cdmi.stat(source)
             if now.uri == found.uri:
+                _refuse_another(now, object_id)
                 yield now
                 return
         found = now  # another object is there by now, which has another lock
+
+
+def _refuse_another(found: Stat, object_id: str) -> None:
+    if object_id and found.object_id.casefold() != object_id.casefold():
+        what = f"object_id: {found.uri} is another object by now, not {object_id}"
+        raise Problem(Code.CONFLICT, what, hint="look at it again, and ask again if that is meant")
 
 
 @asynccontextmanager

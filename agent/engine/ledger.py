@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from agent.model import DomainRequest, OperationState, Phase, Request, known_by
+from agent.model import DomainRequest, OperationState, Phase, Request
 from agent.store import Store
+from agent.uses import known_by
 from agent.values import from_json, to_json
 from attachers.base import Device, Goal
 
@@ -118,7 +119,7 @@ class Row:
 
     @property
     def keys(self) -> frozenset[str]:
-        """All that the object is known by: see `agent.model.known_by`."""
+        """All that the object is known by: see `agent.uses.known_by`."""
         return known_by(self.uri, self.object_id, self.places)
 
     @property
@@ -142,7 +143,7 @@ class Operation:
 
     `begun`: the server may have been asked (at `begun_at`), committed before it is; `answered`: it said yes. `keys` are
     what an object that is moved or brought back is known by, `by` who asked for it, as a sentence has it. `owned`: its
-    answer named `object_id`.
+    answer named `object_id`; `despite_permitted`: although other hosts may use it.
     """
 
     id: str
@@ -164,6 +165,7 @@ class Operation:
     keys: tuple[str, ...] = ()
     by: str = ""
     owned: bool = False
+    despite_permitted: bool = False
 
     def describe(self) -> str:
         """What it is, for logs and problems."""
@@ -344,7 +346,8 @@ def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]]
 
 
 def _operation_of(body: str) -> Operation:
-    return from_json(Operation, {"metadata": {}, "keys": [], "owned": False, "by": ""} | json.loads(body))
+    added = {"metadata": {}, "keys": [], "owned": False, "by": "", "despite_permitted": False}
+    return from_json(Operation, added | json.loads(body))
 
 
 def _row_of(body: str) -> Row:

@@ -14,10 +14,12 @@ from agent.engine.attached import attached, refuse_attached
 from agent.engine.desk import Desk
 from agent.engine.in_hand import alone, held, refuse_making
 from agent.engine.lun_content import LunContent
+from agent.engine.others import others_among, refuse_others
 from agent.engine.pause import pause
 from agent.engine.permits import host_sight
 from agent.engine.touched import refuse_touched
 from agent.model import IsLunError, Part, Reading, Stat
+from agent.uses import CAREFUL, Despite
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
@@ -43,14 +45,21 @@ class Objects:
         await self._desk.cdmi.change(source, metadata)
         return await self.stat(source)
 
-    async def delete(self, source: str) -> bool:
+    async def users(self, source: str) -> dict[str, Any]:
+        """See `agent.model.Objects`."""
+        view, users = await self.stat(source), await self._desk.cdmi.users(source)
+        others = await others_among(self._desk, users.names)
+        return view | {"others": others, "anybody": users.anybody, "snapshots": users.snapshots}
+
+    async def delete(self, source: str, *, despite: Despite = CAREFUL) -> bool:
         """See `agent.model.Objects`."""
         try:
-            async with held(self._desk, source) as found, AsyncExitStack() as stack:
+            async with held(self._desk, source, object_id=despite.object_id) as found, AsyncExitStack() as stack:
                 if found.reference:
                     log.info("delete %s, a reference to %s", found.reference, found.uri)
                 else:
                     await stack.enter_async_context(alone(self._desk, found, field="source"))
+                    await refuse_others(self._desk, source, field="source", despite=despite, goes=True)
                     log.info("delete %s", found.uri)
                 is_one = bool(found.reference)
                 await self._desk.cdmi.delete(source, object_id=found.object_id, reference=is_one)
@@ -63,21 +72,23 @@ class Objects:
             return False
         return True
 
-    async def resize(self, source: str, size: int, *, shrink: bool) -> dict[str, Any]:
+    async def resize(self, source: str, size: int, *, shrink: bool, despite: Despite = CAREFUL) -> dict[str, Any]:
         """See `agent.model.Objects`."""
-        async with held(self._desk, source) as found, AsyncExitStack() as stack:
+        async with held(self._desk, source, object_id=despite.object_id) as found, AsyncExitStack() as stack:
             smaller = found.size is not None and size < found.size
             if smaller:
                 await stack.enter_async_context(alone(self._desk, found, field="uri"))
+            if smaller and shrink:
+                await refuse_others(self._desk, source, field="uri", despite=despite)
             log.info("resize %s from %s to %d bytes", found.uri, found.size, size)
             # What others have enlarged since is not made smaller: only what was looked at here may be.
             may, object_id = shrink and smaller, found.object_id
             await self._desk.cdmi.resize(source, size, shrink=may, pause=self._pause, object_id=object_id)
         return await self.stat(source)
 
-    async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
+    async def fence(self, source: str, names: Sequence[str], *, despite: Despite = CAREFUL) -> dict[str, Any]:
         """See `agent.model.Objects`."""
-        async with held(self._desk, source) as found:
+        async with held(self._desk, source, object_id=despite.object_id) as found:
             if attached(self._desk, found) and await self._is_us(names):
                 refuse_attached(self._desk, found, field="host")
             log.warning("fence %s off %s", ", ".join(names), found.uri)
@@ -132,11 +143,19 @@ class Objects:
             del self._under_way[over]
 
     async def write(
-        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool
+        self,
+        destination: str,
+        pieces: AsyncIterator[bytes],
+        *,
+        length: int | None,
+        replace: bool,
+        despite: Despite = CAREFUL,
     ) -> tuple[bool, dict[str, Any]]:
         """See `agent.model.Objects`."""
         place = self._desk.cdmi.place(destination)
-        async with self._alone(destination, place), self._stream() as cdmi:
+        async with self._alone(destination, place) as found, self._stream() as cdmi:
+            if found is not None and replace:
+                await refuse_others(self._desk, destination, field="uri", despite=despite)
             fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=self._pause)
         log.info("%s is written", place)
         return fresh, await self.stat(destination)
@@ -145,8 +164,11 @@ class Objects:
         await pause(self._desk.host, self._desk.host.now() + seconds)
 
     @asynccontextmanager
-    async def _alone(self, destination: str, place: str) -> AsyncIterator[None]:
-        """Nobody else here writes it, and nobody here uses it, until the end. Raises `Problem` busy, in-use."""
+    async def _alone(self, destination: str, place: str) -> AsyncIterator[Stat | None]:
+        """What is there: nobody else here writes it, and nobody here uses it, until the end.
+
+        Raises `Problem` busy, in-use.
+        """
         here, touched = {place.rstrip("/")}, self._desk.touched
         refuse_touched(touched, here, f"uri: {place}")
         refuse_making(self._desk, place, field="uri")
@@ -155,7 +177,7 @@ class Objects:
             async with AsyncExitStack() as stack:
                 if found is not None:
                     await stack.enter_async_context(alone(self._desk, found, field="uri", mine=here))
-                yield
+                yield found
 
     async def _found(self, source: str) -> Stat | None:
         try:

@@ -25,6 +25,7 @@ from agent.engine.pause import longer, pause
 from agent.engine.touched import refuse_touched
 from agent.log import caller
 from agent.model import Making, MakingState, OperationState
+from agent.uses import CAREFUL, Despite
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
@@ -75,14 +76,18 @@ class Operations:
         wanted = Operation(_new_id(), "create", "", place, name=kind, size=size, metadata=dict(metadata))
         return await self._begin(wanted, wait_s)
 
-    async def move(self, source: str, destination: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+    async def move(
+        self, source: str, destination: str, *, wait_s: float, despite: Despite = CAREFUL
+    ) -> tuple[bool, dict[str, Any]]:
         """See `agent.model.Operations`."""
-        return await self._begin(Operation(_new_id(), "move", source, self._desk.cdmi.place(destination)), wait_s)
+        return await self._begin(_despite(_new("move", source, self._desk.cdmi.place(destination)), despite), wait_s)
 
-    async def restore(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+    async def restore(
+        self, source: str, name: str, *, wait_s: float, despite: Despite = CAREFUL
+    ) -> tuple[bool, dict[str, Any]]:
         """See `agent.model.Operations`."""
-        place = self._desk.cdmi.place(source)
-        return await self._begin(Operation(_new_id(), "restore", source, place, name=name), wait_s)
+        wanted = replace(_new("restore", source, self._desk.cdmi.place(source)), name=name)
+        return await self._begin(_despite(wanted, despite), wait_s)
 
     def view(self, operation_id: str) -> dict[str, Any]:
         """See `agent.model.Operations`."""
@@ -264,6 +269,15 @@ def _patience_s(problem: Problem) -> float:
     if problem.code in (Code.CDMI_UNREACHABLE, Code.UNAVAILABLE):
         return LONGEST_S
     return making.INVISIBLE_S if isinstance(problem, making.NotToldError) else 0.0
+
+
+def _new(kind: str, source: str, destination: str) -> Operation:
+    return Operation(_new_id(), kind, source, destination)
+
+
+def _despite(operation: Operation, despite: Despite) -> Operation:
+    """With what the caller says to know."""
+    return replace(operation, object_id=despite.object_id, despite_permitted=despite.permitted)
 
 
 def _new_id() -> str:

@@ -8,7 +8,7 @@ from attachers.problems import Code, Problem
 
 
 class Touched:
-    """The keys (see `agent.model.known_by`) of objects that are being written, deleted, moved, brought back, shrunk."""
+    """The keys (see `agent.uses.known_by`) of objects that are being written, deleted, moved, brought back, shrunk."""
 
     def __init__(self) -> None:
         self._now: Counter[str] = Counter()

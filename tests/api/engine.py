@@ -12,6 +12,7 @@ from typing import Any
 from agent.caller import DAEMON, Caller
 from agent.events import Events
 from agent.model import Access, DomainRequest, Moved, Outcome, Part, Phase, Reading, Request
+from agent.uses import CAREFUL, Despite
 from attachers.problems import Code, Problem
 
 SIZE = 100 * 1024 * 1024
@@ -202,6 +203,7 @@ class FakeObjects:
     breaks: list[int] = field(default_factory=list)
     """Where, in bytes, the next readings end in a problem."""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    despite: list[Despite] = field(default_factory=list)
     reading: int = 0
     length: int | None = None
 
@@ -222,9 +224,16 @@ class FakeObjects:
             self.reading -= 1
 
     async def write(
-        self, destination: str, pieces: AsyncIterator[bytes], *, length: int | None, replace: bool
+        self,
+        destination: str,
+        pieces: AsyncIterator[bytes],
+        *,
+        length: int | None,
+        replace: bool,
+        despite: Despite = CAREFUL,
     ) -> tuple[bool, dict[str, Any]]:
         """As the contract says."""
+        self.despite.append(despite)
         if "taken" in destination and not replace:
             raise Problem(Code.CONFLICT, "uri: there is already something", hint="choose another place")
         if "refusing" in destination:
@@ -233,13 +242,15 @@ class FakeObjects:
         self.value, self.length = value, length
         return "taken" not in destination, await self.stat(destination)
 
-    async def resize(self, source: str, size: int, *, shrink: bool) -> dict[str, Any]:
+    async def resize(self, source: str, size: int, *, shrink: bool, despite: Despite = CAREFUL) -> dict[str, Any]:
         """As the contract says."""
+        self.despite.append(despite)
         self.asked.append((source, size, shrink))
         return await self.stat(source) | {"size": size}
 
-    async def fence(self, source: str, names: Sequence[str]) -> dict[str, Any]:
+    async def fence(self, source: str, names: Sequence[str], *, despite: Despite = CAREFUL) -> dict[str, Any]:
         """As the contract says."""
+        self.despite.append(despite)
         self.asked.append((source, tuple(names)))
         let_in = [name for name in names if not name.endswith(":nobody")]
         left = {"key": "iSCSI", "protocol": "iscsi", "withdrawn": let_in, "permissions": []}
@@ -273,14 +284,20 @@ class FakeObjects:
             "attachments": ["one"] if self.attached else [],
         }
 
+    async def users(self, source: str) -> dict[str, Any]:
+        """As the contract says."""
+        told = {"others": ["iqn.2026-01.org.example:host-2"], "anybody": [], "snapshots": ["monday", "tuesday"]}
+        return await self.stat(source) | told
+
     async def change(self, source: str, metadata: Mapping[str, str | None]) -> dict[str, Any]:
         """As the contract says."""
         now = self.metadata | dict(metadata)
         self.metadata = {name: value for name, value in now.items() if value is not None}
         return await self.stat(source)
 
-    async def delete(self, source: str) -> bool:
+    async def delete(self, source: str, *, despite: Despite = CAREFUL) -> bool:
         """As the contract says."""
+        self.despite.append(despite)
         if self.attached:
             raise Problem(Code.IN_USE, "source: the object is attached here as one", hint="detach first")
         self.deleted.append(source)
@@ -303,6 +320,7 @@ class FakeOperations:
 
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    despite: list[Despite] = field(default_factory=list)
 
     async def clone(
         self, source: str, destination: str, *, size: int | None, wait_s: float
@@ -325,13 +343,19 @@ class FakeOperations:
         self.asked.append((destination, kind, size, dict(metadata), wait_s))
         return self._made("create", None, destination, wait_s)
 
-    async def move(self, source: str, destination: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+    async def move(
+        self, source: str, destination: str, *, wait_s: float, despite: Despite = CAREFUL
+    ) -> tuple[bool, dict[str, Any]]:
         """As the contract says."""
+        self.despite.append(despite)
         self.asked.append((source, destination, wait_s))
         return self._made("move", source, destination, wait_s)
 
-    async def restore(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
+    async def restore(
+        self, source: str, name: str, *, wait_s: float, despite: Despite = CAREFUL
+    ) -> tuple[bool, dict[str, Any]]:
         """As the contract says."""
+        self.despite.append(despite)
         self.asked.append((source, name, wait_s))
         return self._made("restore", source, source, wait_s)
 

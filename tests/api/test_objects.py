@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from agent.uses import CAREFUL, Despite
 from tests.api.conftest import Caller
 from tests.api.engine import FakeEngine
 from tests.api.test_openapi import validator
@@ -134,7 +135,7 @@ ASKED: list[tuple[str, str, dict[str, Any], tuple[Any, ...]]] = [
     ),
     ("", "CreateRequest", {"uri": "cdmi://s/a", "kind": "dataobject"}, ("cdmi://s/a", "dataobject", 0, {}, 60.0)),
     ("/move", "MoveRequest", {"source": "cdmi://s/a", "destination": "cdmi://s/b"}, ("cdmi://s/a", "cdmi://s/b", 60.0)),
-    ("/restore", "SnapshotRequest", {"uri": "cdmi://s/a", "name": "monday"}, ("cdmi://s/a", "monday", 60.0)),
+    ("/restore", "RestoreRequest", {"uri": "cdmi://s/a", "name": "monday"}, ("cdmi://s/a", "monday", 60.0)),
 ]
 
 
@@ -155,6 +156,56 @@ async def test_another_size(caller: Caller, engine: FakeEngine) -> None:
     validator("Object").validate(answer.json)
     await caller.call("POST", "/v1/objects/resize", {"uri": "cdmi://s/a", "size": 512, "shrink": True})
     assert engine.objects.asked == [("cdmi://s/a", 4096, False), ("cdmi://s/a", 512, True)]
+
+
+KNOWN = {"even_if_permitted_to_others": True, "object_id": "45234"}
+DESPITE = Despite(permitted=True, object_id="45234")
+
+
+@pytest.mark.parametrize(
+    ("route", "schema", "body"),
+    [
+        ("/move", "MoveRequest", {"source": "cdmi://s/a", "destination": "cdmi://s/b"}),
+        ("/restore", "RestoreRequest", {"uri": "cdmi://s/a", "name": "monday"}),
+        ("/resize", "ResizeRequest", {"uri": "cdmi://s/a", "size": 512, "shrink": True}),
+    ],
+)
+async def test_what_others_may_use_is_changed_on_an_explicit_word(
+    caller: Caller, engine: FakeEngine, route: str, schema: str, body: dict[str, Any]
+) -> None:
+    validator(schema).validate(body | KNOWN)
+    for given, wanted in ((body, CAREFUL), (body | KNOWN, DESPITE)):
+        assert (await caller.call("POST", f"/v1/objects{route}", given)).status in (200, 201)
+        assert (engine.objects.despite + engine.operations.despite)[-1] == wanted
+    for name, value in (("even_if_permitted_to_others", "yes"), ("object_id", "../x"), ("with_snapshots", True)):
+        answer = await caller.call("POST", f"/v1/objects{route}", body | {name: value})
+        assert answer.code == "invalid-request" and name in answer.json["detail"]
+
+
+async def test_a_delete_and_a_replace_take_the_word_in_the_query(caller: Caller, engine: FakeEngine) -> None:
+    every = "&even_if_permitted_to_others=1&with_snapshots=1&object_id=45234"
+    for more, wanted in (("", CAREFUL), ("&with_snapshots=0", CAREFUL), (every, Despite(True, True, "45234"))):
+        assert (await caller.call("DELETE", URI + more)).status == 204
+        assert engine.objects.despite[-1] == wanted
+    content = URI.replace("objects?", "objects/content?")
+    assert (await caller.call("PUT", f"{content}&even_if_permitted_to_others=1", raw=b"x")).status == 201
+    assert engine.objects.despite[-1] == Despite(permitted=True)
+    for more in ("&even_if_permitted_to_others=yes", "&with_snapshots=2", "&object_id=a%20b"):
+        assert (await caller.call("DELETE", URI + more)).code == "invalid-request"
+
+
+async def test_a_fence_of_an_object_that_was_looked_at(caller: Caller, engine: FakeEngine) -> None:
+    body = {"uri": "cdmi://s/a", "host": IQN, "object_id": "45234"}
+    validator("FenceRequest").validate(body)
+    assert (await caller.call("POST", "/v1/objects/fence", body)).status == 200
+    assert engine.objects.despite == [Despite(object_id="45234")]
+
+
+async def test_who_may_use_an_object_is_told_when_asked_for(caller: Caller) -> None:
+    answer = await caller.call("GET", f"{URI}&users=1")
+    validator("Object").validate(answer.json)
+    assert answer.json["snapshots"] == ["monday", "tuesday"] and answer.json["others"]
+    assert "others" not in (await caller.call("GET", URI)).json
 
 
 @pytest.mark.parametrize("host", [IQN, [IQN], ["20:00:00:00:00:00:00:10", "2000000000000011"], "eui.0123456789abcdef"])

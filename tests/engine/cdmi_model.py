@@ -8,7 +8,8 @@ from agent.cdmi import nfs_hosts
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import Lun, San
 from agent.host.simulated_shares import HERE
-from agent.model import Fenced, Making, MakingState, Resolved, SeenExport, Stat
+from agent.model import Making, MakingState, Resolved, SeenExport, Stat
+from agent.uses import Fenced, Permitted, Users
 from attachers import checks, fc, iscsi
 from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
@@ -221,6 +222,13 @@ class CdmiModel:
     def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
         self.revoke(uri, KEY, *names)
         return (Fenced(KEY, "iscsi", tuple(names), tuple(self._find(uri).permissions or ())),)
+
+    def users(self, uri: str) -> Users:
+        if self._at(uri) in self.folders.values():
+            return Users()
+        obj = self._find(uri)
+        names = tuple(obj.permissions or ())
+        return Users((Permitted(uri, KEY, names),) if names else (), () if obj.permissions is not None else (KEY,))
 
     def delete(self, uri: str) -> None:
         """Forget the object, and its LUN."""

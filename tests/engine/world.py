@@ -24,8 +24,9 @@ from agent.host.simulated import SimulatedHost
 from agent.host.simulated_clock import VirtualClock
 from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import San
-from agent.model import Fenced, IsLunError, Making, Outcome, Present, Reading, Request, Resolved, Room, Stat
+from agent.model import IsLunError, Making, Outcome, Present, Reading, Request, Resolved, Room, Stat
 from agent.store import Store, open_store
+from agent.uses import Fenced, Users
 from attachers import fc, iscsi, nfs
 from attachers.base import Attacher, Host, Uncertain
 from attachers.nfs_share import Share
@@ -251,6 +252,9 @@ class TrippedCdmi:
 
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
         return await self._call("fence", uri, lambda: self._model.fence(uri, names))
+
+    async def users(self, uri: str) -> Users:
+        return await self._call("tell its users", uri, lambda: self._model.users(uri))
 
     async def capacity(self, source: str) -> Room:
         raise NotImplementedError
