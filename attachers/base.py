@@ -141,6 +141,7 @@ class Context:
     chap: str = ""
     iface: str = ""
     grow: int | None = None
+    stood: bool = False
 
 
 class Attacher(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from attachers import checks, scsi, unit_names, unmap
 from attachers.base import Act, Context, Decision, Fail, Look, Ready, Wait
 from attachers.problems import Code, Problem
-from attachers.sights import MapPath, ScsiPath, ScsiQuery, ScsiSight, Session
+from attachers.sights import MapPath, NfsQuery, ScsiPath, ScsiQuery, ScsiSight, Session
 from attachers.steps import DEVICES, Publish, RemoveDevice, Rescan, Scan, Step, Unpublish
 
 
@@ -316,7 +316,7 @@ def take_back(
     return users_of(sight, again, restore=_put_back_borrowed(unit, sight, context))
 
 
-def users_of(sight: ScsiSight, again: ScsiQuery, *, restore: Step | None = None) -> Decision | None:
+def users_of(sight: ScsiSight, again: ScsiQuery | NfsQuery, *, restore: Step | None = None) -> Decision | None:
     """The refusal where anybody uses what is there of the unit; first the look that tells; None when nobody does."""
     if not sight.paths and sight.map is None:
         return None

@@ -210,6 +210,8 @@ def _hand_out_file(plan: Plan, sight: NfsSight, file: NfsFile, context: Context)
         text = f"{plan.text} cannot be opened for writing: the server exports it read-only"
         return Fail(Problem(Code.TARGET_REFUSED, text, hint="let the server export it writable, or ask for access ro"))
     if sight.scsi.link != place:
+        if refused := _refuse_writers(plan, file, context, open_for=open_for):
+            return refused
         return lun.step(PublishFile(context.name, plan.share, plan.path, plan.pin), context)
     if file.size < (context.grow or 0):
         text = f"{plan.text} to have {context.grow} bytes (it has {file.size} now)"
@@ -219,6 +221,25 @@ def _hand_out_file(plan: Plan, sight: NfsSight, file: NfsFile, context: Context)
     path = PathInfo(place, "", f"{plan.share.source} (NFS {version})", "mounted")
     device = Device(FILE, place, place, None, file.size, context.read_only, (path,))
     return Ready(device, verified=True, note=_root_may_not(open_for) if file.opening is Opening.DENIED else "")
+
+
+def _refuse_writers(plan: Plan, file: NfsFile, context: Context, *, open_for: str = "") -> Decision | None:
+    """What somebody on this host has open for writing is not handed out for writing as well (case 79).
+
+    Not asked of a file that other attachments here have, nor of one that is only handed out again: its mount stands,
+    and whoever we gave it to may have it open still.
+    """
+    again = context.stood and not any(isinstance(done, Mount) for done in context.done)
+    if context.read_only or again or _file_key(plan) in context.needed:
+        return None
+    if file.writers is None:
+        return Look(_query(context.name, plan, path=True, holders=True, open_for=open_for))
+    return Fail(_in_use(plan, file.writers)) if file.writers else None
+
+
+def _in_use(plan: Plan, users: tuple[str, ...]) -> Problem:
+    text = f"{plan.text} is in use by {', '.join(users)}"
+    return Problem(Code.IN_USE, text, hint="stop or detach the user of the file, then try again")
 
 
 def _root_may_not(open_for: str) -> str:
@@ -236,6 +257,8 @@ def _hand_out_disk(plan: Plan, sight: NfsSight, file: NfsFile, context: Context)
     if problem := _wrong_disk(plan, sight, file):
         return Fail(problem)
     if sight.disk is None or not sight.disk.whole:
+        if refused := _refuse_writers(plan, file, context):
+            return refused
         discard = plan.discard and nfs_options.can_discard(sight.mounts[0].options)
         return lun.step(MakeDisk(plan.share, plan.path, plan.wwid, file.size, discard, plan.pin), context)
     if not sight.scsi.paths:
@@ -273,8 +296,11 @@ def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
     free = may_free(needs(plan.as_json()), _created(plan, sight), context.needed)
     if sight.scsi.link is not None:
         wwid = plan.wwid if plan.present == BLOCK_DEVICE and _disk_key(plan) not in context.needed else None
-        return lun.step(Unpublish(context.name, wwid), context)
-    if next_ := _refuse_users(plan, sight, context):
+        refused = lun.users_of(sight.scsi, _query(context.name, plan, path=False)) if wwid else None
+        refused = refused or _refuse_users(plan, sight, context)
+        return refused or lun.step(Unpublish(context.name, wwid), context)
+    handed_out = context.stood or any(isinstance(done, Unpublish) for done in context.done)
+    if handed_out and (next_ := _refuse_users(plan, sight, context)):
         return next_
     if sight.disk and _disk_key(plan) in free:
         restore = _put_back(plan, sight, context)
@@ -296,11 +322,7 @@ def _refuse_users(plan: Plan, sight: NfsSight, context: Context) -> Decision | N
         return Look(_query(context.name, plan, path=True, holders=True))
     if not sight.file.holders:
         return None
-    problem = Problem(
-        Code.IN_USE,
-        f"{plan.text} is in use by {', '.join(sight.file.holders)}",
-        hint="stop or detach the user of the file, then try again",
-    )
+    problem = _in_use(plan, sight.file.holders)
     taken = any(isinstance(done, Unpublish) for done in context.done)
     right = plan.pin in (None, sight.file.id)
     return Fail(

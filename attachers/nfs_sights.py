@@ -78,7 +78,8 @@ class NfsFile:
     """A file as the server shows it: its size in bytes, its number there and the file system's `fsid`, or the `trouble`
     with it, in `words`.
 
-    `holders` names who has it open on this host; None when that was not asked for. `opening` is what came of it.
+    `holders` names who has it open on this host, `writers` who of them may write to it; None when that was not asked
+    for. Our own disk of the file is none of them. `opening` is what came of it.
     """
 
     size: int = 0
@@ -88,6 +89,7 @@ class NfsFile:
     holders: tuple[str, ...] | None = None
     fsid: str = ""
     opening: Opening = Opening.UNTRIED
+    writers: tuple[str, ...] | None = None
 
     @property
     def id(self) -> FileId:

@@ -350,6 +350,7 @@ def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool, whole: 
         chap=row.server if row.server in desk.settings.chap else "",
         iface=desk.settings.iface,
         grow=grow,
+        stood=row.handed_out,
     )
 
 

@@ -220,7 +220,7 @@ class ConfinedHost:
             return False
 
     async def _insist_on_free_file(self, step: MakeDisk | PublishFile, known: bool) -> None:
-        """Raises `Problem` unless the share may be mounted and, where it is not `known`, nobody has the file open."""
+        """Raises `Problem` unless the share may be mounted and, where it is not `known`, nobody writes to the file."""
         self._allowed().insist_on_share(step, step.share.server)
         if known:
             return
@@ -230,8 +230,8 @@ class ConfinedHost:
         if sight.file is None:
             text = f"{step.share.source} is not mounted, or something is mounted over it"
             raise Problem(Code.UNAVAILABLE, text, hint="look again", step=step.describe())
-        if sight.file.holders and not await self._has_disk_of(step.share, step.path):
-            raise _used(step, f"{step.path} in {step.share.source}", sight.file.holders)
+        if sight.file.writers and not await self._has_disk_of(step.share, step.path):
+            raise _used(step, f"{step.path} in {step.share.source}", sight.file.writers)
 
     async def _has_disk_of(self, share: Share, path: str) -> bool:
         """Whether we had LIO make a disk of the file: then it is handed out already, as that."""

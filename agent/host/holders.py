@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @dataclass(frozen=True, slots=True)
 class Sought:
     """What to look for: `node` is the kernel's name (sda) or empty, `block` and `character` are device numbers as
-    b8:0 and c21:0; `file` is a plain file as f0:47:1234 (device and inode), or empty. `names` are links of ours that
+    b8:0 and c21:0; `file` is a plain file as f0:47:1234 (device and inode; w0:47:1234: open for
+    writing), or empty. `names` are links of ours that
     lead to it, or led there a moment ago; `lost` the folders of such links: one that leads nowhere may have led to it.
     """
 
@@ -54,10 +55,17 @@ def holders(
     return [_some(list(dict.fromkeys(names))) for names in found]
 
 
-def file_holders(device: str, inode: int, *, proc: str, helper: int, zygote: int) -> list[str]:
-    """Who has a plain file open: `device` is its file system's number (major:minor), which no server is asked for."""
-    sought = Sought("", frozenset(), file=f"f{device}:{inode}")
-    return _some([name for _, name in _open_files([sought], Path(proc), _pids(proc), (helper, zygote))])
+def file_holders(
+    devices: Iterable[str], inode: int, *, proc: str, helper: int, zygote: int
+) -> tuple[list[str], list[str]]:
+    """Who has a plain file open, and who of them for writing: `devices` are the numbers (major:minor) by which its file
+    system is mounted, which no server is asked for.
+    """
+    files = [f"{device}:{inode}" for device in devices]
+    sought = [Sought("", frozenset(), file=f"{kind}{file}") for kind in "fw" for file in files]
+    found = list(_open_files(sought, Path(proc), _pids(proc), (helper, zygote)))
+    users = list(dict.fromkeys(name for index, name in found if index < len(files)))
+    return _some(users), _some(list(dict.fromkeys(name for index, name in found if index >= len(files))))
 
 
 def _some(names: list[str]) -> list[str]:
@@ -116,7 +124,17 @@ def _devices_of(process: str, *, files: bool = False) -> set[str]:
     if not links and not _is_kernel_thread(process):
         links = [link for name in _listed(f"{process}/task") for link in _descriptors(f"{process}/task/{name}")]
     links += _mappings(process)
-    return {device for link in links if not _is_anonymous(link) and (device := _device(link, files=files))}
+    found = {link: device for link in links if not _is_anonymous(link) and (device := _device(link, files=files))}
+    written = {f"w{file[1:]}" for link, file in found.items() if file.startswith("f") and _writes(link)}
+    return {*found.values(), *written}
+
+
+def _writes(link: str) -> bool:
+    """Whether a descriptor, or a mapping, is one for writing: its link says so (fs/proc/fd.c tid_fd_update_inode)."""
+    try:
+        return bool(os.lstat(link).st_mode & 0o200)
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # closed meanwhile
 
 
 def _mappings(process: str) -> list[str]:

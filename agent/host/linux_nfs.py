@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from agent.host import dm, file_users, lio, nfs_calls, sysfs
+from agent.host import dm, file_users, lio, mountinfo, nfs_calls, served, sysfs
 from agent.host.modules import loadable
 from agent.host.nfs_reach import Reach
 from agent.host.roots import Roots
 from agent.host.tools import Tools
 from agent.workers.pool import Abandoned
-from attachers.nfs_share import KIND
+from attachers.nfs_share import KIND, serial_in
 from attachers.problems import Problem
 from attachers.sights import (
     LOGGED_IN,
@@ -71,16 +71,21 @@ async def _file(reach: Reach, query: NfsQuery) -> NfsFile | None:
     file = await reach.find(query.share, query.path, open_for=query.open_for)
     if not query.holders:
         return file
-    place = str(reach.place(query.share, query.path))
+    every = [one for one in mountinfo.of(reach.tools.roots.proc, query.share.source) if one.kind == KIND]
+    places = [str(reach.place(query.share, query.path)), *(f"{one.point}/{query.path}" for one in every)]
+    own = f"{served.OURS}{serial_in(query.wwid)}" if query.wwid else ""
+    shown = {"devices": [one.device for one in (*mounted, *every)], "places": places, "own": own}
     users: dict[str, None] = {}
+    writers: dict[str, None] = {}
     for inode in {file.inode, query.number or file.inode}:  # who has the file that was there has it still
-        sought = {"device": mounted[0].device, "inode": inode, "place": place}
+        sought = shown | {"inode": inode} | reach.tools.where()
         try:
-            found = await reach.tools.pool.call("file_users", sought | reach.tools.where(), timeout_s=USERS_S)
+            using, writing = await reach.tools.pool.call("file_users", sought, timeout_s=USERS_S)
         except (Abandoned, Problem) as unknown:
-            found = [f"unknown: {unknown}"]
-        users |= dict.fromkeys(found)
-    return replace(file, holders=tuple(users))
+            using = writing = [f"unknown: {unknown}"]
+        users |= dict.fromkeys(using)
+        writers |= dict.fromkeys(writing)
+    return replace(file, holders=tuple(users), writers=tuple(writers))
 
 
 async def find_disk(tools: Tools, wwid: str | None) -> tuple[FileDisk | None, str | None]:

@@ -30,6 +30,11 @@ def at(proc: Path | str, point: str) -> tuple[Entry, ...]:
     return tuple(entry for entry in _entries(proc) if entry.point == point)
 
 
+def of(proc: Path | str, source: str) -> tuple[Entry, ...]:
+    """Every mount of a source in this process's namespace, wherever it is."""
+    return tuple(entry for entry in _entries(proc) if entry.source == source)
+
+
 def _entries(proc: Path | str) -> list[Entry]:
     found = (_entry(line) for line in (sysfs.text(f"{proc}/self/mountinfo") or "").split("\n"))
     return [entry for entry in found if entry]

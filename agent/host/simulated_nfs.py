@@ -54,11 +54,16 @@ def _file_of(kernel: Kernel, query: NfsQuery) -> NfsFile | None:
     mounts = kernel.shares.at(query.share.point)
     if not query.path or [(one.source, one.kind) for one in mounts] != [(query.share.source, KIND)]:
         return None
-    made = (wwid for wwid, disk in kernel.shares.disks.items() if (disk.share, disk.path) == (query.share, query.path))
-    users = [*kernel.shares.open.get(query.share.file(query.path), ()), *(f"LIO backstore of {wwid}" for wwid in made)]
+    disks = kernel.shares.disks.items()
+    made = (wwid for wwid, disk in disks if (disk.share, disk.path) == (query.share, query.path) and wwid != query.wwid)
+    place = query.share.file(query.path)
+    users = [*kernel.shares.open.get(place, ()), *kernel.shares.elsewhere.get(place, ())]
+    users += [f"LIO backstore of {wwid}" for wwid in made]
+    writers = [user for user in users if user not in kernel.shares.readers]
     file = find(kernel, query.share, query.path)
     opening = _opening(kernel, query.share, query.open_for) if query.open_for and not file.trouble else file.opening
-    return replace(file, holders=tuple(users) if query.holders else None, opening=opening)
+    file = replace(file, opening=opening)
+    return replace(file, holders=tuple(users), writers=tuple(writers)) if query.holders else file
 
 
 def _opening(kernel: Kernel, share: Share, open_for: str) -> Opening:

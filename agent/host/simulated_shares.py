@@ -59,7 +59,8 @@ class FileDisk:
 
 @dataclass(slots=True)
 class Shares:
-    """What one kernel has of NFS: its mounts, the lowest first, the disks by name, and who has which file open.
+    """What one kernel has of NFS: its mounts, the lowest first, the disks by name, and who has which file open;
+    `readers` are those of them that do not write, `elsewhere` those who came by another mount.
 
     `patience_s` is how long a step waits for a dead server before it is broken off, `address` this host's own towards
     every server.
@@ -68,6 +69,8 @@ class Shares:
     mounts: list[tuple[str, NfsMount]] = field(default_factory=list)
     disks: dict[str, FileDisk] = field(default_factory=dict)
     open: dict[str, list[str]] = field(default_factory=dict)
+    readers: set[str] = field(default_factory=set)
+    elsewhere: dict[str, list[str]] = field(default_factory=dict)
     patience_s: float = 15.0
     address: str = HERE
     last_id: int = 40

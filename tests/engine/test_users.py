@@ -2,9 +2,10 @@
 
 import pytest
 
-from agent.model import Access, DomainRequest
+from agent.model import Access, DomainRequest, Present
 from attachers.problems import Code, Problem
-from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, wwid_of
+from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, SHARE, wwid_of
+from tests.engine.faults import Steps
 from tests.engine.test_attachments import phase, refused
 from tests.engine.world import Processes, World, running
 
@@ -170,3 +171,33 @@ async def test_what_is_ours_and_used_by_others_is_not_handed_out_either(world: W
             device.holders.clear()
         await daemon.detach("one")
     assert world.object().permissions == []
+
+
+@pytest.mark.parametrize("present", [Present.BLOCK, Present.FILE])
+async def test_a_file_that_somebody_writes_to_is_not_handed_out_for_writing(world: World, present: Present) -> None:
+    """By another mount of the share, or as root beneath ours; whoever only reads it stands in nobody's way."""
+    source = world.add_file()
+    users = world.kernel.kernel.shares.elsewhere.setdefault(SHARE.file("images/1.img"), ["qemu (pid 7)"])
+    async with running(world) as daemon:
+        problem = await refused(daemon.attach("one", source, present=present), Code.IN_USE)
+        assert "qemu (pid 7)" in problem.detail
+        users[:] = ["tar (pid 8)"]
+        world.kernel.kernel.shares.readers.add("tar (pid 8)")
+        await daemon.attach("three", source, present=present)
+        users.clear()
+        await daemon.detach("three")
+        await daemon.detach("one")
+    assert not world.kernel.inventory()
+
+
+async def test_a_disk_of_a_file_stays_with_its_user_and_keeps_its_link(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        hctl = (await daemon.attach("one", source))["device"]["paths"][0]["hctl"]
+        before = world.kernel.inventory()
+        world.kernel.open_device(hctl, holder=LVM)
+        seen = Steps(world)
+        assert LVM in (await refused(daemon.detach("one"), Code.IN_USE)).detail
+        assert world.kernel.inventory() == before and not seen.taken, "the link was never away"
+        world.kernel.close_device(hctl, holder=LVM)
+        await daemon.detach("one")

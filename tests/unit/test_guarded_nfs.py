@@ -55,7 +55,7 @@ async def converge(host: GuardedHost, goal: Goal, plan: nfs.Plan = PLAN) -> Deci
         sight = await host.observe(nfs.query("vm", plan.as_json(), goal=goal))
         context = Context("vm", done=tuple(done), failed=failed)
         decision = nfs.decide(goal, plan.as_json(), sight, context)
-        if isinstance(decision, Look):
+        while isinstance(decision, Look):
             decision = nfs.decide(goal, plan.as_json(), await host.observe(decision.query), context)
         if isinstance(decision, Act):
             try:

@@ -118,20 +118,31 @@ def test_who_has_a_file_open(share: Path) -> None:
     file = share / "a/disk.img"
     status = file.stat()
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-    ours = {"proc": "/proc", "sys": str(share / "sys"), "helper": 1, "zygote": 1}
-    assert file_users(device, status.st_ino, str(file), **ours) == []  # type: ignore[arg-type]
-    with file.open("rb") as held, subprocess.Popen(["sleep", "60"], stdin=held) as user:
-        try:
-            wanted = f"sleep (pid {user.pid})"
-            assert wanted in file_users(device, status.st_ino, "/elsewhere", **ours)  # type: ignore[arg-type]
-            assert wanted in file_users(device, 0, str(file), **ours)  # type: ignore[arg-type]
-            assert wanted not in file_users(device, status.st_ino + 1, str(file), **ours)  # type: ignore[arg-type]
-        finally:
-            user.kill()
-    for name in ("block/loop3/loop/backing_file", "kernel/config/target/core/fileio_0/x/udev_path"):
+
+    def found(inode: int, *places: Path, device: str = device) -> list[list[str]]:
+        sys = str(share / "sys")
+        return file_users(
+            ["0:999", device], inode, [str(place) for place in places], "own", proc="/proc", sys=sys, helper=1, zygote=1
+        )
+
+    assert found(status.st_ino, file) == [[], []]
+    for mode in ("rb", "r+b"):
+        with file.open(mode) as held, subprocess.Popen(["sleep", "60"], stdin=held) as user:
+            try:
+                wanted = f"sleep (pid {user.pid})"
+                for using, writing in (found(status.st_ino, Path("/elsewhere")), found(0, file)):
+                    assert wanted in using
+                    assert (wanted in writing) == (mode == "r+b")
+                assert wanted not in found(status.st_ino + 1, file)[0]
+            finally:
+                user.kill()
+    core = "kernel/config/target/core/fileio_0"
+    for name in ("block/loop3/loop/backing_file", f"{core}/x/udev_path", f"{core}/own/udev_path"):
         (share / "sys" / name).parent.mkdir(parents=True)
         (share / "sys" / name).write_text(f"{file}\n")
-    assert file_users(device, status.st_ino, str(file), **ours) == ["device loop3", "LIO backstore x"]  # type: ignore[arg-type]
+    assert found(status.st_ino, Path("/other/mount"), file) == [["device loop3", "LIO backstore x"]] * 2
+    (share / "sys/block/loop3/ro").write_text("1\n")
+    assert found(status.st_ino, file)[1] == ["LIO backstore x"], "the loop device only reads"
 
 
 def test_what_lio_has_of_a_disk(tmp_path: Path) -> None:

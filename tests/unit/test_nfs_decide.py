@@ -31,7 +31,7 @@ SHARE, WWID, HCTL = PLAN.share, PLAN.wwid, "7:0:1:0"
 PLACE = SHARE.file("a/disk.img")
 OPTIONS = "rw,nosuid,nodev,noexec,nosymfollow,vers=4.2,hard"
 MOUNT = NfsMount(41, "10.0.0.1:/srv", "nfs4", OPTIONS, ours=True)
-FILE = NfsFile(SIZE, 77, fsid="1f:0")
+FILE = NfsFile(SIZE, 77, fsid="1f:0", writers=())
 OTHER = replace(FILE, inode=78)
 PIN = FileId("1f:0", 77)
 DISK = FileDisk(PLACE, 77, SIZE, whole=True, ours=True)
@@ -188,12 +188,43 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
         PUBLISH_FILE,
     ),
     "a file, publishing failed": (FILE_PLAN, OPENED, tried(failed=(PUBLISH_FILE,)), Code.TARGET_TIMEOUT),
+    "nobody asked who writes to it (79)": (PLAN, file(writers=None), tried(), Look),
+    "somebody writes to it (79)": (PLAN, file(holders=("qemu",), writers=("qemu",)), tried(), Code.IN_USE),
+    "somebody reads it": (PLAN, file(holders=("tar",)), tried(), MAKE),
+    "somebody writes to it, and it is to be read": (PLAN, file(writers=None), tried(read_only=True), MAKE),
+    "others of ours write to it": (PLAN, file(writers=None), others(FILE_KEY), MAKE),
+    "a file that somebody writes to (79)": (FILE_PLAN, linked(writers=("qemu",)), tried(), Ready),
+    "a file that somebody writes to, not handed out (79)": (
+        FILE_PLAN,
+        file(opening=Opening.DONE, writers=("qemu",)),
+        tried(),
+        Code.IN_USE,
+    ),
+    "a file that its user writes to, the link lost": (
+        FILE_PLAN,
+        file(opening=Opening.DONE, writers=("qemu",)),
+        tried(stood=True),
+        PUBLISH_FILE,
+    ),
+    "a file that somebody writes to after a boot (79)": (
+        FILE_PLAN,
+        file(opening=Opening.DONE, writers=("qemu",)),
+        tried(MOUNT_IT, stood=True),
+        Code.IN_USE,
+    ),
 }
 GIVEN_BACK = replace(MADE, file=None)
 DETACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "nothing there": (PLAN, NfsSight(), tried(), Gone),
     "something under way": (PLAN, replace(LINKED, scsi=ScsiSight(busy=("make",))), tried(), Wait),
-    "published": (PLAN, LINKED, tried(), UNPUBLISH),
+    "published": (PLAN, LINKED, tried(), Look),
+    "published, nobody uses it": (PLAN, replace(LINKED, scsi=replace(LINKED.scsi, users=())), tried(), UNPUBLISH),
+    "published, somebody uses it": (
+        PLAN,
+        replace(LINKED, scsi=replace(LINKED.scsi, users=("qemu",))),
+        tried(),
+        Code.IN_USE,
+    ),
     "published, needed": (PLAN, LINKED, others(DISK_KEY, FILE_KEY, MOUNT_KEY), Unpublish("vm", None)),
     "a disk": (PLAN, GIVEN_BACK, tried(), REMOVE),
     "a disk in use": (PLAN, GIVEN_BACK, tried(UNPUBLISH, failed=(REMOVE,)), Code.TARGET_TIMEOUT),
@@ -205,12 +236,19 @@ DETACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "a mount that others need (62)": (PLAN, NfsSight((MOUNT,)), others(MOUNT_KEY), Gone),
     "somebody's mount": (PLAN, mount(NfsSight(), ours=False), tried(), Gone),
     "stacked (64)": (PLAN, NfsSight((MOUNT, OVER)), tried(), Code.CONFLICT),
-    "a file, published": (FILE_PLAN, FILE_LINKED, tried(), UNPUBLISH_FILE),
-    "a file, and nobody asked who uses it": (FILE_PLAN, NfsSight((MOUNT,)), tried(), Look),
-    "a file in use": (FILE_PLAN, file(holders=("qemu",)), tried(), Code.IN_USE),
+    "a file, published": (FILE_PLAN, FILE_LINKED, tried(), Look),
+    "a file, published, nobody uses it": (
+        FILE_PLAN,
+        replace(FILE_LINKED, file=replace(FILE_LINKED.file or NfsFile(), holders=())),
+        tried(),
+        UNPUBLISH_FILE,
+    ),
+    "a file, and nobody asked who uses it": (FILE_PLAN, NfsSight((MOUNT,)), tried(stood=True), Look),
+    "a file in use": (FILE_PLAN, file(holders=("qemu",)), tried(stood=True), Code.IN_USE),
+    "a file that was never handed out, in use": (FILE_PLAN, file(holders=("qemu",)), tried(), UNMOUNT),
     "a file that others need, too": (FILE_PLAN, NfsSight((MOUNT,)), others(FILE_KEY, MOUNT_KEY), Gone),
     "a file of a mount that others need": (FILE_PLAN, file(holders=()), others(MOUNT_KEY), Gone),
-    "a file, stacked (64)": (FILE_PLAN, NfsSight((MOUNT, OVER)), tried(), Code.CONFLICT),
+    "a file, stacked (64)": (FILE_PLAN, NfsSight((MOUNT, OVER)), tried(stood=True), Code.CONFLICT),
     "a file, somebody's mount of something else": (FILE_PLAN, NfsSight((OVER,)), tried(), Gone),
     "a file that nobody uses": (FILE_PLAN, file(holders=()), tried(), UNMOUNT),
     "a file, not mounted": (FILE_PLAN, NfsSight(), tried(), Gone),
@@ -236,7 +274,7 @@ def test_detach(case: str) -> None:
         (PLAN, MADE, tried(failed=(REMOVE,)), None),
         (PLAN, path(designators=frozenset()), tried(UNPUBLISH, failed=(REMOVE,)), None),
         (FILE_PLAN, file(holders=("qemu",)), tried(UNPUBLISH_FILE), PUBLISH_FILE),
-        (FILE_PLAN, file(holders=("qemu",)), tried(), None),
+        (FILE_PLAN, file(holders=("qemu",)), tried(stood=True), None),
         (FILE_PLAN, file(holders=("qemu",), inode=78), tried(UNPUBLISH_FILE), None),
     ],
 )
@@ -279,7 +317,7 @@ def test_what_root_may_not_open_is_said_with_what_would_mend_it() -> None:
 
 def test_whoever_has_the_pinned_file_open_is_looked_for() -> None:
     """Case 93: another file lies there by now, and the guest has the one that was there."""
-    look = nfs.decide(Goal.GONE, FILE_PLAN.as_json(), NfsSight((MOUNT,)), tried())
+    look = nfs.decide(Goal.GONE, FILE_PLAN.as_json(), NfsSight((MOUNT,)), tried(stood=True))
     assert isinstance(look, Look) and isinstance(look.query, NfsQuery)
     assert (look.query.holders, look.query.number) == (True, 77)
 
