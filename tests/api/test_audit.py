@@ -28,7 +28,7 @@ OF_ATTACHMENTS: tuple[tuple[str, str, Any], ...] = (
 )
 
 
-def client(engine: FakeEngine, peer: Peer) -> TestClient[Any, Any]:
+def client(engine: FakeEngine, peer: Peer) -> Any:
     """A client that the daemon takes for this peer."""
     app = create_app(engine, group_gid=GROUP, admins_gid=ADMINS, peer_of=lambda request: peer)
     return TestClient(TestServer(app))
