@@ -92,7 +92,7 @@ from attachers.steps import (
     Unpublish,
 )
 
-ROUTE_S = 5.0
+ROUTE_S = 10.0
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **linux_domains.FUNCTIONS,
     **linux_nfs.FUNCTIONS,
