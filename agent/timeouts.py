@@ -62,7 +62,7 @@ TEND_S = 30.0  # how often what could not be finished is tried again
 START_S = 15.0  # how long the daemon's start waits for what stood before it
 BOOT_S = 120.0  # the same after a boot, when storage and network come up beside it; below TimeoutStartSec=
 AGAIN_S = 1.0  # the first pause before another try at the start; it doubles, up to eight times TICK_S
-LOOK_S = 300.0  # how long a disk that was handed out goes without a look
+LOOK_S = 60.0  # how long a disk that was handed out goes without a look, while no event tells anything
 
 
 def of_step(step: Step) -> float:

@@ -204,6 +204,13 @@ class Host(Protocol):
         """A number that grows whenever the host may have changed. Read it before `observe`, wait with it after."""
         ...
 
+    @property
+    def alarms(self) -> int:
+        """A number that grows, with `changes`, whenever something has gone that an attachment may use, or a target has
+        said that what it shows is not what it was.
+        """
+        ...
+
     async def changed(self, since: int, *, timeout_s: float) -> None:
         """Return when `changes` is above `since`, or after `timeout_s`: a hint to look again, not a promise."""
         ...

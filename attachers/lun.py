@@ -158,10 +158,14 @@ def carries(unit: Unit, path: ScsiPath) -> Wait | None:
     """
     if not path.unread:
         return None
-    state = f"; the target keeps this path in ALUA state {path.access}" if path.access else ""
-    text = f"{unit.text} ({path.hctl} at {path.via}) awaits a block to be read ({path.unread}{state})"
-    hint = "see the target port groups on the storage system" if state else "see the kernel's log on this host"
+    text = f"{unit.text} ({path.hctl} at {path.via}) awaits a block to be read ({path.unread}){_kept(path)}"
+    hint = "see the target port groups on the storage system" if path.access else "see the kernel's log on this host"
     return Wait(text, Problem(Code.DEVICE_TIMEOUT, text, hint=hint))
+
+
+def _kept(path: ScsiPath) -> str:
+    """What the target's own state has to do with it, for a sentence."""
+    return f"; the target keeps this path in ALUA state {path.access}" if path.access else ""
 
 
 def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Decision | str:
@@ -181,7 +185,7 @@ def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Deci
     if scsi.is_wrong(path, wwid):
         return _wrong(unit, path, wwid, context, needed=needed)
     if path.size < max(unit.size, 1):
-        return _device_wait(unit, path, f"a size of {unit.size} bytes (it is {path.size} now)")
+        return _device_wait(unit, path, f"a size of {unit.size} bytes (it is {path.size} now){_kept(path)}")
     if wwid != unit.wwid and not needed and (taken := _is_taken(unit, wwid, context)):
         return Fail(taken)
     if path.read_only and not context.read_only and f"wwid:{wwid}" not in context.needed:

@@ -96,6 +96,10 @@ STEP = make_object(
     {"at": make_text(format="date-time"), "took_ms": {"type": "number"}, "what": make_text()}, required=("what",)
 )
 
+DEAD = "dead: it has the disk open that was here before, which is gone; re-plug it"
+GIVEN_TEXTS = {"name": make_text(), "target": make_text(), "state": make_text(DEAD, enum=["given", "dead"])}
+GIVEN = make_object(GIVEN_TEXTS, required=tuple(GIVEN_TEXTS))
+
 ATTACHMENT = make_object(
     {
         "name": NAME_TEXT,
@@ -108,7 +112,7 @@ ATTACHMENT = make_object(
         "link": MAYBE_TEXT | {"description": "the same path on every host; null until the device is verified"},
         "device": or_null(make_ref("Device")),
         "disk_xml": MAYBE_TEXT,
-        "domains": make_list(make_object({"name": make_text(), "target": make_text()}, required=("name", "target"))),
+        "domains": make_list(GIVEN),
         "steps": make_list(STEP),
         "tainted": make_list(make_text()) | {"description": "what a forced detach left behind"},
         "problem": or_null(make_ref("Problem")),

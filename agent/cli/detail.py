@@ -46,7 +46,8 @@ def _facts(view: "dict[str, Any]", *, colours: bool) -> "Iterator[tuple[str, lis
         if view.get(key):
             yield _fact(key, view[key], colours=colours), []
     for domain in view.get("domains") or ():
-        yield _fact("domain", f"{domain.get('name')} as {domain.get('target')}", colours=colours), []
+        dead = ": dead, re-plug it" if domain.get("state") == "dead" else ""
+        yield _fact("domain", f"{domain.get('name')} as {domain.get('target')}{dead}", colours=colours), []
     for tainted in view.get("tainted") or ():
         yield _fact("tainted", tainted, colours=colours), []
     if view.get("note"):

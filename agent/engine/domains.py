@@ -1,11 +1,12 @@
 """The hand-over to libvirt: give the published disk to a running domain, take it back; the same loop, two ends."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from agent import timeouts
 from agent.engine.converge import observe
 from agent.engine.desk import Desk, refuse_overtaken
+from agent.engine.users import users_now
 from agent.model import Access, DomainRequest
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
@@ -40,6 +41,41 @@ async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: f
         return False
 
     await _until(desk, give, step, deadline=deadline)
+
+
+async def dead_in(desk: Desk, name: str) -> tuple[str, ...]:
+    """The domains that run with a disk of this attachment which is not the one that is here now.
+
+    What went and came back is another disk to the kernel: whoever had the first one open still has that, and every I/O
+    on it fails (attach.md, case 80). Where nobody can tell, what was known before stays.
+    """
+    row = desk.ledger.rows[name]
+    try:
+        users = await users_now(desk, row) if row.domains else []
+        if any(user.startswith("unknown:") for user in users):
+            return row.dead
+        using = {user.partition(" (")[0] for user in users}
+        away = [given for given in row.domains if f"domain {given.name}" not in using]
+        return tuple([given.name for given in away if await _runs_with(desk, name, given)])
+    except Problem:
+        return row.dead
+
+
+async def _runs_with(desk: Desk, name: str, given: DomainRequest) -> bool:
+    sight = await _look(desk, given)
+    disk = _disk_at(sight, given.target)
+    return sight.active and disk is not None and disk.source == f"{LINKS}/{name}"
+
+
+def dead(names: Sequence[str]) -> Problem:
+    """What is said of domains that have a dead disk."""
+    text = (
+        f"{' and '.join(f'domain {name}' for name in names)} still has the disk open that was here before, and is gone"
+    )
+    hint = (
+        "only a re-plug gives it the disk back: take it from the domain, and hand it over again (or restart the domain)"
+    )
+    return Problem(Code.CONFLICT, text, hint=hint)
 
 
 async def take_back(desk: Desk, name: str, given: DomainRequest, *, deadline: float) -> None:
@@ -86,8 +122,9 @@ async def _tell(desk: Desk, name: str, step: ResizeDisk, *, deadline: float) -> 
 async def give_up(desk: Desk, name: str, given: DomainRequest, *, deadline: float) -> None:
     """Take the disk from the domain and forget that it ever had it; the attachment stays. Raises `Problem`."""
     await take_back(desk, name, given, deadline=deadline)
-    left = tuple(one for one in desk.ledger.rows[name].domains if one != given)
-    await desk.ledger.change(name, domains=left)
+    row = desk.ledger.rows[name]
+    left = tuple(one for one in row.domains if one != given)
+    await desk.ledger.change(name, domains=left, dead=tuple(one for one in row.dead if one != given.name))
 
 
 async def _until(

@@ -47,7 +47,7 @@ class Engine:
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
         self._listing = Listing()
         self._mending = Mending(desk.host, self._mend, self._to_mend)
-        self.tending = Tending(self._free, self._resume, desk.host.now)
+        self.tending = Tending(desk.host, self._free, self._resume)
         self._tender: Task | None = None
         self.starting = Starting(desk.host, desk.ledger, self._tasks, self._free, self._resume)
 

@@ -22,7 +22,7 @@ from agent.engine.ledger import MADE, Grant, Row
 from agent.engine.permits import grant, grants_of, host_sight, names_in, permit_again, routes_of, to_be_made
 from agent.engine.plans import plan_of
 from agent.engine.preference import Known, first_usable, may_pass, passed, share, told, with_those_before
-from agent.engine.standing import keep, shown, unready
+from agent.engine.standing import keep, shown, stand, standing, unready
 from agent.engine.touched import refuse_touched
 from agent.engine.users import users_of
 from agent.model import Access, Phase
@@ -30,7 +30,7 @@ from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
 
 T = TypeVar("T")
-NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": ()}
+NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": (), "dead": ()}
 """What the row of an attachment says once nothing of it is left on the host."""
 UNPLANNED: Mapping[str, Any] = {
     "plan": None,
@@ -52,7 +52,7 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
     if row.request.domain and not row.handed_out:
         await hand_over(desk, name, row.request.domain, deadline=deadline)
     refuse_overtaken(desk, name)
-    await desk.ledger.change(name, **_standing(reached))
+    await stand(desk, name, reached)
 
 
 async def complete(desk: Desk, name: str, *, whole: bool, deadline: float) -> None:
@@ -62,14 +62,8 @@ async def complete(desk: Desk, name: str, *, whole: bool, deadline: float) -> No
     """
     reached = await _converge(desk, name, Goal.ATTACHED, deadline=deadline)
     if whole and isinstance(reached, Ready) and reached.missing:
-        await _converge(desk, name, Goal.ATTACHED, deadline=deadline, whole=True)
-
-
-def _standing(reached: Ready | Gone) -> dict[str, Any]:
-    """What the row of an attachment says once the device may be used."""
-    missing = reached.missing if isinstance(reached, Ready) else None
-    phase = Phase.DEGRADED if missing else Phase.ATTACHED
-    return {"phase": phase, "handed_out": True, "problem": missing.as_dict() if missing else None}
+        reached = await _converge(desk, name, Goal.ATTACHED, deadline=deadline, whole=True)
+    await stand(desk, name, reached)
 
 
 async def detach(desk: Desk, name: str, *, deadline: float) -> None:
@@ -360,10 +354,10 @@ async def _finish(desk: Desk, name: str, goal: Goal, reached: Ready | Gone) -> N
     if isinstance(reached, Gone):
         if now.goal is goal:  # else another way to it is tried next
             await desk.ledger.change(name, **NOT_HERE, released=True)
-    elif now.goal is not goal or (now.request.domain and not now.handed_out):
+    elif now.goal is not goal or now.domains or (now.request.domain and not now.handed_out):
         await desk.ledger.change(name, **shown(reached))
     else:
-        await desk.ledger.change(name, **shown(reached), **_standing(reached))
+        await desk.ledger.change(name, **shown(reached), **standing(reached))
 
 
 async def _within(desk: Desk, deadline: float, work: Coroutine[Any, Any, T]) -> T:

@@ -48,6 +48,7 @@ _ADDED: Mapping[str, Any] = {
     "at": "",
     "permits": [],
     "seen": True,
+    "dead": [],
 }
 """What rows of earlier versions do not have."""
 T = TypeVar("T")
@@ -87,7 +88,8 @@ class Row:
     object's addresses by path, `over` what the containers above it are known by. `at`
     is the URI of the container that has the export, where it is not the object's own, `permits` which names of ours in
     that export it relies on (none told: on all). `seen` says that its device was proved since the daemon
-    began: what an earlier daemon (perhaps before a boot) has left in the ledger was not.
+    began: what an earlier daemon (perhaps before a boot) has left in the ledger was not. `dead` are those of the
+    `domains` that have the disk open that was here before, and is gone.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Row:
     at: str = ""
     permits: tuple[str, ...] = ()
     seen: bool = True
+    dead: tuple[str, ...] = ()
 
     @property
     def keys(self) -> frozenset[str]:

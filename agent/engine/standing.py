@@ -4,15 +4,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.engine.desk import Desk
+from agent.engine.domains import dead, dead_in
 from agent.model import Phase
 from attachers import nfs
-from attachers.base import Act, Decision, Fail, Goal, Keep, Ready
+from attachers.base import Act, Decision, Fail, Goal, Gone, Keep, Ready, Wait
 from attachers.steps import Unpublish
 
 
 def shown(reached: Ready) -> dict[str, Any]:
     """What the row of an attachment says of its device."""
     return {"device": reached.device, "verified": reached.verified, "caveat": reached.note, "seen": True}
+
+
+def standing(reached: Ready | Gone) -> dict[str, Any]:
+    """What it says once the device may be used."""
+    missing = reached.missing if isinstance(reached, Ready) else None
+    phase = Phase.DEGRADED if missing else Phase.ATTACHED
+    return {"phase": phase, "handed_out": True, "problem": missing.as_dict() if missing else None}
+
+
+async def stand(desk: Desk, name: str, reached: Ready | Gone) -> None:
+    """Say that the device may be used, and of those to whom it was given, who has another one (`domains.dead_in`)."""
+    if desk.ledger.rows[name].goal is not Goal.ATTACHED:
+        return
+    says = standing(reached)
+    if names := await dead_in(desk, name):
+        says |= {"phase": Phase.DEGRADED, "problem": dead(names).as_dict()}
+    await desk.ledger.change(name, **says, dead=names)
 
 
 async def keep(desk: Desk, name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -35,7 +53,8 @@ async def unready(desk: Desk, name: str, goal: Goal, next_: Decision, *, grows: 
         await desk.ledger.change(name, verified=False, device=None)
     said = now.phase is Phase.ATTACHED or (now.phase is Phase.UNCERTAIN and not now.seen)
     if goal is Goal.ATTACHED and not grows and said:
-        await desk.ledger.change(name, phase=Phase.DEGRADED, verified=False)
+        why = next_.problem.as_dict() if isinstance(next_, Wait | Fail) else None
+        await desk.ledger.change(name, phase=Phase.DEGRADED, verified=False, problem=why)
 
 
 def _takes_link(next_: Decision) -> bool:

@@ -17,6 +17,23 @@ async def users_of(desk: Desk, row: Row) -> list[str]:
     return _users_in(await observe(desk.host, replace(query, holders=True)), query)
 
 
+async def users_now(desk: Desk, row: Row) -> list[str]:
+    """Who has the very device open that was handed out last, and not one that led to the same unit before it.
+
+    Raises `Problem` (`unavailable`) where the host cannot tell.
+    """
+    query = desk.attacher(row.protocol).query(row.name, row.plan or {}, goal=Goal.ATTACHED)
+    assert isinstance(query, ScsiQuery | NfsQuery)
+    sight = await observe(desk.host, replace(query, holders=True))
+    node = row.device.node if row.device else ""
+    shown = sight.scsi if isinstance(sight, NfsSight) else sight
+    assert isinstance(shown, ScsiSight)
+    held = [path.holders for path in shown.paths if path.node == node]
+    held += [shown.map.holders] if shown.map and shown.map.node == node else []
+    held += [sight.file.holders] if isinstance(sight, NfsSight) and sight.file and query.wwid is None else []
+    return [user for users in held for user in users or ()]
+
+
 def _users_in(sight: Sight, query: ScsiQuery | NfsQuery) -> list[str]:
     """A file that a disk is made of is used by that disk, and what counts is who uses the disk."""
     shown = sight.scsi if isinstance(sight, NfsSight) else sight

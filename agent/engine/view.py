@@ -29,12 +29,21 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "link": f"{LINKS}/{row.name}" if usable else None,
         "device": asdict(device) | {"paths": [asdict(p) for p in device.paths]} if device else None,
         "disk_xml": _disk_xml(row) if usable else None,
-        "domains": [{"name": given.name, "target": given.target} for given in row.domains],
+        "domains": [
+            {"name": given.name, "target": given.target, "state": "dead" if given.name in row.dead else "given"}
+            for given in row.domains
+        ],
         "tainted": [],
         "steps": steps,
         "problem": dict(row.problem) if row.problem else None,
-        "note": "; ".join(text for text in (row.note, row.caveat) if text) or None,
+        "note": "; ".join(text for text in (row.note, row.caveat, _replug(row)) if text) or None,
     }
+
+
+def _replug(row: Row) -> str:
+    if not row.dead:
+        return ""
+    return f"{', '.join(row.dead)}: only a re-plug gives the domain the disk back that is here now"
 
 
 def _disk_xml(row: Row) -> str:

@@ -94,7 +94,7 @@ class HelperServer:
 
     async def _tell_news(self, writer: asyncio.StreamWriter) -> None:
         told = self._host.changes
-        while await _send(writer, {"changes": told}):
+        while await _send(writer, {"changes": told, "alarms": self._host.alarms}):
             while self._host.changes == told:
                 await self._host.changed(told, timeout_s=NEWS_S)
             told = self._host.changes

@@ -84,6 +84,10 @@ class ConfinedHost:
     def changes(self) -> int:
         return self._guarded.changes
 
+    @property
+    def alarms(self) -> int:
+        return self._guarded.alarms
+
     async def changed(self, since: int, *, timeout_s: float) -> None:
         await self._guarded.changed(since, timeout_s=timeout_s)
 

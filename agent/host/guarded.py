@@ -64,8 +64,7 @@ from attachers.steps import (
 )
 
 log = logging.getLogger(__name__)
-STRAGGLE_S = 30.0
-"""For how long what iscsid, iscsiadm or a stuck worker has begun may still come to its end: above a login's limit."""
+STRAGGLE_S = 30.0  # how long what iscsid, iscsiadm or a stuck worker has begun may take yet: above a login's limit
 
 
 class GuardedHost:
@@ -85,8 +84,7 @@ class GuardedHost:
         self._held = Held()
         self._limbo: dict[Thing, float] = {}
         self._shares = GuardedShares(raw, created, self._held, self._limbo)
-        self._seen, self._removed = Recent(), Recent()
-        self._returned = Returned()
+        self._seen, self._removed, self._returned = Recent(), Recent(), Returned()
         self._maps = MapGuard(raw, created, self._is_back)
         self._published = PublishGuard(self._maps.has_disk, self._maps.is_ours)
 
@@ -117,12 +115,11 @@ class GuardedHost:
                 log.warning("cannot compare %s with the host, it stays in the record: %s", thing, problem)
 
     async def observe(self, query: Query) -> Sight:
-        if isinstance(query, NfsQuery):
-            self._insist_on_recovery()
-            return await self._shares.observe(query)
-        if not isinstance(query, ScsiQuery):
+        if not isinstance(query, ScsiQuery | NfsQuery):
             return await self._raw.observe(query)
         self._insist_on_recovery()
+        if isinstance(query, NfsQuery):
+            return await self._shares.observe(query)
         return await self._shown(query, await self._see(query))
 
     async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
@@ -170,10 +167,13 @@ class GuardedHost:
     def changes(self) -> int:
         return self._raw.changes
 
+    @property
+    def alarms(self) -> int:
+        return self._raw.alarms
+
     async def changed(self, since: int, *, timeout_s: float) -> None:
-        now = self.now()
-        until_known = min((until - now for until in self._limbo.values() if until > now), default=timeout_s)
-        await self._raw.changed(since, timeout_s=min(timeout_s, until_known))
+        limits = [timeout_s, *(left for until in self._limbo.values() if (left := until - self.now()) > 0)]
+        await self._raw.changed(since, timeout_s=min(limits))
 
     def now(self) -> float:
         return self._raw.now()

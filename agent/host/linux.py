@@ -144,6 +144,11 @@ class LinuxHost:
         """Grows with each uevent of disks, SCSI, iSCSI and FC, and with the end of each step."""
         return self._changes.count
 
+    @property
+    def alarms(self) -> int:
+        """Grows with each that tells of something gone or become another."""
+        return self._changes.alarms
+
     async def changed(self, since: int, *, timeout_s: float) -> None:
         """Return when `changes` is above `since`, or after `timeout_s`."""
         await self._changes.above(since, timeout_s=timeout_s)

@@ -40,10 +40,10 @@ def _read(node: str, number: str, device: str) -> tuple[str, str]:
         blocks.insist_on_device(disk, node, number)
         with mmap.mmap(-1, BLOCK) as room:
             try:
-                os.preadv(disk, [room], 0)
+                why = "" if os.preadv(disk, [room], 0) else "it has no bytes"
             except OSError as error:
-                return error.strerror or str(error), _known_access(device) or _told_access(disk)
-        return "", _known_access(device)
+                why = error.strerror or str(error)
+        return why, _known_access(device) or (_told_access(disk) if why else "")
     except Problem as problem:
         return problem.detail, ""
     finally:

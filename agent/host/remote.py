@@ -38,6 +38,8 @@ class RemoteHost:
         self._link: _Link | None = None
         self._connecting = asyncio.Lock()
         self._changes = 0
+        self._alarms = 0
+        self._told: int | None = None
         self._news = asyncio.Event()
 
     async def observe(self, query: Query) -> Sight:
@@ -64,6 +66,10 @@ class RemoteHost:
     @property
     def changes(self) -> int:
         return self._changes
+
+    @property
+    def alarms(self) -> int:
+        return self._alarms
 
     async def changed(self, since: int, *, timeout_s: float) -> None:
         deadline = self.now() + timeout_s
@@ -101,7 +107,10 @@ class RemoteHost:
                 self._changed()
             return self._link
 
-    def _changed(self) -> None:
+    def _changed(self, told: int | None = None) -> None:
+        """`told` are the helper's alarms; None where there is none to tell, so that anything may have happened."""
+        self._alarms += told is None or told != self._told
+        self._told = told
         self._changes += 1
         self._news.set()
         self._news = asyncio.Event()
@@ -110,7 +119,9 @@ class RemoteHost:
 class _Link:
     """One connection, and the requests that wait for their answers on it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, changed: Callable[[int | None], None]
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._changed = changed
@@ -158,7 +169,8 @@ class _Link:
 
     def _take(self, message: _Message) -> None:
         if "changes" in message:
-            self._changed()
+            told = message.get("alarms")
+            self._changed(told if isinstance(told, int) else None)
         elif message.get("id") is None:
             log.error("the helper refused: %s", _refusal(message))
         elif (waiting := self._waiting.get(message["id"])) and not waiting.done():
@@ -170,7 +182,7 @@ class _Link:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionResetError("the helper is gone"))
-        self._changed()
+        self._changed(None)
 
 
 def _value(message: _Message, what: str) -> Any:

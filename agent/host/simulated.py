@@ -49,6 +49,7 @@ class SimulatedHost:
         self._running: list[_Running] = []
         self._hidden: set[_Running] = set()
         self._changes = 0
+        self._alarms = 0
         self._news = asyncio.Event()
 
     async def observe(self, query: Query) -> Sight:
@@ -74,6 +75,10 @@ class SimulatedHost:
     @property
     def changes(self) -> int:
         return self._changes
+
+    @property
+    def alarms(self) -> int:
+        return self._alarms
 
     async def changed(self, since: int, *, timeout_s: float) -> None:
         deadline = self.now() + timeout_s
@@ -139,6 +144,11 @@ class SimulatedHost:
         self._changes += 1
         self._news.set()
         self._news = asyncio.Event()
+
+    def alarm(self) -> None:
+        """Something has gone, or a target has said that what it shows is not what it was."""
+        self._alarms += 1
+        self.touch()
 
     def crashed(self) -> None:
         """The process above died: what it had under way goes on, but nobody shows it as busy any more."""
@@ -215,7 +225,20 @@ class SimulatedHost:
         found = self.kernel.device(hctl)
         assert found, hctl
         self.kernel.drop_device(found[0], hctl)
-        self.touch()
+        self.alarm()
+
+    def foreign_logout(self, target: str, portal: str) -> None:
+        """Have an administrator log out of a session: its disks go, whoever has them open keeps a dead one."""
+        session = self.kernel.session(target, portal)
+        assert session, (target, portal)
+        for hctl in list(session.devices):
+            self.kernel.drop_device(session, hctl)
+        del self.kernel.sessions[session.sid]
+        self.alarm()
+
+    def set_device_state(self, hctl: str, state: str) -> None:
+        """Have error handling, or somebody, give up a disk (offline) or take it up again (running): no event tells."""
+        self._device(hctl).state = state
 
     def set_session_state(self, target: str, portal: str, state: str) -> None:
         """Have a session fail or recover: LOGGED_IN, FAILED, FREE."""

@@ -28,6 +28,7 @@ class Device:
     owner: str = "root:disk"
     set_read_only: bool = False
     holders: list[str] = field(default_factory=list)
+    state: str = "running"
 
 
 @dataclass(slots=True)
@@ -164,7 +165,7 @@ class Kernel:
     def names(self, session: Session, device: Device) -> frozenset[str]:
         """What the device answers to an INQUIRY sent now; nothing where nobody answers."""
         unit = self.answer(session, device.lun)
-        return unit.names if unit and session.state == LOGGED_IN else frozenset()
+        return unit.names if unit and session.state == LOGGED_IN and device.state == "running" else frozenset()
 
     def access(self, session: Session, device: Device) -> str:
         """The ALUA state that keeps a device from carrying I/O; empty where none does."""

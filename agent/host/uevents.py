@@ -17,15 +17,17 @@ log = logging.getLogger(__name__)
 
 
 class Changes:
-    """A number that grows with each change, and those who wait for it."""
+    """A number that grows with each change, and those who wait for it; `alarms` grows with those that `alarm`."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.alarms = 0
         self._waiting: set[asyncio.Future[None]] = set()
 
-    def grow(self) -> None:
-        """Something may have changed."""
+    def grow(self, *, alarm: bool = False) -> None:
+        """Something may have changed; with `alarm`, something may be gone, or be another."""
         self.count += 1
+        self.alarms += alarm
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
@@ -48,6 +50,15 @@ def matters(message: bytes) -> bool:
     return _OURS.search(message) is not None
 
 
+def alarms(message: bytes) -> bool:
+    """Whether an event tells of something gone, or that a target has said that what it shows is not what it was.
+
+    The latter is SDEV_UA (drivers/scsi/scsi_lib.c scsi_evt_emit): another unit, another list of LUNs, another state of
+    access.
+    """
+    return b"\x00ACTION=remove\x00" in message or b"\x00SDEV_UA=" in message
+
+
 class Uevents:
     """Listens to the kernel (group 1) and to udev (group 2: its rules have run) on the running event loop."""
 
@@ -63,18 +74,21 @@ class Uevents:
             self._loop.add_reader(self._socket, self._read)
 
     def _read(self) -> None:
-        grown = False
+        grown = alarm = False
         for _ in range(AT_ONCE):
             try:
-                grown |= self._socket is not None and matters(self._socket.recv(65536))
+                message = self._socket.recv(65536) if self._socket else b""
             except BlockingIOError:
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                grown = True  # some were lost: any may have mattered
+                grown = alarm = True  # some were lost: any may have mattered
+            else:
+                grown |= matters(message)
+                alarm |= matters(message) and alarms(message)
         if grown:
-            self._changes.grow()
+            self._changes.grow(alarm=alarm)
 
     def close(self) -> None:
         """Stop listening."""

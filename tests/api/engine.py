@@ -145,7 +145,9 @@ class FakeEngine:
             "link": link(name) if done else None,
             "device": device(request) if done else None,
             "disk_xml": None,
-            "domains": [{"name": one, "target": target} for one, target in self.given.get(name, {}).items()],
+            "domains": [
+                {"name": one, "target": target, "state": "given"} for one, target in self.given.get(name, {}).items()
+            ],
             "steps": [{"at": "2026-01-01T00:00:00.000Z", "took_ms": 41, "what": "log in to iqn... at 10.0.0.1:3260"}],
             "problem": None,
         }

@@ -124,7 +124,7 @@ async def test_a_domain_gets_the_disk_and_gives_it_back(caller: Caller) -> None:
     assert (await caller.call("PUT", path, {"target": "sda"})).code == "not-found"
     await caller.attach()
     given = await caller.call("PUT", path, {"target": "sda", "bus": "virtio"})
-    assert given.status == 200 and given.json["domains"] == [{"name": "one-42", "target": "sda"}]
+    assert given.status == 200 and given.json["domains"] == [{"name": "one-42", "target": "sda", "state": "given"}]
     for wrong, code in (({}, 422), ({"target": "nvme0"}, 422), ({"target": "sda", "x": 1}, 422)):
         assert (await caller.call("PUT", path, wrong)).status == code
     assert (await caller.call("PUT", path, {"target": "sda", "persistent": True})).status == 501

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.engine.mutant import Mutant as Mutant
+from tests.engine.mutants_of_plans import OF_PLANS
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = (
@@ -22,17 +24,8 @@ SUITE = (
 PARTS = ("agent", "attachers", "tests", "pyproject.toml")
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """A bug: the text that is replaced in one file, and what stands there instead."""
-
-    name: str
-    file: str
-    right: str
-    wrong: str
-
-
 MUTANTS = (
+    *OF_PLANS,
     Mutant(
         "a stranger's detach",
         "agent/engine/engine.py",
@@ -194,18 +187,6 @@ MUTANTS = (
         "attachers/scsi.py",
         "    return bool(path.kind) or (bool(path.designators) and not is_right(path, wwid))",
         "    return False",
-    ),
-    Mutant(
-        "an answer to an INQUIRY taken for a path that carries I/O",
-        "attachers/lun.py",
-        "    return carries(unit, path) or hand_out(unit, path, proved, sight, context)",
-        "    return hand_out(unit, path, proved, sight, context)",
-    ),
-    Mutant(
-        "the LUN looked for at the first portal only",
-        "attachers/iscsi.py",
-        "    return _beside(plan, found, sight, context) if lun.is_in_vain(",
-        "    return found if lun.is_in_vain(",
     ),
     Mutant(
         "needs of others ignored",

@@ -184,7 +184,7 @@ async def test_the_disk_is_given_to_a_domain_and_taken_back(world: World) -> Non
     before = world.kernel.inventory()
     async with running(world) as daemon:
         view = await daemon.attach("one", source, domain=DomainRequest("one-42", "sda"))
-        assert view["domains"] == [{"name": "one-42", "target": "sda"}]
+        assert view["domains"] == [{"name": "one-42", "target": "sda", "state": "given"}]
         assert f"disk sda of one-42: {LINKS}/one" in world.kernel.inventory()
         await daemon.detach("one")
     assert world.kernel.inventory() == before
@@ -332,7 +332,7 @@ async def test_a_disk_is_handed_to_one_domain_after_the_other(world: World) -> N
         await refused(daemon.engine.give("one", DomainRequest("one-42", "sda")), Code.NOT_FOUND)
         await daemon.attach("one", source)
         view = await daemon.engine.give("one", DomainRequest("one-42", "sda"))
-        assert view["domains"] == [{"name": "one-42", "target": "sda"}]
+        assert view["domains"] == [{"name": "one-42", "target": "sda", "state": "given"}]
         steps = Steps(world)
         await daemon.engine.give("one", DomainRequest("one-42", "sda"))
         assert steps.taken == [], "it has the disk already"

@@ -63,6 +63,10 @@ class TrippedHost:
     def changes(self) -> int:
         return self._host.changes
 
+    @property
+    def alarms(self) -> int:
+        return self._host.alarms
+
     async def changed(self, since: int, *, timeout_s: float) -> None:
         await self._host.changed(since, timeout_s=timeout_s)
         if self._trip.dead:
@@ -108,6 +112,10 @@ class MortalHelper:
     @property
     def changes(self) -> int:
         return self._kernel.changes
+
+    @property
+    def alarms(self) -> int:
+        return self._kernel.alarms
 
     async def changed(self, since: int, *, timeout_s: float) -> None:
         with suppress(Crash):

@@ -107,6 +107,9 @@ class LinuxWorld:
         await self._iscsiadm("-l")
         return next(_host_of(session) for session in _sessions(self.target))
 
+    async def foreign_logout(self) -> None:
+        await self._iscsiadm("-u")
+
     async def foreign_scan(self, hctl: str) -> None:
         host, channel, target, lun = hctl.split(":")
         (SYS / f"class/scsi_host/host{host}/scan").write_text(f"{channel} {target} {lun}")

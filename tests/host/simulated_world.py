@@ -88,6 +88,9 @@ class SimulatedWorld:
     async def foreign_login(self) -> int:
         return self.raw.foreign_session(self.target, self.portal)
 
+    async def foreign_logout(self) -> None:
+        self.raw.foreign_logout(self.target, self.portal)
+
     async def foreign_scan(self, hctl: str) -> None:
         self.raw.foreign_device(self.target, self.portal, int(hctl.rpartition(":")[2]))
 

@@ -139,22 +139,6 @@ async def test_a_published_disk_is_read_for_whoever_may_not_open_it(world: World
     await give_back(world, path.hctl)
 
 
-async def test_a_path_in_standby_answers_and_says_that_nothing_can_be_read_of_it(world: World) -> None:
-    """Case 82: an INQUIRY alone is no proof that a path carries I/O. Only who asks for it has a block read."""
-    path, wwid = await attach(world)
-    assert [(one.unread, one.access) for one in (await look(world, wwid=wwid, read=True)).paths] == [("", path.access)]
-    await world.set_access(1, "standby")
-    (standby,) = (await look(world, wwid=wwid, read=True)).paths
-    assert wwid in standby.designators and standby.unread and standby.access == "standby"
-    assert not (await look(world, wwid=wwid)).paths[0].unread
-    await world.set_access(1, "active/optimized")
-    deadline = world.host.now() + LIMIT_S
-    while (await look(world, wwid=wwid, read=True)).paths[0].unread:  # a device handler asks for the state now and then
-        assert world.host.now() < deadline
-        await world.host.changed(world.host.changes, timeout_s=1)
-    await give_back(world, path.hctl)
-
-
 async def test_each_step_done_twice_is_as_done_once(world: World) -> None:
     wwid = await world.make_lun(1)
     await act(world, CreateRecord(world.target, world.portal), Login(world.target, world.portal), times=2)

@@ -62,6 +62,10 @@ class World(Protocol):
         """An administrator makes a record and logs in, without a scan; returns the SCSI host number."""
         ...
 
+    async def foreign_logout(self) -> None:
+        """An administrator logs out of every session to the target."""
+        ...
+
     async def foreign_scan(self, hctl: str) -> None:
         """An administrator scans one address."""
         ...

@@ -28,6 +28,12 @@ def lose(stage: Stage, lun: Lun) -> None:
     stage.guest.run(f"echo 1 > /sys/block/$({disk})/device/delete; iscsiadm -m node -T {lun.target} -u")
 
 
+def set_access(stage: Stage, lun: Lun, state: int) -> None:
+    """The target port group of a LUN in another ALUA state: 0 active/optimized, 2 standby, 3 unavailable (SPC-4)."""
+    group = f"/sys/kernel/config/target/iscsi/{lun.target}/tpgt_1/lun/lun_*/*/alua/default_tg_pt_gp"
+    stage.guest.run(f"for group in {group}; do echo {state} > $group/alua_access_state; done")
+
+
 def begin(stage: Stage, lun: Lun, **more: object) -> None:
     """PUT, without waiting."""
     status, view = stage.api("PUT", f"/v1/attachments/{lun.name}?wait=0", {"source": lun.source, **more})

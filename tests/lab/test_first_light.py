@@ -8,6 +8,7 @@ import pytest
 from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
+from tests.lab.iscsi_scene import set_access
 from tests.lab.stage import SERVICES, Stage
 from tests.lab.syscalls import assert_in_order, deletes, watched, writes_out
 
@@ -151,6 +152,26 @@ def test_a_lun_that_the_array_took_away_is_told(stage: Stage) -> None:
     assert stage.inventory() == before
 
 
+def test_a_path_in_standby_is_no_disk(stage: Stage) -> None:
+    """Case 82: it answers to an INQUIRY with the right name, and every read of it is EIO."""
+    before = stage.inventory()
+    lun = stage.make_lun("standby")
+    set_access(stage, lun, 2)
+    status, problem = stage.api("PUT", "/v1/attachments/standby", {"source": lun.source, "timeout_s": 50})
+    assert status == 504 and "ALUA state standby" in problem["detail"], problem
+    assert stage.inventory() == before
+    set_access(stage, lun, 0)
+    stage.attach("standby", lun.source)
+    set_access(stage, lun, 2)
+    status, problem = stage.api("PUT", "/v1/attachments/standby", {"source": lun.source, "timeout_s": 3})
+    assert status >= 500 and "standby" in problem["detail"], problem
+    assert stage.status("standby")["phase"] == "degraded"
+    set_access(stage, lun, 0)
+    stage.attach("standby", lun.source)
+    stage.detach("standby")
+    assert stage.inventory() == before
+
+
 def test_events_and_metrics_tell_what_happened(stage: Stage) -> None:
     curl = "curl -sS --unix-socket /run/cdmi-attach/control.sock http://localhost"
     events = [json.loads(line) for line in stage.guest.run(f"{curl}/v1/events?follow=0").stdout.splitlines()]
@@ -212,7 +233,7 @@ def test_hot_attach_and_hot_detach(stage: Stage) -> None:
     lun = stage.make_lun("hot", content=boot_sector("hot and booted"))
     stage.attach("hot", lun.source)
     status, view = stage.api("PUT", "/v1/attachments/hot/domains/hot", {"target": "sda"})
-    assert status == 200 and view["domains"] == [{"name": "hot", "target": "sda"}], view
+    assert status == 200 and view["domains"] == [{"name": "hot", "target": "sda", "state": "given"}], view
     assert "/run/cdmi-attach/disk/hot" in stage.guest.run("virsh -q domblklist hot").stdout
     assert "/run/cdmi-attach/disk/hot" in stage.inventory().partition("# domains")[2], "the inventory sees it"
     stage.guest.run("virsh -q resume hot")

@@ -8,7 +8,7 @@ import pytest
 
 from agent.host import iscsiadm, links, node_db, sysfs
 from agent.host.roots import Roots
-from agent.host.uevents import matters
+from agent.host.uevents import alarms, matters
 from attachers.steps import DEVICES
 from tests.unit.linux_tree import PORTAL, TARGET, WWID, add_disk, add_session, roots_in, write
 
@@ -230,3 +230,18 @@ def test_udev_has_finished_with_this_disk_and_not_with_the_one_before(roots: Roo
 )
 def test_events_of_storage_matter(message: bytes, ours: bool) -> None:
     assert matters(message) is ours
+
+
+@pytest.mark.parametrize(
+    ("message", "alarm"),
+    [
+        (b"remove@/devices/x\0ACTION=remove\0DEVPATH=/devices/x\0SUBSYSTEM=block\0SEQNUM=1\0", True),
+        (b"libudev\0\xfe\xed\xca\xfe(\0\0\0(\0\0\0\0UDEV_DATABASE_VERSION=1\0ACTION=remove\0SUBSYSTEM=scsi\0", True),
+        (b"change@/devices/x\0ACTION=change\0SUBSYSTEM=scsi\0SDEV_UA=REPORTED_LUNS_DATA_HAS_CHANGED\0", True),
+        (b"change@/devices/x\0ACTION=change\0SUBSYSTEM=block\0RESIZE=1\0", False),
+        (b"add@/devices/x\0ACTION=add\0SUBSYSTEM=block\0", False),
+        (b"", False),
+    ],
+)
+def test_some_events_are_a_reason_to_look_at_once(message: bytes, alarm: bool) -> None:
+    assert alarms(message) is alarm

@@ -1,0 +1,13 @@
+"""One planted bug, as a value."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A bug: the text that is replaced in one file, and what stands there instead."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str

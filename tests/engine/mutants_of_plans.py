@@ -1,0 +1,30 @@
+"""Planted bugs of paths, plans, and what is told when either is gone."""
+
+from tests.engine.mutant import Mutant
+
+OF_PLANS = (
+    Mutant(
+        "an answer to an INQUIRY taken for a path that carries I/O",
+        "attachers/lun.py",
+        "    return carries(unit, path) or hand_out(unit, path, proved, sight, context)",
+        "    return hand_out(unit, path, proved, sight, context)",
+    ),
+    Mutant(
+        "the LUN looked for at the first portal only",
+        "attachers/iscsi.py",
+        "    return _beside(plan, found, sight, context) if lun.is_in_vain(",
+        "    return found if lun.is_in_vain(",
+    ),
+    Mutant(
+        "an alarm that nobody hears",
+        "agent/engine/tending.py",
+        "            self._alarmed |= {*free}",
+        "            self._alarmed |= set()",
+    ),
+    Mutant(
+        "a domain with a dead disk listed as healthy",
+        "agent/engine/standing.py",
+        "    if names := await dead_in(desk, name):",
+        "    if names := ():",
+    ),
+)
