@@ -99,8 +99,11 @@ class Cdmi(Protocol):
         """Have a LUN exported, open to nobody yet. Returns the key, and whether it is a new one. Idempotent."""
         ...
 
-    async def unexport(self, uri: str, key: str) -> None:
-        """Remove an export, unless it lets anybody in; that it is gone is success."""
+    async def unexport(self, uri: str, key: str, *initiators: str) -> None:
+        """Take initiators out of an export, and the export away unless it lets others in; that it is gone is success.
+
+        Settled: where somebody may have been let in meanwhile, it stays, or is there again, open to nobody.
+        """
         ...
 
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:

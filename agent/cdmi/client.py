@@ -14,6 +14,7 @@ from agent.cdmi import (
     objects,
     rooms,
     sources,
+    unexporting,
     uploads,
     users,
 )
@@ -131,9 +132,9 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         return await exporting.export(self._wire, sources.parse(uri, self._servers), key, protocol)
 
-    async def unexport(self, uri: str, key: str) -> None:
+    async def unexport(self, uri: str, key: str, *initiators: str) -> None:
         """See `agent.contract.Cdmi`."""
-        await exporting.unexport(self._wire, sources.parse(uri, self._servers), key)
+        await unexporting.unexport(self._wire, sources.parse(uri, self._servers), key, initiators)
 
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
         """See `agent.contract.Cdmi`."""

@@ -1,4 +1,4 @@
-"""An export where a LUN has none: whether the server announces that it can make one, and making and removing it.
+"""An export where a LUN has none: whether the server announces that it can make one, and making it.
 
 CDMI 1.1 clauses 12.1 (cdmi_export_<protocol>, and the older cdmi_<protocol>_export) and 12.1.5 (per container), 2.0
 clause 12.2. An export is made open to nobody. No version says how one is removed: the field is written without it.
@@ -10,12 +10,11 @@ from typing import Any
 
 from agent.cdmi.answers import DONE, refused
 from agent.cdmi.copies import entries_of
-from agent.cdmi.exports import names_in, path_of, protocol_of
+from agent.cdmi.exports import protocol_of
 from agent.cdmi.find import find
-from agent.cdmi.grants import SERVERS_OWN
+from agent.cdmi.grants import writable
 from agent.cdmi.members import CONTAINER, Found, kind_of, object_id_of, size_of
 from agent.cdmi.sources import Location, names_of
-from agent.cdmi.text import shown
 from agent.cdmi.wire import Wire
 from attachers.problems import Code, Problem
 
@@ -53,31 +52,9 @@ async def export(wire: Wire, location: Location, key: str, protocol: str) -> tup
     raise refused(location.server, what, hint="export it on the server, or see its log")
 
 
-async def unexport(wire: Wire, location: Location, key: str) -> None:
-    """Remove an entry that lets nobody in any more; what is gone already, or let others in meanwhile, is fine."""
-    try:
-        found = await find(wire, location)
-    except Problem as problem:
-        if problem.code is Code.NOT_FOUND:
-            return
-        raise
-    object_id_of(location, found.answer, found.members)
-    entries = entries_of(found)
-    if key not in entries or names_in(entries[key].get("permissions")) != ():
-        return
-    await _write(wire, found, {name: entry for name, entry in entries.items() if name != key})
-    left = entries_of(await find(wire, location)).get(key)
-    if left is not None and names_in(left.get("permissions")) == ():
-        what = f"{path_of(key)} of {shown(found.url, 300)} is still there after it was removed"
-        raise refused(location.server, what, hint="remove it on the server")
-
-
 async def _write(wire: Wire, found: Found, entries: Mapping[str, Mapping[str, Any]]) -> None:
     """The whole field, since servers replace it as a whole; of each entry only what clients may write."""
-    writable = {
-        key: {name: value for name, value in entry.items() if name not in SERVERS_OWN} for key, entry in entries.items()
-    }
-    body = json.dumps({"exports": writable}).encode()
+    body = json.dumps({"exports": writable(entries)}).encode()
     (await wire.update(found.location.server, found.url, body, fields=("exports",))).check()
 
 

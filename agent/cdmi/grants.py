@@ -22,7 +22,7 @@ from typing import Any
 from agent.cdmi import nfs_export, nfs_hosts
 from agent.cdmi.answers import refused
 from agent.cdmi.exports import names_in, path_of, protocol_of
-from agent.cdmi.initiators import normal
+from agent.cdmi.initiators import LEAVING, normal
 from agent.cdmi.members import check_same
 from agent.cdmi.select import select
 from agent.cdmi.sources import Location
@@ -79,6 +79,7 @@ class Change:
     def applied(self, names: tuple[str, ...]) -> list[str]:
         """The permissions as wanted: all others stay, in their order."""
         if self.present:
+            names = tuple(name for name in names if normal(name) not in LEAVING.values())  # who is let in stays
             return [*names, *(name for name in self.names if normal(name) not in _normal(names))]
         return [name for name in names if normal(name) not in _normal(self.names)]
 
@@ -87,8 +88,8 @@ async def make(wire: Wire, change: Change) -> None:
     """Read, write, read back, and again while another writer undoes it. Raises `Problem`."""
     written = False
     for _ in range(TRIES):
-        before, took_s = await _read_afresh(wire, change)
-        names = _names(change, before)
+        before, took_s = await read_afresh(wire, change)
+        names = names_there(change, before)
         if before is None or names is None or (change.is_made(names) and not written):
             return
         contested = written or change.others(names)
@@ -107,7 +108,7 @@ async def make(wire: Wire, change: Change) -> None:
     )
 
 
-def _names(change: Change, entries: Entries | None) -> tuple[str, ...] | None:
+def names_there(change: Change, entries: Entries | None) -> tuple[str, ...] | None:
     """The entry's permissions; None where nothing is to be done: anybody may, or what is to be revoked is gone."""
     entry = None if entries is None else entries.get(change.key)
     url = change.location.url
@@ -128,21 +129,21 @@ def _names(change: Change, entries: Entries | None) -> tuple[str, ...] | None:
     return names
 
 
-async def _read_afresh(wire: Wire, change: Change) -> tuple[Entries | None, float]:
+async def read_afresh(wire: Wire, change: Change) -> tuple[Entries | None, float]:
     """Read, and again where others are named and the answer was long in coming. Returns how long it took, too."""
     slow: list[float] = []
     while True:
         began = _now()
-        entries = await _read(wire, change.location)
+        entries = await read(wire, change.location)
         took_s = _now() - began
-        names = _names(change, entries)
+        names = names_there(change, entries)
         usual_s = max(wire.limits.settle_s / 2, SLOWER * min(slow, default=0.0))
         if names is None or not change.others(names) or took_s <= usual_s or len(slow) == READS - 1:
             return entries, took_s
         slow.append(took_s)
 
 
-async def _read(wire: Wire, location: Location) -> Entries | None:
+async def read(wire: Wire, location: Location) -> Entries | None:
     """The entries of `exports`; None where there is no such object."""
     answer = await select(wire, location.server, location.url, FIELDS, needed=("exports",))
     if answer.status == 404:
@@ -154,13 +155,18 @@ async def _read(wire: Wire, location: Location) -> Entries | None:
     return {key: entry for key, entry in entries.items() if isinstance(entry, dict)}
 
 
-async def _write(wire: Wire, change: Change, entries: Entries, names: tuple[str, ...]) -> None:
-    """Write the field with every entry in it, since servers replace it as a whole; of each only what clients may."""
-    writable = {
+def writable(entries: Entries) -> dict[str, dict[str, Any]]:
+    """Of each entry what clients may write."""
+    return {
         key: {name: value for name, value in entry.items() if name not in SERVERS_OWN} for key, entry in entries.items()
     }
-    writable[change.key] = _with_names(change, writable[change.key], change.applied(names))
-    body = json.dumps({"exports": writable}).encode()
+
+
+async def _write(wire: Wire, change: Change, entries: Entries, names: tuple[str, ...]) -> None:
+    """Write the field with every entry in it, since servers replace it as a whole; of each only what clients may."""
+    wanted = writable(entries)
+    wanted[change.key] = _with_names(change, wanted[change.key], change.applied(names))
+    body = json.dumps({"exports": wanted}).encode()
     answer = await wire.update(change.location.server, change.location.url, body, fields=("exports",))
     if answer.status == 404 and not change.present:
         return
@@ -178,9 +184,9 @@ async def _stands(wire: Wire, change: Change, before: Entries, *, contested: boo
     """Whether our change is there, and every entry that was there before: now, and when the others have settled."""
     for last in (False, True):
         if last and contested:
-            await _pass(settle_s)
-        after = await _read(wire, change.location)
-        names = _names(change, after)
+            await pass_by(settle_s)
+        after = await read(wire, change.location)
+        names = names_there(change, after)
         if after is None or names is None:
             return True
         _check_entries(change, before, after)
@@ -205,7 +211,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _pass(seconds: float) -> None:
+async def pass_by(seconds: float) -> None:
     """Let so much time go by: servers do not tell of writes."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -5,6 +5,10 @@ from attachers import checks
 from attachers.problems import Code, Problem
 from attachers.sights import HostSight
 
+LEAVING = {"iscsi": "iqn.2026-01.invalid.cdmi-attach:leaving", "fc": "feffffffffffffff"}
+"""What stands in the permissions of an export that is being removed, so that nobody takes it for an idle one: no host
+has these names (`.invalid`: RFC 2606)."""
+
 
 def of_host(protocol: str, host: HostSight) -> tuple[str, ...]:
     """The names of this host that an export of that protocol has to permit, every FC port of its own.

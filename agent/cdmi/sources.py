@@ -42,6 +42,14 @@ def by_id(server: Server, object_id: str, *, slash: bool) -> Location:
     return Location(server, (BY_ID, object_id), slash)
 
 
+def object_of(uri: str) -> str:
+    """What an object is known by on whichever server: its ID, in lower case, where its URL is by that; else the URL."""
+    parts = urlsplit(uri).path.rstrip("/").split("/")
+    if len(parts) > 2 and parts[-2] == BY_ID:
+        return unquote_to_bytes(parts[-1]).decode("ascii", "replace").casefold()
+    return uri.rstrip("/")
+
+
 def leads_elsewhere(server: Server, asked: str, answered: str) -> bool:
     """Whether a redirect from one URL to another may lead to another object: neither for a slash, nor from an ID."""
     one, other = (unquote_to_bytes(urlsplit(url).path.rstrip("/")) for url in (asked, answered))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent.cdmi.sources import object_of
 from agent.contract import Cdmi
 from agent.engine.begun import Begun
 from agent.engine.ledger import Grant, Ledger, Row
@@ -134,7 +135,10 @@ class Desk:
     def grant_is_needed(self, grant: Grant, name: str) -> bool:
         """Whether another attachment on this host still relies on that permission."""
         return any(
-            row.name != name and (row.granted_at, row.key) == (grant.uri, grant.key) and row.relies_on(grant.initiator)
+            row.name != name
+            and row.key == grant.key
+            and object_of(row.granted_at) == object_of(grant.uri)
+            and row.relies_on(grant.initiator)
             for row in self.ledger.rows.values()
         )
 
@@ -173,8 +177,8 @@ class Desk:
 
 
 def permissions_of(uri: str) -> str:
-    """The lock of an object's permissions, and of the object's being there."""
-    return f"permissions:{uri}"
+    """The lock of an object's permissions, and of the object's being there: one, through whichever server."""
+    return f"permissions:{object_of(uri)}"
 
 
 def refuse_overtaken(desk: Desk, name: str) -> None:
@@ -214,7 +218,7 @@ def _way_out(name: str, other: str) -> str:
 
 
 def _refuse_beside(desk: Desk, row: Row, other: Row) -> None:
-    if other.object_key == row.object_key:
+    if other.object_key.casefold() == row.object_key.casefold():
         both_read = row.request.access is Access.RO and other.request.access is Access.RO
         if not (both_read or (row.request.share and other.request.share)):
             raise Problem(

@@ -18,13 +18,14 @@ from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_sec
 from agent.engine.domains import hand_over, take_back
 from agent.engine.exporting import ready_or_made
 from agent.engine.in_hand import refuse_changing
-from agent.engine.ledger import MADE, Grant, Row
-from agent.engine.permits import grant, grants_of, host_sight, names_in, permit_again, routes_of, to_be_made
+from agent.engine.ledger import Grant, Row
+from agent.engine.permits import grant, host_sight, permit_again, routes_of, to_be_made
 from agent.engine.plans import plan_of
 from agent.engine.preference import Known, first_usable, may_pass, passed, share, told, with_those_before
 from agent.engine.standing import keep, shown, stand, standing, unready
 from agent.engine.touched import refuse_touched
 from agent.engine.users import users_of
+from agent.engine.withdrawing import not_needed, withdraw
 from agent.model import Access, Phase
 from attachers.base import Context, Goal, Gone, Ready
 from attachers.problems import Code, Problem
@@ -262,20 +263,13 @@ async def _revoke(
     """Take back what we granted on this object, unless another attachment here relies on it; then commit that.
 
     Under one lock: of two that leave at once, the second has to see that the first is gone. What may come back by
-    itself is looked for once more in between, since it can return for as long as the server shows it.
+    itself is looked for once more before the commit, since it can return for as long as the server shows it.
     """
-    where = row.granted_at
-    async with desk.locks.hold(map(permissions_of, {row.uri, where} if where else ())):
-        revoked = [grant for grant in grants_of(desk, row) if not desk.grant_is_needed(grant, row.name)]
-        names = names_in(revoked)
-        if names:
-            async with desk.noted(row.name, f"revoke {', '.join(names)} on {where}", "Revoke"):
-                await _within(desk, deadline, desk.cdmi.revoke(where, row.key, *names))
+    async with desk.locks.hold(map(permissions_of, {row.uri, row.granted_at} if row.granted_at else ())):
+        revoked = not_needed(desk, row)
+        await _within(desk, deadline, withdraw(desk, row, revoked))
         if row.plan is not None and desk.attacher(row.protocol).comes_back:
             await _converge(desk, row.name, Goal.GONE, deadline=deadline, withdrawn=True, undo=undo)
-        if Grant(row.uri, row.key, MADE) in revoked:
-            async with desk.noted(row.name, f"have {row.uri} exported over {row.protocol} no more", "Unexport"):
-                await _within(desk, deadline, desk.cdmi.unexport(row.uri, row.key))
         await commit(revoked)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from agent.cdmi import initiators, nfs_hosts
+from agent.cdmi.sources import object_of
 from agent.engine.converge import observe
 from agent.engine.desk import Desk, permissions_of
 from agent.engine.ledger import MADE, Grant, Row
@@ -73,7 +74,13 @@ def _as_nfs_host(export: SeenExport, request: Request, sight: HostSight, routes:
 def to_be_made(uri: str, key: str, permits: Permits, ours: Set[Grant]) -> list[Grant]:
     """The permissions that are not there yet, or only there because of us: those go with their last user."""
     wanted = [Grant(uri, key, name) for name in permits.names]
-    return [grant for grant in wanted if grant in ours or grant.initiator in permits.missing]
+    known = {_through_any(grant) for grant in ours}
+    return [one for one in wanted if _through_any(one) in known or one.initiator in permits.missing]
+
+
+def _through_any(grant: Grant) -> tuple[str, str, str]:
+    """A permission as it is on the object, through whichever configured server it was given."""
+    return object_of(grant.uri), grant.key, grant.initiator
 
 
 async def permit_again(desk: Desk, row: Row, export: SeenExport) -> Row:
@@ -104,10 +111,11 @@ async def grant(desk: Desk, row: Row) -> None:
 
 def names_in(grants: list[Grant]) -> list[str]:
     """The names that they add."""
-    return [grant.initiator for grant in grants if grant.initiator != MADE]
+    return list(dict.fromkeys(grant.initiator for grant in grants if grant.initiator != MADE))
 
 
 def grants_of(desk: Desk, row: Row) -> list[Grant]:
-    """The permissions that we added for this export, in a steady order."""
-    found = [grant for grant in desk.ledger.grants if (grant.uri, grant.key) == (row.granted_at, row.key)]
-    return sorted(found, key=lambda grant: grant.initiator)
+    """The permissions that we added for this export, through whichever server, in a steady order."""
+    mine = (object_of(row.granted_at), row.key)
+    found = [grant for grant in desk.ledger.grants if (object_of(grant.uri), grant.key) == mine]
+    return sorted(found, key=lambda grant: (grant.initiator, grant.uri))

@@ -15,6 +15,8 @@ from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
 
 ROOT = "https://server/cdmi/"
+BESIDE = "https://beside/cdmi/"
+"""The same service as it is reached by another name: a second [[server]], which spells the objects' IDs its own way."""
 INITIATOR = "iqn.2026-01.org.example:host-1"
 LOCAL, REMOTE, REMOTE_2 = "2000020000000010", "2000020000000011", "2000020000000013"
 """A Fibre Channel port of the host, and those of an array that it sees once `World.cable` was laid."""
@@ -169,12 +171,14 @@ class CdmiModel:
             *([_seen(KEY, obj, entry)] if obj.exported else []),
             *([_seen(SECOND, obj.instead)] if obj.instead else []),
         ]
-        uri = f"https://server/cdmi/cdmi_objectid/{obj.object_id}"
-        object_id = obj.object_id if self.with_ids else ""
+        beside = source.startswith(("cdmi://beside/", BESIDE))
+        root, object_id = (BESIDE, obj.object_id.lower()) if beside else (ROOT, obj.object_id)
+        uri = f"{root}cdmi_objectid/{object_id}"
+        object_id = object_id if self.with_ids else ""
         places = (f"{ROOT}{obj.path}",) if obj.path else ()
         over = [path for path in self.folders if f"{obj.path}/".startswith(f"{path}/")]
         known = (*(f"{ROOT}{path}" for path in over), *(self.folders[path].casefold() for path in over))
-        told = (ROOT, uri, object_id, obj.object_id, "container", obj.size, tuple(seen))
+        told = (root, uri, object_id, obj.object_id, "container", obj.size, tuple(seen))
         return Resolved(*told, places=places, over=known)
 
     def stat(self, source: str) -> Stat:
@@ -250,7 +254,8 @@ class CdmiModel:
         self.show(obj)
         return KEY, made
 
-    def unexport(self, uri: str) -> None:
+    def unexport(self, uri: str, key: str, *initiators: str) -> None:
+        self.revoke(uri, key, *initiators)
         obj = self._find(uri)
         if not obj.permissions:
             obj.exported = False

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.engine.mutant import Mutant as Mutant
 from tests.engine.mutants_of_plans import OF_PLANS
+from tests.engine.mutants_of_writes import OF_WRITES
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = (
@@ -19,6 +20,9 @@ SUITE = (
     "tests/unit/test_fc_decide.py",
     "tests/unit/test_confined.py",
     "tests/host/test_users.py",
+    "tests/unit/test_cdmi_once.py",
+    "tests/unit/test_cdmi_references.py",
+    "tests/unit/test_cdmi_exporting.py",
     "tests/engine",
 )
 PARTS = ("agent", "attachers", "tests", "pyproject.toml")
@@ -26,6 +30,7 @@ PARTS = ("agent", "attachers", "tests", "pyproject.toml")
 
 MUTANTS = (
     *OF_PLANS,
+    *OF_WRITES,
     Mutant(
         "a stranger's detach",
         "agent/engine/engine.py",
@@ -143,7 +148,7 @@ MUTANTS = (
     Mutant(
         "an administrator's own entry taken for ours",
         "agent/engine/permits.py",
-        "    return [grant for grant in wanted if grant in ours or grant.initiator in permits.missing]\n",
+        "    return [one for one in wanted if _through_any(one) in known or one.initiator in permits.missing]\n",
         "    return wanted\n",
     ),
     Mutant(

@@ -84,8 +84,8 @@ class TrippedCdmi:
     async def export(self, uri: str, key: str, protocol: str) -> tuple[str, bool]:
         return await self._call("export", uri, lambda: self._model.export(uri))
 
-    async def unexport(self, uri: str, key: str) -> None:
-        await self._call("unexport", uri, lambda: self._model.unexport(uri))
+    async def unexport(self, uri: str, key: str, *initiators: str) -> None:
+        await self._call("unexport", uri, lambda: self._model.unexport(uri, key, *initiators))
 
     async def fence(self, uri: str, names: Sequence[str]) -> tuple[Fenced, ...]:
         return await self._call("fence", uri, lambda: self._model.fence(uri, names))
