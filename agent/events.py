@@ -28,7 +28,7 @@ class Events:
         self._news.set()
 
     def tell(self, attachment: str, kind: str, **fields: Any) -> None:
-        """Something happened to an attachment: `kind` is step-began, step-ended or phase."""
+        """Something happened to an attachment: `kind` is step-began, step-ended, phase or forced."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._ring.append({"seq": next(self._next), "at": at, "attachment": attachment, "kind": kind, **fields})
         self._news.set()

@@ -16,6 +16,7 @@ class Message(StrEnum):
     DEGRADED = "5566bb122a9a509386a70ceeff93efa9"
     CHANGED = "3d0f2c8a069a48808c8ed7232a5806c3"
     REFUSED = "75ff5161c0e94dfd8687e4e755b578bd"
+    FORCED = "adb76d4e626640d0a0072b453905ec4b"
     CONFIG_REFUSED = "a7c507fce3345cccbe2be8dd7643332f"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from attachers.problems import Problem
+from attachers.problems import Code, Problem
 from attachers.sights import Query, Sight
 from attachers.steps import Step
 
@@ -121,7 +121,8 @@ class Context:
     name may be used, `trust_local` whether a locally assigned name (NAA 3) is proof. `withdrawn` says that the server
     has taken back what it permitted for us: nothing of it can return. `chap` names the server whose CHAP entry logs in,
     `iface` the interface of open-iscsi; both may be empty. `grow`: the size has to be read again on every path, and to
-    be at least so many bytes; None: it need not.
+    be at least so many bytes; None: it need not. `used`: it may have been written to on this host, so that nothing of
+    it goes before its cache was written out. `force`: on the way out, the loss of what cannot be written out is known.
     """
 
     name: str
@@ -142,6 +143,18 @@ class Context:
     iface: str = ""
     grow: int | None = None
     stood: bool = False
+    used: bool = False
+    force: bool = False
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether what could not be written out is no reason to stop: that is known, or there can be nothing."""
+        return self.force or not self.used
+
+    def could_not_write_out(self, step: Step) -> bool:
+        """Whether the step was refused because of what is cached: not because of a user, or of what it is."""
+        problem = self.failed.get(step)
+        return problem is not None and problem.code in (Code.DIRTY, Code.TARGET_TIMEOUT)
 
 
 class Attacher(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attachers import checks, lun, maps
+from attachers import checks, lun, maps, unwritten
 from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, FcPort, FcQuery, Query, ScsiPath, ScsiSight, Session, Sight
@@ -166,7 +166,7 @@ def _local(port: FcPort) -> str:
 
 
 def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
-    if wait := lun.wait_if_busy(sight):
+    if wait := lun.wait_if_busy(sight, but=unwritten.stuck(plan.wwid or context.wwid, context)):
         return wait
     free = may_free(needs(plan.as_json()), lun.created(sight, _key), context.needed)
     doomed = [path for path in sight.paths if path.ours and _key_of(path, sight) in free]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attachers import checks, lun, maps
+from attachers import checks, lun, maps, unwritten
 from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiPath, ScsiSight, Session, Sight
@@ -228,7 +228,9 @@ def _next_at(plan: Plan, portal: str, record: Record | None, context: Context) -
 
 def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
     logins = [_logging_in(plan, portal, sight) for portal in plan.portals]
-    if wait := lun.wait_if_busy(sight, but=tuple(filter(None, logins))):  # a dead portal holds up nothing but itself
+    if wait := lun.wait_if_busy(
+        sight, but=(*filter(None, logins), *unwritten.stuck(plan.wwid or context.wwid, context))
+    ):  # a dead portal holds up nothing but itself
         return wait
     free = may_free(needs(plan.as_json()), _created(sight), context.needed)
     doomed = [path for path in sight.paths if path.ours and _is_free(plan, path, free, context)]

@@ -7,7 +7,7 @@ between is decided here, the same for all of them.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from attachers import checks, scsi, unit_names, unmap
+from attachers import checks, scsi, unit_names, unmap, unwritten
 from attachers.base import Act, Context, Decision, Fail, Look, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import MapPath, NfsQuery, ScsiPath, ScsiQuery, ScsiSight, Session
@@ -304,6 +304,8 @@ def take_back(
     here relies on it (`needed`): they may be its users, and it stays.
     """
     paths = list(doomed)
+    if sight.dirty and not context.may_lose and not needed:
+        return Fail(unwritten.dirty(unit.text), restore=_link_back(unit, sight, context))
     if sight.link is not None:
         refused = None if needed else users_of(sight, again)
         return refused or step(Unpublish(context.name, _free_wwid(unit, sight, paths, context)), context)
@@ -314,10 +316,12 @@ def take_back(
         return _remove(unit, paths[0], sight, context)
     if wwid and (forget := unmap.forget(wwid, sight, context)):
         return forget
+    if not needed and (lost := unwritten.to_give_up((unit.wwid, context.wwid, sight.wwid), sight, context)):
+        return step(lost, context)
     handed_out = context.wwid is not None or any(isinstance(done, Unpublish) for done in context.done)
     if needed or context.withdrawn or not handed_out:
         return None
-    return users_of(sight, again, restore=_put_back_borrowed(unit, sight, context))
+    return users_of(sight, again, restore=_link_back(unit, sight, context))
 
 
 def users_of(sight: ScsiSight, again: ScsiQuery | NfsQuery, *, restore: Step | None = None) -> Decision | None:
@@ -334,8 +338,8 @@ def users_of(sight: ScsiSight, again: ScsiQuery | NfsQuery, *, restore: Step | N
     return Fail(Problem(Code.IN_USE, text, hint=hint), restore=restore)
 
 
-def _put_back_borrowed(unit: Unit, sight: ScsiSight, context: Context) -> Step | None:
-    """The step that gives a refused detach the link to a borrowed disk, or map, back."""
+def _link_back(unit: Unit, sight: ScsiSight, context: Context) -> Step | None:
+    """The step that gives a refused detach the link to the disk, or the map, back."""
     if sight.map is not None:
         return unmap.put_back(unit.wwid or context.wwid or "", context)
     return next((back for path in sight.paths if (back := _put_back(unit, path, context))), None)
@@ -345,9 +349,15 @@ def _remove(unit: Unit, path: ScsiPath, sight: ScsiSight, context: Context) -> D
     """The step itself claims the disk, writes out its cache where it is the right one, and looks for users."""
     wwid = scsi.identity_of(path, unit.wwid or context.wwid)
     right = wwid is not None and path.node is not None and scsi.is_right(path, wwid)
-    if not right and (lost := _not_written_out(path, context)):
-        return Fail(lost)
+    if not right and not context.force:
+        if lost := unwritten.unknown(path, context):
+            return Fail(lost)
+        if silent := unwritten.awaited(unit.text, path, sight, context):
+            return silent
     remove = RemoveDevice(path.hctl, wwid if right else None)
+    refused = not path.designators or context.could_not_write_out(remove)
+    if (context.may_lose and sight.dirty) or (context.force and refused):
+        remove = replace(remove, lost=True)
     if _was_done(remove, context):
         text = f"the kernel to forget {path.hctl}"  # or somebody's rescan has brought it back (attach.md, case 12)
         return Wait(text, Problem(Code.DEVICE_TIMEOUT, f"time ran out waiting for {text}"), again=remove)
@@ -355,18 +365,6 @@ def _remove(unit: Unit, path: ScsiPath, sight: ScsiSight, context: Context) -> D
         return Act(remove)
     announced = sight.notes is not None and sight.notes.announced  # then a disk alone is never handed out
     return step(remove, context, restore=None if announced else _put_back(unit, path, context))
-
-
-def _not_written_out(path: ScsiPath, context: Context) -> Problem | None:
-    """Why a path that fell silent may not be removed as it is: its cache was to be written out, perhaps in vain."""
-    begun = (s for s in context.done if isinstance(s, RemoveDevice) and s.hctl == path.hctl and s.wwid)
-    flush = next((s for s in begun if s in context.failed or s in context.unsure), None)
-    if flush is None or path.designators:  # another logical unit: nothing can be written to that any more
-        return None
-    detail = f"whether all that was written to {flush.wwid} was written out is not known: {path.hctl} fell silent"
-    return context.failed.get(flush) or Problem(
-        Code.DIRTY, detail, hint="see the kernel's log; the data written last may be lost", step=flush.describe()
-    )
 
 
 def _put_back(unit: Unit, path: ScsiPath, context: Context) -> Step | None:

@@ -4,12 +4,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from attachers import checks, lun, nfs_checks, nfs_options
+from attachers import checks, lun, nfs_checks, nfs_options, unwritten
 from attachers.base import Act, Context, Decision, Device, Fail, Goal, Gone, Keep, Look, PathInfo, Ready, Wait, may_free
 from attachers.nfs_share import BLOCK, KIND, FileId, Share, wwid_of
 from attachers.problems import Code, Problem
 from attachers.sights import NfsFile, NfsMount, NfsQuery, NfsSight, Opening, Query, ScsiPath, Sight, Trouble
-from attachers.steps import GrowDisk, MakeDisk, Mount, Publish, PublishFile, RemoveDisk, Step, Unmount, Unpublish
+from attachers.steps import (
+    GiveUp,
+    GrowDisk,
+    MakeDisk,
+    Mount,
+    Publish,
+    PublishFile,
+    RemoveDisk,
+    Step,
+    Unmount,
+    Unpublish,
+)
 
 protocol = "nfs"
 comes_back = False
@@ -294,6 +305,8 @@ def _wrong_disk(plan: Plan, sight: NfsSight, file: NfsFile) -> Problem | None:
 
 def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
     free = may_free(needs(plan.as_json()), _created(plan, sight), context.needed)
+    if sight.scsi.dirty and not context.may_lose and _disk_key(plan) not in context.needed:
+        return Fail(unwritten.dirty(plan.text), restore=_put_back(plan, sight, context))
     if sight.scsi.link is not None:
         wwid = plan.wwid if plan.present == BLOCK_DEVICE and _disk_key(plan) not in context.needed else None
         refused = lun.users_of(sight.scsi, _query(context.name, plan, path=False)) if wwid else None
@@ -303,8 +316,12 @@ def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
     if handed_out and (next_ := _refuse_users(plan, sight, context)):
         return next_
     if sight.disk and _disk_key(plan) in free:
-        restore = _put_back(plan, sight, context)
-        return lun.step(RemoveDisk(plan.share, plan.wwid), context, restore=restore)
+        remove = RemoveDisk(plan.share, plan.wwid)
+        if (context.may_lose and sight.scsi.dirty) or (context.force and context.could_not_write_out(remove)):
+            remove = replace(remove, lost=True)
+        return lun.step(remove, context, restore=_put_back(plan, sight, context))
+    if sight.scsi.dirty and _disk_key(plan) not in context.needed:
+        return lun.step(GiveUp(plan.wwid), context)
     if sight.mounts and _mount_key(plan) in free:
         return _unmount(plan, sight, context)
     return Gone()

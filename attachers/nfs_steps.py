@@ -86,16 +86,20 @@ class GrowDisk:
 
 @dataclass(frozen=True, slots=True)
 class RemoveDisk:
-    """Flush a disk that we had LIO make of a file, and take it down; refused while anything has it open."""
+    """Flush a disk that we had LIO make of a file, and take it down; refused while anything has it open.
+
+    Refused, too, where the flush fails, unless that loss is known (`lost`).
+    """
 
     share: Share
     wwid: str
+    lost: bool = False
 
     def __post_init__(self) -> None:
         serial_in(self.wwid)
 
     def describe(self) -> str:
-        return f"flush and remove disk {self.wwid}"
+        return f"{'remove' if self.lost else 'flush and remove'} disk {self.wwid}"
 
 
 @dataclass(frozen=True, slots=True)

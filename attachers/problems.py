@@ -54,6 +54,9 @@ STATUS: dict[Code, int] = {
 }
 
 
+REMEDY_OF_DIRTY = "see the kernel's log; once the loss is known: cdmi-attach detach NAME --force"
+
+
 class Problem(Exception):
     """Something that the caller has to know: what is wrong, and what to do about it.
 

@@ -220,7 +220,8 @@ class ScsiSight:
     logical unit asked for, `notes` what else there is of one. `wwid` is the name of the unit that links, notes and map
     were looked for by, its main one (`unit_names.main`), where it is another than the one that was asked for. `users`
     names who uses the logical unit on this host, by any disk that is it or by its map, whosever they are; None when
-    that was not asked for.
+    that was not asked for. `dirty`: a write-out of the logical unit failed, or was begun and not seen
+    to succeed.
     """
 
     records: tuple[Record, ...] = ()
@@ -236,6 +237,7 @@ class ScsiSight:
     notes: MapNotes | None = None
     wwid: str | None = None
     users: tuple[str, ...] | None = None
+    dirty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,13 @@ from attachers import checks
 from attachers.domain_steps import GiveDisk as GiveDisk
 from attachers.domain_steps import ResizeDisk as ResizeDisk
 from attachers.domain_steps import TakeDisk as TakeDisk
+from attachers.map_steps import AnnounceMap as AnnounceMap
+from attachers.map_steps import ForgetMap as ForgetMap
+from attachers.map_steps import JoinMap as JoinMap
+from attachers.map_steps import LeaveMap as LeaveMap
+from attachers.map_steps import MapStep as MapStep
+from attachers.map_steps import RemoveMap as RemoveMap
+from attachers.map_steps import ResizeMap as ResizeMap
 from attachers.nfs_steps import GrowDisk as GrowDisk
 from attachers.nfs_steps import MakeDisk as MakeDisk
 from attachers.nfs_steps import Mount as Mount
@@ -138,11 +145,13 @@ class RemoveDevice:
     """Delete one SCSI device that we made; refused while anything has it open.
 
     With a `wwid`, what the host still caches of it is written out before: refused when its INQUIRY does not answer that
-    name, or when that fails. Without, nothing is written, since nobody knows to which volume it would go.
+    name, or when that fails, unless the loss is known (`lost`). Without, nothing is written, since nobody knows to
+    which volume it would go.
     """
 
     hctl: str
     wwid: str | None = None
+    lost: bool = False
 
     def __post_init__(self) -> None:
         checks.hctl(self.hctl)
@@ -150,112 +159,22 @@ class RemoveDevice:
             checks.wwid(self.wwid)
 
     def describe(self) -> str:
+        if self.lost:
+            return f"remove {self.hctl}, its cache lost or not"
         return f"flush and remove {self.hctl}" if self.wwid else f"remove {self.hctl}"
 
 
 @dataclass(frozen=True, slots=True)
-class AnnounceMap:
-    """Tell udev, before it sees a path, that a logical unit is to have a multipath map: its link leads to that.
-
-    `owner` is `user:group` of the map's node, or empty. `borrowed`: there is a map of somebody else's already, of which
-    udev is told nothing, so that whoever uses it on this host keeps it as it is.
-    """
+class GiveUp:
+    """Say that the loss of what could not be written out of a logical unit is known: it is not `dirty` any more."""
 
     wwid: str
-    owner: str = ""
-    borrowed: bool = False
-
-    def __post_init__(self) -> None:
-        checks.wwid(self.wwid)
-        checks.owner(self.owner)
-
-    def describe(self) -> str:
-        return f"announce a map of {self.wwid}"
-
-
-@dataclass(frozen=True, slots=True)
-class JoinMap:
-    """Have multipathd take a path into the map of its logical unit, and make the map where there is none.
-
-    Refused when the disk is not announced, or multipathd takes it for another logical unit. That multipathd adds a path
-    later, when udev has seen the map, is no failure.
-    """
-
-    hctl: str
-    wwid: str
-
-    def __post_init__(self) -> None:
-        checks.hctl(self.hctl)
-        checks.wwid(self.wwid)
-
-    def describe(self) -> str:
-        return f"join {self.hctl} to the map of {self.wwid}"
-
-
-@dataclass(frozen=True, slots=True)
-class LeaveMap:
-    """Have multipathd take a path out of the map of that logical unit; refused for the last one of a map in use."""
-
-    hctl: str
-    wwid: str
-
-    def __post_init__(self) -> None:
-        checks.hctl(self.hctl)
-        checks.wwid(self.wwid)
-
-    def describe(self) -> str:
-        return f"take {self.hctl} out of the map of {self.wwid}"
-
-
-@dataclass(frozen=True, slots=True)
-class ResizeMap:
-    """Give the map of a logical unit the size (bytes) that all of its paths have; refused where one has another."""
-
-    wwid: str
-    size: int
-
-    def __post_init__(self) -> None:
-        checks.wwid(self.wwid)
-        if self.size <= 0:
-            raise checks.refuse("size", self.size, "a number of bytes")
-
-    def describe(self) -> str:
-        return f"resize the map of {self.wwid} to {self.size} bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveMap:
-    """Flush and remove a map that came of what we did; refused while anything has it open.
-
-    Where no path is usable, nothing can be written out any more: it stops queueing then, and goes. With `listed` the
-    logical unit is struck off multipath's own file of known LUNs, so that a disk that comes back gets no map.
-    """
-
-    wwid: str
-    listed: bool = True
 
     def __post_init__(self) -> None:
         checks.wwid(self.wwid)
 
     def describe(self) -> str:
-        return f"flush and remove the map of {self.wwid}"
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetMap:
-    """Take back what was announced of a map, and see to it that multipathd knows no path of the logical unit any more.
-
-    With `listed` it is also struck off multipath's own file of known LUNs. Refused while there is a map of ours.
-    """
-
-    wwid: str
-    listed: bool = True
-
-    def __post_init__(self) -> None:
-        checks.wwid(self.wwid)
-
-    def describe(self) -> str:
-        return f"forget the map of {self.wwid}"
+        return f"give up what was not written out of {self.wwid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,9 +229,6 @@ class DeleteRecord:
         return f"forget the record of {self.target} at {self.portal}"
 
 
-MapStep = AnnounceMap | JoinMap | LeaveMap | ResizeMap | RemoveMap | ForgetMap
-"""What is done to a multipath map."""
-
 Step = (
     CreateRecord
     | Login
@@ -321,6 +237,7 @@ Step = (
     | Publish
     | Unpublish
     | RemoveDevice
+    | GiveUp
     | Own
     | Disown
     | Rescan
@@ -349,6 +266,7 @@ STEPS: tuple[type[Step], ...] = (
     Publish,
     Unpublish,
     RemoveDevice,
+    GiveUp,
     Own,
     Disown,
     Rescan,

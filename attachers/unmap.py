@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from attachers import scsi
 from attachers.base import Act, Context, Decision, Fail, Wait
-from attachers.problems import Code, Problem
+from attachers.problems import REMEDY_OF_DIRTY, Code, Problem
 from attachers.sights import ScsiMap, ScsiPath, ScsiSight
 from attachers.steps import ForgetMap, LeaveMap, Publish, RemoveMap, Step, Unpublish
 
@@ -18,7 +18,7 @@ def take_apart(wwid: str, sight: ScsiSight, doomed: Iterable[ScsiPath], context:
     if above is None:
         return None
     if above.ours and f"wwid:{wwid}" not in context.needed:
-        return _purge(wwid, sight, above, context) or _remove(wwid, above, context)
+        return _purge(wwid, sight, above, context) or _remove(wwid, sight, above, context)
     inside = {path.hctl for path in above.paths}
     leaving = next((path for path in doomed if path.hctl in inside), None)
     if leaving is None:
@@ -36,12 +36,18 @@ def _purge(wwid: str, sight: ScsiSight, above: ScsiMap, context: Context) -> Dec
     return None
 
 
-def _remove(wwid: str, above: ScsiMap, context: Context) -> Decision:
-    remove = RemoveMap(wwid)
-    if remove in context.unsure and not any(path.usable for path in above.paths):
+def _remove(wwid: str, sight: ScsiSight, above: ScsiMap, context: Context) -> Decision:
+    """Without a usable path nothing can be written out: the map is waited for, unless nobody can have written to it."""
+    remove, usable = RemoveMap(wwid), any(path.usable for path in above.paths)
+    if not usable and not context.force:
         detail = f"whether all that was written to {wwid} was written out is not known: no path of its map is usable"
-        hint = "see the kernel's log; the data written last may be lost"
-        return Fail(Problem(Code.DIRTY, detail, hint=hint, step=remove.describe()))
+        dirty = Problem(Code.DIRTY, detail, hint=REMEDY_OF_DIRTY, step=remove.describe())
+        if remove in context.unsure:
+            return Fail(dirty)
+        if context.used and not above.read_only:
+            return Wait(f"a usable path in {above.node}", dirty)
+    if not usable or (context.may_lose and sight.dirty) or (context.force and context.could_not_write_out(remove)):
+        remove = RemoveMap(wwid, lost=True)
     return _once(remove, f"the kernel to forget {above.node}", context, restore=put_back(wwid, context))
 
 
@@ -50,10 +56,9 @@ def is_free_again(wwid: str | None, failed: Step, context: Context) -> bool:
 
     multipathd makes one as soon as it sees a disk that a rescan brought back.
     """
-    removed = RemoveMap(wwid) if wwid else None
-    if removed is None or removed not in context.done or removed in context.failed:
-        return False
-    return _last(removed, context) > _last(failed, context)
+    removals = (RemoveMap(wwid), RemoveMap(wwid, lost=True)) if wwid else ()
+    done = [one for one in removals if one in context.done and one not in context.failed]
+    return any(_last(one, context) > _last(failed, context) for one in done)
 
 
 def _last(step: Step, context: Context) -> int:

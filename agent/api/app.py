@@ -151,10 +151,8 @@ class Handlers:
         """DELETE of an attachment."""
         parse.known_query(request.query, "force", "must_exist")
         name = checks.name(request.match_info["name"])
-        if parse.force(request.query):
-            raise parse.not_yet("force=1", "detach without force; the answer names who holds the device")
-        must_exist = parse.must_exist(request.query)
-        there = await self._engine.detach(name, force=False, by=asked.get().by)
+        must_exist, force = parse.must_exist(request.query), parse.force(request.query)
+        there = await self._engine.detach(name, force=force, by=asked.get().by)
         return _gone(f"name: there is no attachment {name}", there=there, must_exist=must_exist)
 
     async def give(self, request: web.Request) -> web.Response:

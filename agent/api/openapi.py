@@ -156,7 +156,7 @@ QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
         {
             "name": "force",
             "in": "query",
-            "description": "explicit, logged, leaves `tainted` facts behind; 501 in this version",
+            "description": "the loss of what cannot be written out is known; logged with the caller, kept as `tainted`",
             "schema": {"enum": ["0", "1"], "default": "0"},
         },
         MUST_EXIST,

@@ -114,7 +114,7 @@ ATTACHMENT = make_object(
         "disk_xml": MAYBE_TEXT,
         "domains": make_list(GIVEN),
         "steps": make_list(STEP),
-        "tainted": make_list(make_text()) | {"description": "what a forced detach left behind"},
+        "tainted": make_list(make_text()) | {"description": "what a forced detach gave up, and when and by whom"},
         "problem": or_null(make_ref("Problem")),
         "note": MAYBE_TEXT
         | {"description": "what to know of how it was attached: one path of several, an export passed over, and why"},

@@ -87,7 +87,7 @@ VERBS = {
         Word(
             "--force",
             action="store_true",
-            help="leave behind what cannot be taken away (not yet: the daemon refuses it)",
+            help="the loss of what cannot be written out is known: give it up, and note that",
         ),
     ),
     "status": Verb(

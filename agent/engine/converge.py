@@ -45,8 +45,8 @@ class Attempt:
     ledger, and returns it; `overtaken` says that the opposite is wanted by now.
     `permission` is the work on the server that goes on meanwhile, or waits for `due`: until it is done, only what the
     server need not know of is done; with `stands`, nothing has to be granted, and what stands as it is does not wait.
-    `tick_s` is how long to wait for an event before looking again. `begun` are the
-    steps that go on beside this attempt, or went on before it.
+    `intended` is told of every step before it is taken. `tick_s` is how long to wait for an event before looking again.
+    `begun` are the steps that go on beside this attempt, or went on before it.
     """
 
     goal: Goal
@@ -58,9 +58,10 @@ class Attempt:
     finish: Callable[[Ready | Gone], Awaitable[None]]
     began: Callable[[Step], float]
     ended: Callable[[Step, float, str], None]
-    uncertain: Callable[[], Awaitable[None]]
+    uncertain: Callable[[], Awaitable[object]]
     unready: Callable[[Decision], Awaitable[None]]
     keep: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+    intended: Callable[[Step], Awaitable[None]]
     overtaken: Callable[[], bool]
     permission: asyncio.Task[None] | None = None
     due: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,6 +134,7 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
                 _begin(host, attempt, step)
                 sight = None
             case Act(step) if attempt.last is None or (step != attempt.last and host.now() < attempt.deadline):
+                await attempt.intended(step)
                 sight = await act(host, attempt, step)
                 attempt.last = step
             case _:

@@ -9,7 +9,7 @@ from typing import Any
 from agent import timeouts
 from agent.caller import DAEMON, Caller
 from agent.cdmi.choose import choose
-from agent.engine import flows
+from agent.engine import flows, losses
 from agent.engine.attached import refuse_strangers
 from agent.engine.desk import Desk, refuse_stale
 from agent.engine.domains import give_up, hand_over
@@ -103,23 +103,21 @@ class Engine:
 
     async def detach(self, name: str, *, force: bool, by: Caller = DAEMON) -> bool:
         """See `agent.engine.interface.Engine`."""
-        if force:
-            raise Problem(
-                Code.UNSUPPORTED_ON_HOST,
-                "force: this version does not detach by force",
-                hint="stop the user of the disk, then detach without force",
-            )
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
             if row is None:
-                refuse_strangers(self._failed.get(name), by)
-                known = name in self._failed
+                shown = self._failed.get(name) or self._desk.ledger.tainted.get(name)
+                refuse_strangers(shown, by)
+                if not force:
+                    await self._desk.ledger.seen(name)
                 self._forget(name)
-                return known
+                return shown is not None
             refuse_strangers(row, by)
+            before = row
+            if force:
+                row = await losses.force(self._desk, row, by)
             task = self._tasks.last(name)
             if task is None or row.goal is not Goal.GONE:
-                before = row
                 await self._desk.ledger.change(name, goal=Goal.GONE, phase=Phase.DETACHING)
                 task = self._tasks.begin(name, lambda: self._take_down(before))
         done, _ = await asyncio.wait({task}, timeout=timeouts.DETACH_S + timeouts.SETTLE_S)
@@ -164,7 +162,7 @@ class Engine:
 
     def view(self, name: str) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
-        row = self._desk.ledger.rows.get(name) or self._failed.get(name)
+        row = self._desk.ledger.rows.get(name) or self._failed.get(name) or self._desk.ledger.tainted.get(name)
         if row is None:
             raise Problem(
                 Code.NOT_FOUND, f"name: there is no attachment {name} on this host", hint="see: cdmi-attach status"
@@ -178,8 +176,9 @@ class Engine:
 
     def _shown(self) -> Iterator[tuple[Row, list[dict[str, Any]]]]:
         """Every attachment with its steps, by name: those that are wanted, and those that failed."""
-        for name in sorted({*self._desk.ledger.rows, *self._failed}):
-            yield self._desk.ledger.rows.get(name) or self._failed[name], self._desk.steps.get(name, [])
+        shown = {**self._desk.ledger.tainted, **self._failed, **self._desk.ledger.rows}
+        for name in sorted(shown):
+            yield shown[name], self._desk.steps.get(name, [])
 
     @property
     def events(self) -> Events:
@@ -215,7 +214,8 @@ class Engine:
     async def _begin(self, request: Request, owner_uid: int) -> Task:
         self._failed.pop(request.name, None)
         self._desk.steps.pop(request.name, None)
-        await self._desk.ledger.add(Row(request.name, request, owner_uid))
+        await self._desk.ledger.add(Row(request.name, request, owner_uid, tainted=losses.before(self._desk, request)))
+        await self._desk.ledger.seen(request.name)
         return self._tasks.begin(request.name, lambda: self._bring_up(request.name, request.timeout_s))
 
     async def _join(self, row: Row, request: Request) -> Task:
@@ -349,7 +349,8 @@ class Engine:
             if problem.code is Code.IN_USE and before.handed_out:  # after a crash, its link is to be put back yet
                 linked = self._desk.ledger.rows[name].device is not None
                 phase = before.phase if before.goal is Goal.ATTACHED and linked else Phase.DEGRADED
-                await self._desk.ledger.change(name, goal=Goal.ATTACHED, phase=phase, problem=problem.as_dict())
+                back: dict[str, Any] = {"goal": Goal.ATTACHED, "phase": phase, "forced": ""}
+                await self._desk.ledger.change(name, problem=problem.as_dict(), **back)
             else:
                 await self._left_behind(name, problem)
             raise

@@ -19,6 +19,7 @@ from agent.engine.domains import hand_over, take_back
 from agent.engine.exporting import ready_or_made
 from agent.engine.in_hand import refuse_changing
 from agent.engine.ledger import Grant, Row
+from agent.engine.losses import note
 from agent.engine.permits import grant, host_sight, permit_again, routes_of, to_be_made
 from agent.engine.plans import plan_of
 from agent.engine.preference import Known, first_usable, may_pass, passed, share, told, with_those_before
@@ -290,9 +291,6 @@ async def _converge(
     row = desk.ledger.rows[name]
     assert row.plan is not None
 
-    async def uncertain() -> None:
-        await desk.ledger.change(name, phase=Phase.UNCERTAIN)
-
     return await converge(
         desk.host,
         desk.locks,
@@ -306,9 +304,10 @@ async def _converge(
             finish=lambda reached: _finish(desk, name, goal, reached),
             began=lambda step: desk.began(name, step.describe()),
             ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
-            uncertain=uncertain,
+            uncertain=lambda: desk.ledger.change(name, phase=Phase.UNCERTAIN),
             unready=lambda next_: unready(desk, name, goal, next_, grows=grow is not None),
             keep=lambda values: keep(desk, name, values),
+            intended=lambda step: note(desk, name, step),
             overtaken=lambda: not undo and desk.ledger.rows[name].goal is not goal,
             permission=permission,
             due=due or asyncio.Event(),
@@ -339,6 +338,8 @@ def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool, whole: 
         iface=desk.settings.iface,
         grow=grow,
         stood=row.handed_out,
+        used=row.device is not None or row.handed_out,
+        force=bool(desk.ledger.rows[row.name].forced),
     )
 
 

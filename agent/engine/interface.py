@@ -21,7 +21,10 @@ class Engine(Protocol):
         ...
 
     async def detach(self, name: str, *, force: bool, by: Caller = DAEMON) -> bool:
-        """Make it gone; an unknown name is success. Returns whether there was one."""
+        """Make it gone; an unknown name is success. Returns whether there was one.
+
+        With `force` the loss of what cannot be written out is known, as `by` says.
+        """
         ...
 
     async def give(self, name: str, wanted: DomainRequest, *, by: Caller = DAEMON) -> dict[str, Any]:

@@ -31,6 +31,7 @@ MIGRATIONS = (
     """,
     "UPDATE attachments SET body = json_set(body, '$.note', '');",
     "CREATE TABLE operations (id TEXT PRIMARY KEY, since REAL NOT NULL, body TEXT NOT NULL) STRICT;",
+    "CREATE TABLE tainted (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;",
 )
 MOST_ENDED = 256
 CHANGES = ("move", "restore")
@@ -49,6 +50,8 @@ _ADDED: Mapping[str, Any] = {
     "permits": [],
     "seen": True,
     "dead": [],
+    "forced": "",
+    "tainted": [],
 }
 """What rows of earlier versions do not have."""
 T = TypeVar("T")
@@ -89,7 +92,8 @@ class Row:
     is the URI of the container that has the export, where it is not the object's own, `permits` which names of ours in
     that export it relies on (none told: on all). `seen` says that its device was proved since the daemon
     began: what an earlier daemon (perhaps before a boot) has left in the ledger was not. `dead` are those of the
-    `domains` that have the disk open that was here before, and is gone.
+    `domains` that have the disk open that was here before, and is gone. `forced` says who said that the loss of what
+    cannot be written out is known, `tainted` what was given up then.
     """
 
     name: str
@@ -119,6 +123,8 @@ class Row:
     permits: tuple[str, ...] = ()
     seen: bool = True
     dead: tuple[str, ...] = ()
+    forced: str = ""
+    tainted: tuple[str, ...] = ()
 
     @property
     def keys(self) -> frozenset[str]:
@@ -183,6 +189,8 @@ class Operation:
 class Ledger:
     """All rows in memory, written through to the store. `version` grows with every change of a row.
 
+    `tainted` are attachments that are gone, with what was given up of them, until somebody has seen it.
+
     `on_phase` is told of each new phase of an attachment ("gone" at its end), `on_commit` how long each commit took,
     `on_row` of each new row of an attachment (None at its end).
     """
@@ -193,6 +201,7 @@ class Ledger:
         self.grants: set[Grant] = set()
         self.generations: dict[str, int] = {}
         self.operations: dict[str, Operation] = {}
+        self.tainted: dict[str, Row] = {}
         self.version = 0
         self._lock = asyncio.Lock()
         self.on_phase: Callable[[str, str], None] = lambda _name, _phase: None
@@ -201,7 +210,8 @@ class Ledger:
 
     async def load(self) -> None:
         """Read everything from the store. Raises `Problem` where it cannot be read."""
-        bodies, grants, generations, operations = await self._store.run(_read)
+        bodies, grants, generations, operations, tainted = await self._store.run(_read)
+        self.tainted = {row.name: row for row in map(_row_of, tainted)}
         self.operations = {one.id: one for one in map(_operation_of, operations)}
         self.rows = {row.name: row for row in map(_row_of, bodies)}
         for row in self.rows.values():
@@ -230,16 +240,31 @@ class Ledger:
         return await self._commit(lambda: replace(self.rows[name], **changes), grants, revoked)
 
     async def forget(self, name: str, *, revoked: Collection[Grant] = ()) -> None:
-        """Commit that an attachment is no longer wanted, and gone, and that these permissions were taken back."""
+        """Commit that an attachment is no longer wanted, and gone, and that these permissions were taken back.
+
+        What a forced detach gave up of it is kept.
+        """
         await _to_its_end(self._forget(name, revoked))
         self.on_phase(name, "gone")
 
     async def _forget(self, name: str, revoked: Collection[Grant]) -> None:
         async with self._lock:
-            await self._timed(lambda db: _drop(db, name, revoked))
+            row = self.rows.get(name)
+            kept = replace(row, phase=Phase.FAILED, device=None) if row and row.forced and row.tainted else None
+            await self._timed(lambda db: _drop(db, name, revoked, kept))
+            if kept:
+                self.tainted[name] = kept
             self.rows.pop(name, None)
             self._changed(name, None)
             self.grants.difference_update(revoked)
+
+    async def seen(self, name: str) -> None:
+        """Commit that somebody knows what was given up of an attachment that is gone."""
+        if name in self.tainted:
+            async with self._lock:
+                await self._timed(lambda db: _execute(db, "DELETE FROM tainted WHERE name = ?", name))
+                self.tainted.pop(name, None)
+                self.version += 1
 
     def _changed(self, name: str, row: Row | None) -> None:
         self.version += 1
@@ -319,8 +344,10 @@ def _write(
         _execute(db, NEWER, row.object_key, generation)
 
 
-def _drop(db: sqlite3.Connection, name: str, revoked: Collection[Grant]) -> None:
+def _drop(db: sqlite3.Connection, name: str, revoked: Collection[Grant], kept: Row | None) -> None:
     _execute(db, "DELETE FROM attachments WHERE name = ?", name)
+    if kept:
+        _execute(db, "INSERT OR REPLACE INTO tainted VALUES (?, ?)", name, json.dumps(to_json(kept)))
     _take(db, revoked)
 
 
@@ -341,11 +368,15 @@ def _execute(db: sqlite3.Connection, statement: str, *values: str | int) -> None
     db.execute(statement, values)
 
 
-def _read(db: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str, str]], list[tuple[str, int]], list[str]]:
+_Read = tuple[list[str], list[tuple[str, str, str]], list[tuple[str, int]], list[str], list[str]]
+
+
+def _read(db: sqlite3.Connection) -> _Read:
+    tainted = [body for (body,) in db.execute("SELECT body FROM tainted ORDER BY name")]
     operations = [body for (body,) in db.execute("SELECT body FROM operations ORDER BY since")]
     bodies = [body for (body,) in db.execute("SELECT body FROM attachments ORDER BY name")]
     grants = db.execute("SELECT uri, key, initiator FROM grants").fetchall()
-    return bodies, grants, db.execute("SELECT object_id, generation FROM generations").fetchall(), operations
+    return bodies, grants, db.execute("SELECT object_id, generation FROM generations").fetchall(), operations, tainted
 
 
 def _operation_of(body: str) -> Operation:

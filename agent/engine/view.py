@@ -33,7 +33,7 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
             {"name": given.name, "target": given.target, "state": "dead" if given.name in row.dead else "given"}
             for given in row.domains
         ],
-        "tainted": [],
+        "tainted": list(row.tainted),
         "steps": steps,
         "problem": dict(row.problem) if row.problem else None,
         "note": "; ".join(text for text in (row.note, row.caveat, _replug(row)) if text) or None,

@@ -18,7 +18,7 @@ from typing import Any
 from agent.host import links, scsi_generic, sysfs
 from agent.host.holders import holders
 from agent.host.tools import sought
-from attachers.problems import Code, Problem
+from attachers.problems import REMEDY_OF_DIRTY, Code, Problem
 
 BLKROSET, BLKFLSBUF = 0x125D, 0x1261  # include/uapi/linux/fs.h
 _KERNEL = "the kernel (a file system, swap or a driver)"
@@ -106,24 +106,27 @@ def _kernel_uses(disk: dict[str, Any], nodes: str) -> list[str]:
         os.close(fd)
 
 
-def remove(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> None:
+def remove(device: str, hctl: str, wwid: str | None, lost: bool, where: dict[str, Any]) -> None:
     """Delete a SCSI device that nobody has open, with its links; with a `wwid`, first write out its cache.
 
     See `alone`. Whatever takes its address or its name meanwhile is not touched.
     """
-    with alone(device, hctl, wwid, where) as directory:
+    with alone(device, hctl, wwid, where, lost=lost) as directory:
         if directory is not None:
             write("delete", "1", directory=directory)
 
 
 @contextmanager
-def alone(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> Iterator[int | None]:
+def alone(
+    device: str, hctl: str, wwid: str | None, where: dict[str, Any], *, lost: bool = False
+) -> Iterator[int | None]:
     """While nobody has a SCSI device open, with its cache written out (with a `wwid`), and its links gone.
 
-    `device` is its directory in sysfs; `where` has `nodes` and `devices` (the directories of nodes and of our links),
-    `lost` (those of links that are gone by now) and the arguments of `holders`. Everything happens through one
-    descriptor of that directory, which leads nowhere once the device is gone: it is yielded, or None where there is no
-    device. Raises `Problem` in-use, wrong-device, dirty.
+    `device` is its directory in sysfs; `where` has `nodes`, `devices` and `unwritten` (the directories of nodes, of our
+    links, and of what tells of write-outs), `lost` (those of links that are gone by now) and the arguments of
+    `holders`. `lost`: that what is cached cannot be written out is known, and no reason to stop. Everything happens
+    through one descriptor of that directory, which leads nowhere once the device is gone: it is yielded, or None where
+    there is no device. Raises `Problem` in-use, wrong-device, dirty.
     """
     directory = os.open(device, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -132,11 +135,12 @@ def alone(device: str, hctl: str, wwid: str | None, where: dict[str, Any]) -> It
             yield None
             return
         with _claimed(disk, where) as fd:
-            if wwid is not None:
-                _flush(fd, f"/dev/{disk.node}", wwid)
+            fate = Path(where["unwritten"], wwid) if wwid is not None else None
+            if fate is not None:
+                _flush(fd, f"/dev/{disk.node}", fate, lost=lost)
             _refuse_users(disk, where)
-            if fd is not None and wwid is not None:
-                write_out(fd, f"/dev/{disk.node} ({wwid})")  # what somebody wrote who came and went during the search
+            if fate is not None:  # what somebody wrote who came and went during the search
+                _flush(fd, f"/dev/{disk.node}", fate, lost=lost)
             for link in links.to_node(Path(where["devices"]), disk.node) if disk.node else []:
                 link.unlink(missing_ok=True)
             yield directory
@@ -174,27 +178,40 @@ def _exclusive(nodes: Path, disk: sysfs.Disk) -> tuple[int | None, bool]:
     return fd, False
 
 
-def _flush(fd: int | None, node: str, wwid: str) -> None:
-    """Prove the disk, write out what the host caches of it, and forget the cache."""
-    if fd is None:
-        raise Problem(Code.DIRTY, f"{node} cannot be opened to write out its cache", hint="try again")
-    _insist_on(fd, node, wwid)
-    write_out(fd, f"{node} ({wwid})")
+def _flush(fd: int | None, node: str, fate: Path, *, lost: bool) -> None:
+    """Prove the disk, write out what the host caches of it, and forget the cache. `lost` as in `alone`."""
+    try:
+        if fd is None:
+            raise Problem(Code.TARGET_TIMEOUT, f"{node} cannot be opened to write out its cache", hint="try again")
+        _insist_on(fd, node, fate.name)
+        write_out(fd, f"{node} ({fate.name})", fate)
+    except (Problem, OSError):
+        if not lost:
+            raise
 
 
-def write_out(fd: int, name: str) -> None:
+def write_out(fd: int, name: str, fate: Path) -> None:
     """Write out what the host caches of a block device, and forget the cache. Raises `Problem` dirty.
 
-    While we have it open, nobody else's close writes it out (block/bdev.c).
+    While we have it open, nobody else's close writes it out (block/bdev.c). `fate` is a file that is there from before
+    the write-out until it has succeeded: the kernel tells an error to one descriptor only (lib/errseq.c), and the pages
+    are clean then, so that the next one would succeed with nothing to write.
     """
+    fate.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        os.close(os.open(fate, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        detail = f"an earlier write-out of {name} failed, or was not seen to succeed"
+        raise Problem(Code.DIRTY, detail, hint=REMEDY_OF_DIRTY) from None
     try:
         os.fsync(fd)
         fcntl.ioctl(fd, BLKFLSBUF, 0)
+        fate.unlink()
     except OSError as error:
         raise Problem(
             Code.DIRTY,
             f"what was written to {name} could not be written out: {error.strerror}",
-            hint="see the kernel's log; the data written last may be lost",
+            hint=REMEDY_OF_DIRTY,
         ) from None
 
 

@@ -15,7 +15,7 @@ class Kind(StrEnum):
 
     `OWNED` is a LUN behind Fibre Channel that is ours wherever and whenever the kernel shows it, `BORROWED` a way to it
     on which it was there before. `ANNOUNCED` is what udev was told of a map, `MAP` what came of that, `LISTED` a line
-    in multipath's own file.
+    in multipath's own file. `UNWRITTEN` is a logical unit of which a write-out was begun and not seen to succeed.
     """
 
     RECORD = "record"
@@ -29,6 +29,7 @@ class Kind(StrEnum):
     LISTED = "listed"
     MOUNT = "mount"
     DISK = "disk"
+    UNWRITTEN = "unwritten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Thing:
     A record or a session by target and portal, a device by these and hctl, a link by name and wwid (one to a file: by
     name, and its place as target); an owned LUN by target and `name`, its number, a borrowed one by portal, too; what
     belongs to a map by wwid; a mount by its source as target and its version as portal, a disk that LIO makes of a file
-    by these and wwid; the rest is "". Behind Fibre Channel, target and portal are the names of the remote and the local
-    port.
+    by these and wwid; what was not written out by the name of its logical unit as `name`; the rest is "". Behind Fibre
+    Channel, target and portal are the names of the remote and the local port.
     """
 
     kind: Kind
@@ -67,7 +68,7 @@ class Row:
     writable: bool = False
 
 
-LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED, Kind.LISTED)
+LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED, Kind.LISTED, Kind.UNWRITTEN)
 """The kinds that a reboot does not void."""
 
 MIGRATIONS = (

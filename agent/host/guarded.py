@@ -31,6 +31,7 @@ from agent.host.guarded_owned import Lasting, owned, owned_at
 from agent.host.guarded_published import PublishGuard
 from agent.host.guarded_records import is_to_be_made_anew, is_to_go
 from agent.host.guarded_shares import OF_SHARES, GuardedShares
+from agent.host.guarded_written import WriteOuts
 from agent.host.recent import Recent
 from agent.host.returned import Returned
 from attachers.base import Host, MadeByAnotherError, Uncertain
@@ -76,7 +77,7 @@ class GuardedHost:
     """
 
     def __init__(self, raw: Host, created: Created, *, straggle_s: float = STRAGGLE_S) -> None:
-        self._raw = raw
+        self._raw = raw = WriteOuts(raw, created)
         self._created = created
         self._lasting = Lasting(created, self._look)
         self._straggle_s = straggle_s
@@ -102,7 +103,9 @@ class GuardedHost:
         self._limbo |= {
             row.thing: row.since + self._straggle_s
             for row in rows
-            if not row.confirmed and row.boot_id == host.boot_id and row.thing.kind not in (Kind.LINK, *MAP_KINDS)
+            if not row.confirmed
+            and row.boot_id == host.boot_id
+            and row.thing.kind not in (Kind.LINK, Kind.UNWRITTEN, *MAP_KINDS)
         }
         for thing in list(self._created.rows):
             try:

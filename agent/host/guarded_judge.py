@@ -67,8 +67,8 @@ def look_for(thing: Thing) -> ScsiQuery:
     """The cheapest query that shows a thing: of a LUN that nobody has, so that no device is sent an INQUIRY."""
     if thing.kind is Kind.LINK:
         return IscsiQuery(thing.name, NOWHERE, (), checks.MAX_LUN, thing.wwid or None)
-    if thing.kind in MAP_KINDS:
-        return IscsiQuery("none", NOWHERE, (), checks.MAX_LUN, thing.wwid)
+    if thing.kind in (*MAP_KINDS, Kind.UNWRITTEN):
+        return IscsiQuery("none", NOWHERE, (), checks.MAX_LUN, thing.wwid or thing.name)
     if checks.is_wwpn(thing.target):
         return FcQuery("none", (thing.target,), checks.MAX_LUN)
     return IscsiQuery("none", thing.target, (thing.portal,), checks.MAX_LUN)
@@ -102,7 +102,7 @@ def stands(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> bool:
             return any(thing.hctl in session.devices for session in sessions_of(thing, sight, sid=sid))
         case Kind.LINK:
             return sight.link == (thing.target or f"{DEVICES}/{thing.wwid}")
-        case Kind.OWNED | Kind.BORROWED | Kind.MOUNT | Kind.DISK:
+        case Kind.OWNED | Kind.BORROWED | Kind.MOUNT | Kind.DISK | Kind.UNWRITTEN:
             return False
         case Kind.ANNOUNCED:
             return sight.notes is not None and sight.notes.announced

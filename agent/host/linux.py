@@ -69,6 +69,7 @@ from attachers.steps import (
     Disown,
     ForgetMap,
     GiveDisk,
+    GiveUp,
     GrowDisk,
     JoinMap,
     LeaveMap,
@@ -188,6 +189,8 @@ class LinuxHost:
     async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         """Take a step; see `Host.act`. A step is not cancelled with its caller: it comes to its end or its deadline."""
         deadline = time.monotonic() + timeout_s
+        if isinstance(step, RemoveMap) and step.lost:  # an earlier one may write out down no path at all
+            await linux_maps.stop_queueing(self._tools, step, deadline)
         await self._wait_for_late(step, deadline)
         task = asyncio.create_task(self._watched(step, deadline), name=step.describe())
         self._tasks.add(task)
@@ -234,18 +237,8 @@ class LinuxHost:
             case Scan():
                 links.drop_stale_claims(self._roots, keep=self._under_way.scanned())
                 await linux_disks.scan(self._tools, step, deadline)
-            case AnnounceMap():
-                await linux_maps.announce(self._tools, step, deadline)
-            case JoinMap():
-                await linux_maps.join(self._tools, step, deadline)
-            case LeaveMap():
-                await linux_maps.leave(self._tools, step, deadline)
-            case ResizeMap():
-                await linux_maps.resize(self._tools, step, deadline)
-            case RemoveMap():
-                await linux_maps.remove(self._tools, step, deadline)
-            case ForgetMap():
-                await linux_maps.forget(self._tools, step, deadline)
+            case AnnounceMap() | JoinMap() | LeaveMap() | ResizeMap() | RemoveMap() | ForgetMap():
+                await linux_maps.take(self._tools, step, deadline)
             case Publish():
                 publish = linux_disks.publish if step.hctl else linux_maps.publish
                 numbers = await publish(self._tools, step, deadline)
@@ -255,6 +248,8 @@ class LinuxHost:
                 linux_disks.unpublish(self._tools, step)
             case RemoveDevice():
                 await linux_disks.remove(self._tools, step, deadline)
+            case GiveUp(wwid):
+                (self._roots.unwritten / wwid).unlink(missing_ok=True)
             case Own():
                 pass  # the record says it
             case Disown(targets, lun):

@@ -92,8 +92,8 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
     if disk is not None:
         await probed(tools, disk, deadline)
         device = tools.roots.sys / "class/scsi_device" / step.hctl / "device"
-        args = {"device": str(device), "hctl": step.hctl, "wwid": step.wwid, "where": where(tools)}
-        await _call(tools, step, deadline, "remove", **args)
+        args = {"device": str(device), "hctl": step.hctl, "wwid": step.wwid, "lost": step.lost}
+        await _call(tools, step, deadline, "remove", **args, where=where(tools))
     while True:
         since = tools.changes.count
         if not sysfs.has_device(tools.roots, step.hctl):
@@ -105,9 +105,10 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
 
 
 def where(tools: Tools) -> dict[str, Any]:
-    """Where `blocks.alone` finds nodes, our links, and a disk's users."""
-    devices, lost = str(tools.roots.devices), [str(tools.roots.links), str(tools.roots.devices)]
-    return {"nodes": str(tools.roots.dev), "devices": devices, "lost": lost, "holders": tools.where()}
+    """Where `blocks.alone` finds nodes, our links, a disk's users, and what tells of write-outs."""
+    roots = tools.roots
+    places = {"nodes": str(roots.dev), "devices": str(roots.devices), "unwritten": str(roots.unwritten)}
+    return places | {"lost": [str(roots.links), str(roots.devices)], "holders": tools.where()}
 
 
 async def probed(tools: Tools, disk: sysfs.Disk, deadline: float) -> None:

@@ -6,14 +6,30 @@ from typing import Any
 
 from agent.host import announced, dm, links, linux_disks, sysfs, unit_users, wwids
 from agent.host.tools import Tools, left
-from agent.workers.pool import Abandoned
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.steps import AnnounceMap, ForgetMap, JoinMap, LeaveMap, MapStep, Publish, RemoveMap, ResizeMap
 
 LOOK_S = 0.2  # how often a map is tried to be removed, or multipathd is asked, while no event tells anything
 BUSY_S = 5.0  # how long a map that nobody seems to have open is tried to be removed (udev, LVM, ...)
-FLUSH_S = 10.0  # how long a flush may take before it is asked whether any path is left
+FLUSH_S = 10.0  # how long a flush is waited for
+
+
+async def take(tools: Tools, step: MapStep, deadline: float) -> None:
+    """Take a step of maps; see `Host.act`. `deadline` is monotonic."""
+    match step:
+        case AnnounceMap():
+            await announce(tools, step, deadline)
+        case JoinMap():
+            await join(tools, step, deadline)
+        case LeaveMap():
+            await leave(tools, step, deadline)
+        case ResizeMap():
+            await resize(tools, step, deadline)
+        case RemoveMap():
+            await remove(tools, step, deadline)
+        case ForgetMap():
+            await forget(tools, step, deadline)
 
 
 async def announce(tools: Tools, step: AnnounceMap, deadline: float) -> None:
@@ -114,7 +130,7 @@ def _has_size(tools: Tools, step: ResizeMap) -> bool:
 
 
 async def remove(tools: Tools, step: RemoveMap, deadline: float) -> None:
-    """In use? Flush, while a path is usable; then remove, by multipathd where it knows the map (cases 44 to 47)."""
+    """In use? Flush; then remove, by multipathd where it knows the map (cases 44 to 47)."""
     found = dm.find(tools.roots, [step.wwid])
     if found is None:
         return
@@ -132,20 +148,31 @@ async def remove(tools: Tools, step: RemoveMap, deadline: float) -> None:
 
 
 async def _flush(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> bool:
-    """Write out the cache; without a usable path, stop queueing instead (case 45). Whether it was written out."""
+    """Write out the cache. Without a usable path it is refused, or, where the loss is known, queueing stops instead
+    (case 45). Whether it was written out.
+    """
     if not await _is_usable(tools, step, found, deadline):
+        if not step.lost:
+            detail = f"{_what(found)} has no usable path: what was written to it cannot be written out now"
+            raise Problem(Code.TARGET_TIMEOUT, detail, hint="bring a path back")
         await _stop_queueing(tools, step, found, deadline)
         return False
     args = {"node": str(tools.roots.dev / found.node), "number": found.number}
+    fate = str(tools.roots.unwritten / step.wwid)
     limit = min(FLUSH_S, left(deadline) / 2)
-    try:
-        await tools.pool.call("flush_map", args, timeout_s=limit, what=step.describe())
-    except Abandoned as late:  # it is never killed (case 46): it ends when the last path is given up
-        if await _is_usable(tools, step, found, deadline):
+    try:  # it is never killed (case 46): it ends when a path is back, or the last one is given up
+        await tools.pool.call("flush_map", args | {"fate": fate}, timeout_s=limit, what=step.describe())
+    except Problem:
+        if not step.lost:
             raise
-        await _stop_queueing(tools, step, found, deadline)
-        raise Abandoned(step.describe(), late.ended) from None
     return True
+
+
+async def stop_queueing(tools: Tools, step: RemoveMap, deadline: float) -> None:
+    """Let whatever waits for a path of a map fail, where no path is usable."""
+    found = dm.find(tools.roots, [step.wwid])
+    if found and not await _is_usable(tools, step, found, deadline):
+        await _stop_queueing(tools, step, found, deadline)
 
 
 async def _is_usable(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> bool:

@@ -145,7 +145,7 @@ class NfsSteps:
         shown = sysfs.disk(self._tools.roots, hctl) if hctl else None
         if shown:
             await linux_disks.probed(self._tools, shown, deadline)
-        where = {"where": linux_disks.where(self._tools)}
+        where = {"lost": step.lost, "where": linux_disks.where(self._tools)}
         await self._call("lio_release", disk | where, deadline - 2 * CLOSE_S, what, kill=True)
         try:
             await self._call("lio_dismantle", disk, min(deadline, deadline_in(CLOSE_S)), what, kill=True)

@@ -204,14 +204,14 @@ def grow(sys: str, wwid: str, point: str, path: str, size: int) -> None:
     blocks.write(str(place_of(sys, wwid).backstore / "control"), f"fd_dev_size={size}")
 
 
-def release(sys: str, wwid: str, where: dict[str, Any]) -> None:
+def release(sys: str, wwid: str, lost: bool, where: dict[str, Any]) -> None:
     """Flush the disk and have it disappear, where nobody has it open; see `blocks.alone`."""
     place = place_of(sys, wwid)
     address = sysfs.text(place.group / "address")
     device = f"{sys}/class/scsi_device/{address}:{LUN}/device"
     if address and Path(device).exists():
         node = sysfs.entries(f"{device}/block")  # without one, nobody on this host can have written anything
-        with blocks.alone(device, f"{address}:{LUN}", wwid if node else None, where):
+        with blocks.alone(device, f"{address}:{LUN}", wwid if node else None, where, lost=lost):
             _unlink(place)
     else:
         _unlink(place)

@@ -76,6 +76,7 @@ class LunSights:
             map=seen,
             notes=notes_of(self._tools, named) if named else None,
             wwid=named if named != wwid else None,
+            dirty=any((self._roots.unwritten / one).exists() for one in {wwid, named} if one),
         )
         if not holders:
             return shown

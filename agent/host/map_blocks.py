@@ -4,6 +4,7 @@ import fcntl
 import mmap
 import os
 import struct
+from pathlib import Path
 
 from agent.host import blocks
 from attachers.problems import Code, Problem
@@ -36,11 +37,14 @@ def _read(node: str, number: str) -> None:
         os.close(fd)
 
 
-def flush_map(node: str, number: str) -> None:
-    """Write out what the host caches of a map, and forget the cache. Raises `Problem` dirty."""
+def flush_map(node: str, number: str, fate: str) -> None:
+    """Write out what the host caches of a map, and forget the cache; `fate` as in `blocks.write_out`.
+
+    Raises `Problem` dirty.
+    """
     fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         blocks.insist_on_device(fd, node, number)
-        blocks.write_out(fd, node)
+        blocks.write_out(fd, node, Path(fate))
     finally:
         os.close(fd)

@@ -35,6 +35,11 @@ class Roots:
         return self.run / "cdmi-attach/claim"
 
     @property
+    def unwritten(self) -> Path:
+        """One file for each logical unit of which a write-out was begun in this boot and has not succeeded."""
+        return self.run / "cdmi-attach/unwritten"
+
+    @property
     def mounts(self) -> Path:
         """The directories that shares are mounted on."""
         return self.run / MOUNTS.removeprefix("/run/")

@@ -67,9 +67,11 @@ class SimulatedHost:
             hang = fault
         self._finish_due()
         done = hang.for_s > 0 and await self._take_slowly(step, hang, timeout_s)
-        if hang.happens and not done:
-            self._take(step)
-        await self._tell(Moment.AFTER, step)
+        try:
+            if hang.happens and not done:
+                self._take(step)
+        finally:
+            await self._tell(Moment.AFTER, step)
         return await self.observe(then) if then else None
 
     @property
@@ -188,6 +190,12 @@ class SimulatedHost:
         """Have them close it again."""
         self.kernel.maps[wwid].holders.remove(holder)
         self.touch()
+
+    def write(self, wwid: str, text: str) -> None:
+        """Have somebody write to what is handed out of a logical unit, through the host's cache."""
+        at = self.kernel.device_links[wwid]
+        above = next((one for one in self.kernel.maps.values() if one.node == at), None)
+        (above or self._device(at)).cached.append(text)
 
     def rescan_device(self, hctl: str) -> None:
         """Have the kernel read identity and size of a device again (device/rescan)."""

@@ -16,7 +16,8 @@ INITIATOR = "iqn.1993-08.org.debian:01:simulated"
 class Device:
     """A SCSI device. `wwid`, `size` and `read_only` are what was true when the kernel last looked, not now.
 
-    `set_read_only` is what was asked of the block device on top (BLKROSET).
+    `set_read_only` is what was asked of the block device on top (BLKROSET), `cached` what was written to it and has not
+    reached the logical unit: it goes with the device.
     """
 
     hctl: str
@@ -29,11 +30,15 @@ class Device:
     set_read_only: bool = False
     holders: list[str] = field(default_factory=list)
     state: str = "running"
+    cached: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Map:
-    """A multipath map over some devices (by SCSI address), of the size that they had when it was made."""
+    """A multipath map over some devices (by SCSI address), of the size that they had when it was made.
+
+    `cached` is as in `Device`.
+    """
 
     wwid: str
     node: str
@@ -44,6 +49,7 @@ class Map:
     owner: str = "root:disk"
     set_read_only: bool = False
     holders: list[str] = field(default_factory=list)
+    cached: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -97,7 +103,8 @@ class Kernel:
     `links` are /run/cdmi-attach/disk, `device_links` /dev/cdmi-attach (wwid -> SCSI address, or the map's node),
     `claims` the addresses that udev is to leave to us, `announced` the logical units of which it knows that they are to
     have a map (wwid -> owner; None: there is one of somebody else's, of which it knows nothing).
-    `fabric` are the FC ports that see each other: local and remote.
+    `fabric` are the FC ports that see each other: local and remote. `unwritten` are the logical units of which a
+    write-out failed (/run/cdmi-attach/unwritten).
     """
 
     san: San
@@ -116,6 +123,7 @@ class Kernel:
     fabric: list[tuple[str, str]] = field(default_factory=list)
     shares: Shares = field(default_factory=Shares)
     nexuses: dict[str, Session] = field(default_factory=dict)
+    unwritten: set[str] = field(default_factory=set)
     last_sid: int = 0
     last_host: int = 2
     last_node: int = 0
@@ -259,6 +267,7 @@ class Kernel:
         self.device_links.clear()
         self.claims.clear()
         self.announced.clear()
+        self.unwritten.clear()
         self.maps.clear()
         self.multipathd.known.clear()
         self.shares = Shares()
@@ -275,6 +284,7 @@ class Kernel:
         lines |= {f"link {name} -> {to}" for name, to in self.links.items()}
         lines |= {f"device link {wwid} -> {hctl}" for wwid, hctl in self.device_links.items()}
         lines |= {f"claim {hctl}" for hctl in self.claims}
+        lines |= {f"not written out: {wwid}" for wwid in self.unwritten}
         lines |= {f"announced paths of {wwid}" for wwid in self.announced}
         lines |= {f"announced map of {wwid}" for wwid, owner in self.announced.items() if owner is not None}
         lines |= {f"map of {found.wwid}: {', '.join(sorted(found.paths))}" for found in self.maps.values()}

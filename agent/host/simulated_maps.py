@@ -1,5 +1,6 @@
 """What the steps of multipath maps do to a simulated host, and what it shows of a map."""
 
+from agent.host import simulated_cache
 from agent.host.simulated_kernel import Kernel, Map
 from attachers.problems import Code, Problem
 from attachers.sights import MapNotes, MapPath, ScsiMap
@@ -84,6 +85,11 @@ def _remove(kernel: Kernel, step: RemoveMap) -> None:
     if found.holders:
         text = f"{found.node} is in use by {', '.join(found.holders)}"
         raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
+    if any(kernel.is_usable(hctl) for hctl in found.paths):
+        simulated_cache.write_out(kernel, step, step.wwid, found.cached)
+    elif not step.lost:
+        text = f"{found.node} has no usable path: what was written to it cannot be written out now"
+        raise _refused(step, Code.TARGET_TIMEOUT, text, hint="bring a path back")
     kernel.drop_map(found)
     if step.listed:
         kernel.multipathd.listed.discard(step.wwid)

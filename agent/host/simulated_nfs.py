@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from agent.host import simulated_cache
 from agent.host.simulated_kernel import Device, Kernel
 from agent.host.simulated_shares import LOOPBACK, VERSIONS, FileDisk
 from attachers import nfs_options, sights
@@ -26,6 +27,7 @@ def see(kernel: Kernel, query: NfsQuery, running: tuple[Step, ...]) -> NfsSight:
         owner=linked[1].owner if linked else "",
         busy=tuple(step.describe() for step in running if _touches(step, query)),
         users=tuple(kernel.users(query.wwid or "")) if query.holders else None,
+        dirty=(query.wwid or "") in kernel.unwritten,
     )
     shown = sights.FileDisk(disk.share.file(disk.path), disk.inode, disk.size, bool(devices)) if disk else None
     return NfsSight(kernel.shares.at(query.share.point), _file_of(kernel, query), shown, scsi)
@@ -204,8 +206,18 @@ def _remove(kernel: Kernel, step: RemoveDisk) -> None:
         if device.holders:
             text = f"{device.node or device.hctl} is in use by {', '.join(device.holders)}"
             raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
+        _write_out(kernel, step, device)
         kernel.drop_device(nexus, device.hctl)
     del kernel.shares.disks[step.wwid], kernel.nexuses[step.wwid]
+
+
+def _write_out(kernel: Kernel, step: RemoveDisk, device: Device) -> None:
+    """What is cached waits for its server; where nothing is, nobody asks it."""
+    if step.share.server not in kernel.san.nfs.dead:
+        simulated_cache.write_out(kernel, step, step.wwid, device.cached)
+    elif device.cached and not step.lost:
+        kernel.unwritten.add(step.wwid)
+        raise _refused(step, Code.TARGET_TIMEOUT, f"{step.describe()}: no answer in time")
 
 
 def _found(kernel: Kernel, step: MakeDisk | GrowDisk | PublishFile, path: str) -> NfsFile:

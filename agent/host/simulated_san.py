@@ -37,7 +37,9 @@ class San:
 
     `dead` are portals that do not answer; `astray` is what answers at one portal (target, portal, LUN) instead of the
     unit that its target shows (a mapping gone wrong); `access` is the ALUA state of a LUN there, where it is none that
-    carries I/O: it answers to an INQUIRY, and fails every read. With a `path`, the LUNs are read from that file
+    carries I/O: it answers to an INQUIRY, and fails every read. `stored` is what has reached each logical unit, in the
+    order of its arrival, `failing` how many write-outs of it will fail yet. With a `path`, the LUNs are read from that
+    file
     (`{"luns": [{"target", "portals", "lun", "wwid", "size", "initiators"}]}`) and again whenever it changed.
     """
 
@@ -49,6 +51,8 @@ class San:
         self.astray: dict[tuple[str, str, int], str] = {}
         self.access: dict[tuple[str, str, int], str] = {}
         self.nfs = Servers()
+        self.stored: dict[str, list[str]] = {}
+        self.failing: dict[str, int] = {}
 
     def add(self, lun: Lun) -> None:
         """Show one more LUN."""

@@ -66,6 +66,7 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
         notes=notes_of(kernel, wwid),
         wwid=wwid if wwid not in ("", query.wwid) else None,
         users=tuple(kernel.users(wwid)) if query.holders else None,
+        dirty=bool({wwid, query.wwid} & kernel.unwritten),
     )
 
 

@@ -1,6 +1,6 @@
 """What each step does to a simulated host: the semantics of attachers/steps.py, word for word."""
 
-from agent.host import simulated_nfs
+from agent.host import simulated_cache, simulated_nfs
 from agent.host.simulated_kernel import Device, Kernel, Map, Session
 from agent.host.simulated_maps import names_of, publish_map, refuse_users, take_on_map
 from attachers import checks
@@ -16,6 +16,7 @@ from attachers.steps import (
     Disown,
     ForgetMap,
     GiveDisk,
+    GiveUp,
     GrowDisk,
     JoinMap,
     LeaveMap,
@@ -53,7 +54,7 @@ def delay_of(kernel: Kernel, step: Step) -> float:
             return LOGIN_LIMIT_S
         case Scan() if step.portal in kernel.san.dead:
             return COMMAND_LIMIT_S
-        case Publish(hctl=hctl) | RemoveDevice(hctl=hctl, wwid=str()):
+        case Publish(hctl=hctl) | RemoveDevice(hctl=hctl, wwid=str(), lost=False):
             found = kernel.device(hctl)
             return COMMAND_LIMIT_S if found and found[0].portal in kernel.san.dead else 0.0
         case Mount() | MakeDisk() | GrowDisk():
@@ -81,6 +82,8 @@ def take(kernel: Kernel, step: Step) -> None:
                 kernel.device_links.pop(step.wwid, None)
         case RemoveDevice():
             _remove(kernel, step)
+        case GiveUp(wwid):
+            kernel.unwritten.discard(wwid)
         case Own():
             pass  # the record says it
         case Disown():
@@ -180,8 +183,9 @@ def _remove(kernel: Kernel, step: RemoveDevice) -> None:
     if device.holders:
         text = f"{device.node or step.hctl} is in use by {', '.join(device.holders)}"
         raise _refused(step, Code.IN_USE, text, hint="stop or detach the user of the disk, then try again")
-    if step.wwid:
+    if step.wwid and not (step.lost and step.wwid not in kernel.names(session, device)):
         _verified(kernel, step, step.hctl, step.wwid)
+        simulated_cache.write_out(kernel, step, step.wwid, device.cached)
     kernel.drop_device(session, step.hctl)
 
 

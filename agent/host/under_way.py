@@ -15,6 +15,7 @@ from attachers.steps import (
     Disown,
     ForgetMap,
     GiveDisk,
+    GiveUp,
     GrowDisk,
     JoinMap,
     LeaveMap,
@@ -54,11 +55,13 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset({f"name:{name}", f"wwid:{wwid}"} | ({f"hctl:{hctl}"} if hctl else set()))
         case JoinMap(hctl, wwid) | LeaveMap(hctl, wwid):
             return frozenset({f"hctl:{hctl}", f"wwid:{wwid}"})
-        case AnnounceMap(wwid=wwid) | ResizeMap(wwid=wwid) | RemoveMap(wwid=wwid) | ForgetMap(wwid=wwid):
+        case AnnounceMap(wwid=wwid) | ResizeMap(wwid=wwid) | RemoveMap(wwid=wwid) | ForgetMap(wwid=wwid) | GiveUp(wwid):
             return frozenset({f"wwid:{wwid}"})
         case Unpublish(name, wwid):
             return frozenset({f"name:{name}"} | ({f"wwid:{wwid}"} if wwid else set()))
-        case RemoveDevice(hctl=hctl) | Rescan(hctl=hctl):
+        case RemoveDevice(hctl=hctl, wwid=wwid):
+            return frozenset({f"hctl:{hctl}"} | ({f"wwid:{wwid}"} if wwid else set()))
+        case Rescan(hctl=hctl):
             return frozenset({f"hctl:{hctl}"})
         case Own(targets, lun) | Disown(targets, lun):
             return frozenset(f"lun:{target}#{lun}" for target in targets)

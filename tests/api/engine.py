@@ -66,6 +66,7 @@ class FakeEngine:
     in_use: set[str] = field(default_factory=set)
     reasons: list[str] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
+    forced: list[Caller] = field(default_factory=list)
     crash: str = ""
     given: dict[str, dict[str, str]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
@@ -109,6 +110,8 @@ class FakeEngine:
     async def detach(self, name: str, *, force: bool, by: Caller = DAEMON) -> bool:
         """As the contract says."""
         self.callers.append(by)
+        if force:
+            self.forced.append(by)
         if name in self.in_use:
             raise Problem(Code.IN_USE, f"{name} is held by qemu-system-x86 (pid 42)", hint="stop it first")
         self._done.pop(name, None)

@@ -103,9 +103,12 @@ async def test_resize_answers_with_the_attachment(caller: Caller) -> None:
     assert (await caller.call("POST", "/v1/attachments/nobody/resize")).code == "not-found"
 
 
-async def test_force_is_for_later(caller: Caller) -> None:
-    forced = await caller.call("DELETE", "/v1/attachments/a?force=1")
-    assert (forced.status, forced.code) == (501, "unsupported-on-host")
+async def test_force_says_who_asked_for_it(caller: Caller, engine: FakeEngine) -> None:
+    assert (await caller.call("DELETE", "/v1/attachments/a?force=0")).status == 204
+    assert not engine.forced
+    assert (await caller.call("DELETE", "/v1/attachments/a?force=1")).status == 204
+    assert [(by.uid, by.pid) for by in engine.forced] == [(os.getuid(), os.getpid())]
+    assert (await caller.call("DELETE", "/v1/attachments/a?force=2")).status == 422
 
 
 async def test_resolve_host_and_health(caller: Caller, engine: FakeEngine) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.engine.mutant import Mutant as Mutant
 from tests.engine.mutants_of_plans import OF_PLANS
 from tests.engine.mutants_of_writes import OF_WRITES
+from tests.engine.mutants_unwritten import UNWRITTEN
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = (
@@ -36,10 +37,10 @@ MUTANTS = (
         "agent/engine/engine.py",
         """\
             refuse_strangers(row, by)
-            task = self._tasks.last(name)
+            before = row
 """,
         """\
-            task = self._tasks.last(name)
+            before = row
 """,
     ),
     Mutant(
@@ -214,7 +215,7 @@ MUTANTS = (
     Mutant(
         "a disk that fell silent removed, though its cache may not be written out",
         "attachers/lun.py",
-        "    if not right and (lost := _not_written_out(path, context)):\n        return Fail(lost)\n",
+        "        if lost := unwritten.unknown(path, context):\n            return Fail(lost)\n",
         "",
     ),
     Mutant(
@@ -244,8 +245,8 @@ MUTANTS = (
     Mutant(
         "what a reboot brought back taken for somebody's",
         "agent/host/created.py",
-        "LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED, Kind.LISTED)",
-        "LASTING = (Kind.RECORD, Kind.LISTED)",
+        "LASTING = (Kind.RECORD, Kind.OWNED, Kind.BORROWED, Kind.LISTED, Kind.UNWRITTEN)",
+        "LASTING = (Kind.RECORD, Kind.LISTED, Kind.UNWRITTEN)",
     ),
     Mutant(
         "link not put back",
@@ -338,6 +339,7 @@ MUTANTS = (
         self._handed.drop([key for key in self._handed if key == place])
 """,
     ),
+    *UNWRITTEN,
 )
 
 

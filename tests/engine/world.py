@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent.caller import Caller
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
 from agent.engine.ledger import MIGRATIONS, Ledger
@@ -254,9 +255,9 @@ class Processes:
         found: list[dict[str, Any]] = json.loads(self.engine.listing())["attachments"]
         return found
 
-    async def detach(self, name: str) -> None:
+    async def detach(self, name: str, *, force: bool = False) -> None:
         """DELETE, and wait for it."""
-        await self.engine.detach(name, force=False)
+        await self.engine.detach(name, force=force, by=Caller(0, 1, admin=True))
 
 
 @asynccontextmanager

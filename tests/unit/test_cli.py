@@ -130,7 +130,6 @@ def test_failures_have_their_exit_status_and_one_line(command: Command) -> None:
         (("resolve", "cdmi://s/missing"), 4),
         (("detach", "a"), 5),
         (("attach", "cdmi://s/other", "--name", "a"), 5),
-        (("detach", "b", "--force"), 1),
         (("attach", "file:///x", "--name", "c"), 1),
         (("status", "../x"), 1),
     ):

@@ -299,7 +299,7 @@ DETACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
     "published, needed": (PLAN, LINKED, others(WWID_KEY, LUN_KEY), Unpublish("vm", None)),
     "published, that failed": (PLAN, replace(LINKED, users=()), tried(failed=(UNPUBLISH,)), Code.TARGET_REFUSED),
     "a disk": (PLAN, MADE, tried(), FLUSH),
-    "a silent disk": (PLAN, SILENT, tried(), REMOVE),
+    "a silent disk, never handed out": (PLAN, SILENT, tried(), REMOVE),
     "perhaps flushed and removed": (PLAN, MADE, tried(unsure=(FLUSH,)), FLUSH),
     "not to be flushed": (PLAN, MADE, tried(failed=(FLUSH,)), Code.TARGET_REFUSED),
     "not to be flushed, silent since": (PLAN, SILENT, tried(failed=(FLUSH,)), Code.TARGET_REFUSED),

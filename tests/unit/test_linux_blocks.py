@@ -1,5 +1,6 @@
 """What is done to a disk before it is deleted, and in which order."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -8,9 +9,16 @@ from typing import Any
 import pytest
 
 from agent.host import blocks
+from agent.host.roots import Roots
+from attachers.problems import Code, Problem
 from tests.unit.linux_tree import WWID, add_disk, add_session, roots_in
 
 HCTL = "6:0:0:1"
+
+
+def where_in(roots: Roots) -> dict[str, Any]:
+    places = {"nodes": str(roots.dev), "devices": str(roots.devices), "unwritten": str(roots.unwritten)}
+    return places | {"lost": [], "holders": {}}
 
 
 def test_what_a_passer_by_wrote_during_the_search_is_written_out(
@@ -32,6 +40,66 @@ def test_what_a_passer_by_wrote_during_the_search_is_written_out(
     monkeypatch.setattr(blocks, "holders", search)
     monkeypatch.setattr(os, "fsync", lambda _: told.append("flush"))
     monkeypatch.setattr(blocks, "write", lambda *_, **__: told.append("delete"))
-    where: dict[str, Any] = {"nodes": str(roots.dev), "devices": str(roots.devices), "lost": [], "holders": {}}
-    blocks.remove(str(roots.sys / f"class/scsi_device/{HCTL}/device"), HCTL, WWID, where)
+    blocks.remove(str(roots.sys / f"class/scsi_device/{HCTL}/device"), HCTL, WWID, False, where_in(roots))
     assert told == ["flush", "search", "flush", "delete"]
+
+
+class Disk:
+    """A disk in sysfs whose write-outs fail as often as is said, and what was done to it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, fails: int, names: set[str]) -> None:
+        self.roots = roots_in(folder)
+        add_disk(self.roots, add_session(self.roots), 1)
+        self.done: list[str] = []
+        self._fails = fails
+        monkeypatch.setattr(blocks, "_is_device", lambda *_: True)
+        monkeypatch.setattr("agent.host.scsi_generic.identify", lambda _: names)
+        monkeypatch.setattr(fcntl, "ioctl", lambda *_: 0)
+        monkeypatch.setattr(blocks, "holders", lambda *_, **__: [[]])
+        monkeypatch.setattr(os, "fsync", self._fsync)
+        monkeypatch.setattr(blocks, "write", lambda *_, **__: self.done.append("delete"))
+
+    def _fsync(self, _: int) -> None:
+        self.done.append("flush")
+        self._fails -= 1
+        if self._fails >= 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def remove(self, *, lost: bool = False) -> None:
+        device = str(self.roots.sys / f"class/scsi_device/{HCTL}/device")
+        blocks.remove(device, HCTL, WWID, lost, where_in(self.roots))
+
+    def refused(self) -> Problem:
+        with pytest.raises(Problem) as caught:
+            self.remove()
+        return caught.value
+
+
+def test_a_write_out_that_failed_once_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 97: the kernel tells an error once, and the pages are clean then: the second fsync would succeed."""
+    disk = Disk(tmp_path, monkeypatch, fails=1, names={WWID})
+    first, second = disk.refused(), disk.refused()
+    assert (first.code, second.code) == (Code.DIRTY, Code.DIRTY) and "earlier" in second.detail
+    assert disk.done == ["flush"]
+    disk.remove(lost=True)
+    assert disk.done[-1] == "delete"
+
+
+def test_what_can_be_written_out_is_though_a_loss_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(tmp_path, monkeypatch, fails=0, names={WWID})
+    disk.remove(lost=True)
+    assert disk.done == ["flush", "flush", "delete"]
+
+
+def test_nothing_is_written_to_another_disk_though_a_loss_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path, monkeypatch, fails=0, names={"naa.5000000000000099"})
+    disk.remove(lost=True)
+    assert disk.done == ["delete"]
+
+
+def test_a_write_out_that_succeeds_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(tmp_path, monkeypatch, fails=0, names={WWID})
+    disk.remove()
+    assert not list(disk.roots.unwritten.iterdir())

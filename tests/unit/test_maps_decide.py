@@ -199,6 +199,8 @@ ATTACH: dict[str, tuple[ScsiSight, Context, object]] = {
 GONE = replace(SEEN, sessions=BARE, paths=())
 FOREIGN = replace(MAPPED, map=replace(MAP, ours=False))
 DEAD = replace(MAPPED, map=replace(MAP, paths=tuple(replace(p, usable=False) for p in (IN_A, IN_B))))
+LOSE_MAP = RemoveMap(RIGHT, lost=True)
+READ_ONLY_AND_DEAD = replace(DEAD, map=replace(DEAD.map or MAP, read_only=True))
 DETACH: dict[str, tuple[ScsiSight, Context, object]] = {
     "published": (OUT, tried(), Look),
     "published, nobody uses it": (replace(OUT, users=()), tried(), Unpublish("vm", RIGHT)),
@@ -213,7 +215,25 @@ DETACH: dict[str, tuple[ScsiSight, Context, object]] = {
     "a map in use": (MAPPED, tried(failed=(REMOVE_MAP,)), Code.TARGET_REFUSED),
     "a map that perhaps was removed": (MAPPED, tried(unsure=(REMOVE_MAP,)), REMOVE_MAP),
     "a map that perhaps was written out, and fell silent": (DEAD, tried(unsure=(REMOVE_MAP,)), Code.DIRTY),
-    "a map without a usable path (case 45)": (DEAD, tried(), REMOVE_MAP),
+    "a map without a usable path, never handed out (case 45)": (DEAD, tried(), LOSE_MAP),
+    "a map without a usable path (case 98)": (DEAD, tried(used=True), Wait),
+    "a map without a usable path, read-only": (READ_ONLY_AND_DEAD, tried(used=True), LOSE_MAP),
+    "a map without a usable path, its loss known": (DEAD, tried(used=True, force=True), LOSE_MAP),
+    "a map that is dirty": (replace(MAPPED, dirty=True), tried(used=True), Code.DIRTY),
+    "a map that is dirty, its loss known": (replace(MAPPED, dirty=True), tried(used=True, force=True), LOSE_MAP),
+    "a map that was not written out, its loss known": (
+        MAPPED,
+        replace(tried(REMOVE_MAP, used=True, force=True), failed={REMOVE_MAP: Problem(Code.DIRTY, "EIO")}),
+        LOSE_MAP,
+    ),
+    "a map in use, by force": (MAPPED, tried(used=True, force=True, failed=(REMOVE_MAP,)), Code.TARGET_REFUSED),
+    "a map that is written out all the same": (MAPPED, tried(used=True, force=True), REMOVE_MAP),
+    "a write-out that is stuck, its loss known": (
+        replace(DEAD, busy=(REMOVE_MAP.describe(),)),
+        tried(used=True, force=True),
+        LOSE_MAP,
+    ),
+    "a write-out that is stuck": (replace(DEAD, busy=(REMOVE_MAP.describe(),)), tried(used=True), Wait),
     "a map that is there again": (MAPPED, tried(REMOVE_MAP), Wait),
     "another unit answers in the map (case 3)": (replace(SWAPPED, link=None), tried(), LEAVE2),
     "another unit answers in the map, and stays": (
@@ -222,7 +242,7 @@ DETACH: dict[str, tuple[ScsiSight, Context, object]] = {
         Code.TARGET_REFUSED,
     ),
     "a map that others need": (MAPPED, tried(needed=frozenset({WWID_KEY, LUN_KEY, LUN_KEY.replace(ONE, TWO)})), Gone),
-    "a ghost map (case 47)": (replace(GONE, map=replace(MAP, paths=())), tried(), REMOVE_MAP),
+    "a ghost map (case 47)": (replace(GONE, map=replace(MAP, paths=())), tried(), LOSE_MAP),
     "somebody's map with our path": (FOREIGN, tried(), LeaveMap(SDA.hctl, RIGHT)),
     "somebody's map, left": (replace(FOREIGN, map=replace(MAP, paths=(), ours=False)), tried(), REMOVE),
     "no map": (SEEN, tried(), REMOVE),

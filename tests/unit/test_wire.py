@@ -25,6 +25,8 @@ STEPS: list[steps.Step] = [
     steps.Unpublish("vm", W),
     steps.RemoveDevice("3:0:0:1"),
     steps.RemoveDevice("3:0:0:1", W),
+    steps.RemoveDevice("3:0:0:1", W, lost=True),
+    steps.GiveUp(W),
     steps.Scan("7:0:0:1", R, L),
     steps.Own((R,), 1),
     steps.Disown((R, L), 1),

@@ -1,0 +1,42 @@
+"""Planted bugs of one kind: what was written is taken for written out."""
+
+from tests.engine.mutant import Mutant
+
+UNWRITTEN = (
+    Mutant(
+        "a silent disk removed, though what was written to it never was written out",
+        "attachers/lun.py",
+        "        if silent := unwritten.awaited(unit.text, path, sight, context):\n            return silent\n",
+        "",
+    ),
+    Mutant(
+        "a map without a usable path removed, though what was written to it never was written out",
+        "attachers/unmap.py",
+        "        if context.used and not above.read_only:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "a write-out that failed forgotten with the reboot",
+        "agent/host/guarded_written.py",
+        "            if problem.code is Code.DIRTY:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a write-out whose answer was lost in a power cut taken for done",
+        "agent/host/guarded_written.py",
+        "            if sight.dirty or row.boot_id != self._boot_id:\n",
+        "            if sight.dirty:\n",
+    ),
+    Mutant(
+        "a loss given up before it is noted",
+        "agent/engine/converge.py",
+        "                await attempt.intended(step)\n                sight = await act(host, attempt, step)\n",
+        "                sight = await act(host, attempt, step)\n                await attempt.intended(step)\n",
+    ),
+    Mutant(
+        "force that outlives its refusal",
+        "agent/engine/engine.py",
+        ', "forced": ""}',
+        "}",
+    ),
+)
