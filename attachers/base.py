@@ -72,12 +72,14 @@ class Keep:
 class Wait:
     """Nothing to do until the host changes: `reason` says what is awaited, `problem` what it is when time runs out.
 
-    `again` is a step that was taken already and is worth another try after the wait.
+    `again` is a step that was taken already and is worth another try after the wait. `let_in`: it may come to nothing
+    before the server lets this host in.
     """
 
     reason: str
     problem: Problem
     again: Step | None = None
+    let_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)

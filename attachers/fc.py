@@ -6,8 +6,8 @@ there before we look for it, and come back after we removed it, for as long as t
 ours, unless it was there before: we say so before the server is asked for it, and until it shows it no more.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from attachers import checks, lun, maps, unwritten
@@ -97,6 +97,14 @@ def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return _no_port(plan, sight)
     if not {*plan.targets} <= {*sight.owned}:
         return lun.step(Own(plan.targets, plan.lun), context)
+    next_ = _bring_up(plan, usable, sight, context)
+    return replace(next_, let_in=True) if isinstance(next_, Wait) else next_
+
+
+def _bring_up(plan: Plan, usable: Sequence[Session], sight: ScsiSight, context: Context) -> Decision:
+    """What is next once it is said that the LUN is ours: a disk that is there may be silent until the server lets this
+    host have it (attach.md, case 105).
+    """
     if plan.multipath:
         return maps.attach(_unit(plan), _ways(plan, sight, context), sight, context)
     ways = [(session, _lun(session.target, plan.lun) in context.needed) for session in usable]

@@ -78,6 +78,8 @@ class Attempt:
         match decision:
             case Act(step) | Begin(step):
                 return not isinstance(step, CreateRecord | Own | AnnounceMap | Unpublish)
+            case Wait():
+                return decision.let_in
             case _:
                 return isinstance(decision, Ready) and not self.stands
 

@@ -39,4 +39,10 @@ UNWRITTEN = (
         ', "forced": ""}',
         "}",
     ),
+    (
+        "a stale disk waited for before the permission is asked for",
+        "attachers/fc.py",
+        "    return replace(next_, let_in=True) if isinstance(next_, Wait) else next_\n",
+        "    return next_\n",
+    ),
 )

@@ -267,3 +267,21 @@ async def test_the_initiator_name_is_not_asked_for(world: World) -> None:
 def test_the_steps_say_what_they_do() -> None:
     assert Own((REMOTE,), 1).describe() == "expect LUN 1 of 20:00:02:00:00:00:00:11"
     assert Disown((REMOTE,), 1).describe() == "give up LUN 1 of 20:00:02:00:00:00:00:11"
+
+
+@pytest.mark.parametrize("paths", [1, 2])
+async def test_a_stale_disk_of_the_lun_is_no_reason_not_to_ask_for_the_permission(world: World, paths: int) -> None:
+    """Case 105: somebody's disk is left from a permission that is gone; ours lets it answer."""
+    world.kernel.kernel.multipathd.runs = paths == 2
+    remotes = (REMOTE, REMOTE_2)[:paths]
+    source = world.add_fc_object(1, permissions=[LOCAL], beside=remotes[1:])
+    world.cable(*remotes)
+    world.change(1, permissions=[])
+    assert any(line.startswith("device") for line in world.kernel.inventory())
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        await daemon.engine.settled()
+        view = daemon.engine.view("one")
+        assert (view["phase"], view["verified"]) == ("attached", True)
+        await daemon.detach("one")
+        assert world.object().permissions == []
