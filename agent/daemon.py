@@ -99,7 +99,7 @@ async def _run(options: Options, config: Config) -> None:
     from agent.store import open_store
 
     async with AsyncExitStack() as stack:
-        store = open_store(options.state / "ledger.sqlite", MIGRATIONS)
+        store = open_store(options.state / "ledger.sqlite", MIGRATIONS, reserve=True)
         stack.callback(store.close)
         current = [config]
         host = await _host(options, current)

@@ -34,7 +34,7 @@ def watchdog_s(environ: Mapping[str, str] = os.environ) -> float | None:
 
 
 async def watch(
-    stopped: asyncio.Event, *, check: Callable[[], Awaitable[None]], environ: Mapping[str, str] = os.environ
+    stopped: asyncio.Event, *, check: Callable[[], Awaitable[object]], environ: Mapping[str, str] = os.environ
 ) -> None:
     """Until `stopped` is set, say WATCHDOG=1 twice per period, as long as `check` answers without a `Problem`."""
     period = watchdog_s(environ)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from agent.room import Room
 from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
@@ -17,12 +18,20 @@ T = TypeVar("T")
 MEMORY = ":memory:"
 _BROKEN = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY})
 _PRAGMAS = "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA busy_timeout=5000;"
+_SMALL = "PRAGMA wal_autocheckpoint=250; PRAGMA journal_size_limit=1048576;"
+"""The write-ahead log stays below a megabyte, which the room that is kept (`agent.room`) has to hold."""
 
 
 class Store:
     """An open ledger file. Made by `open_store`."""
 
-    def __init__(self, path: str, conn: sqlite3.Connection, lock: int | None, *, inline: bool) -> None:
+    room: Room | None = None
+    """What is kept for the way out; None for one in memory."""
+
+    def __init__(
+        self, path: str, conn: sqlite3.Connection, lock: int | None, *, inline: bool, room: Room | None = None
+    ) -> None:
+        self.room = room
         self._path = path
         self._conn = conn
         self._lock = lock
@@ -65,7 +74,25 @@ class Store:
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise
         except sqlite3.DatabaseError as error:
-            raise self._unavailable(error) from error
+            if not (_is_full(error) and self.room and self.room.give_up()):
+                raise self._unavailable(error) from error
+        log.error("%s: its disk is full: using the room that was kept for the way out", self._path)
+        return self.run_now(fn)
+
+    def insist_on_room(self) -> None:
+        """Raises `Problem` (`unavailable`) where nothing new may be begun, since its end may not be written down."""
+        if self.room:
+            self.room.keep()
+            if ailing := self.room.ailing():
+                raise Problem(Code.UNAVAILABLE, ailing, hint="free space on it")
+
+    def ailing(self) -> str:
+        """What is wrong with it, in words; empty when nothing is."""
+        if self.broken:
+            return self.broken.detail
+        if self.room:
+            self.room.keep()
+        return self.room.ailing() if self.room else ""
 
     def close(self) -> None:
         """Close the file and give up its ownership. Does nothing the second time."""
@@ -84,28 +111,46 @@ class Store:
         return problem
 
 
-def open_store(path: str | Path, migrations: Sequence[str], *, inline: bool = False) -> Store:
+def open_store(path: str | Path, migrations: Sequence[str], *, inline: bool = False, reserve: bool = False) -> Store:
     """Open (or make) the ledger at `path` and bring its schema up to date.
 
     `migrations` are SQL scripts; the n-th (from 1) leads to `user_version` n. `inline` runs transactions on the
-    calling thread: for tests with a virtual clock; ":memory:" always does. Blocks for a moment: call it at start-up.
-    Raises `Problem` (`unavailable`): owned by another process, corrupt, or written by a newer version.
+    calling thread: for tests with a virtual clock; ":memory:" always does. With `reserve`, room is kept on its disk
+    (`agent.room`). Blocks for a moment: call it at start-up. Raises `Problem` (`unavailable`): owned by another
+    process, corrupt, or written by a newer version.
     """
     path = str(path)
     lock = None if path == MEMORY else _own(path)
+    room = Room(Path(path)) if reserve and path != MEMORY else None
     try:
-        conn = _connect(path)
         try:
-            _check(path, conn)
-            _migrate(path, conn, migrations)
-        except BaseException:
-            conn.close()
-            raise
+            conn = _opened(path, migrations)
+        except Problem:
+            if not (room and room.ailing() and room.give_up()):
+                raise
+            conn = _opened(path, migrations)
     except BaseException:
         if lock is not None:
             os.close(lock)
         raise
-    return Store(path, conn, lock, inline=inline or path == MEMORY)
+    return Store(path, conn, lock, inline=inline or path == MEMORY, room=room)
+
+
+def _opened(path: str, migrations: Sequence[str]) -> sqlite3.Connection:
+    conn = _connect(path)
+    try:
+        _check(path, conn)
+        _migrate(path, conn, migrations)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    """Whether the disk has no room. The index of the log says so in another way when it cannot grow."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE)
 
 
 def _transaction(conn: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T]) -> T:
@@ -146,7 +191,7 @@ def _check(path: str, conn: sqlite3.Connection) -> None:
     remedy = f"move {path} (and its -wal and -shm) aside: then nothing is known of what was made before"
     try:
         conn.execute("PRAGMA journal_mode=WAL")
-        conn.executescript(_PRAGMAS)
+        conn.executescript(_PRAGMAS + _SMALL)
         answer = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
         raise _problem(path, f"cannot be read: {error}", remedy) from error

@@ -21,7 +21,10 @@ class Ability:
 
 @dataclass(frozen=True, slots=True)
 class HostSight:
-    """What this host is: its names towards the storage network, and what it can do."""
+    """What this host is: its names towards the storage network, and what it can do.
+
+    `ailing` says what is wrong with the record of what was created here.
+    """
 
     hostname: str
     initiator_name: str
@@ -34,6 +37,7 @@ class HostSight:
     fc: Ability = Ability(available=False, reason="this host has no Fibre Channel port")
     multipath: Ability = Ability(available=False, reason="nobody looked for multipathd")
     nfs: Ability = Ability(available=False, reason="the kernel has no module nfsv4")
+    ailing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

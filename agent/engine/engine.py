@@ -19,7 +19,7 @@ from agent.engine.lun_content import LunContent
 from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
-from agent.engine.permits import host_sight
+from agent.engine.permits import helper_ails, host_sight
 from agent.engine.resizing import resize
 from agent.engine.starting import Starting
 from agent.engine.tasks import Task, Tasks
@@ -202,9 +202,10 @@ class Engine:
     async def health(self) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
         reasons = []
-        for part, check in (("ledger", self._desk.ledger.check()), ("helper", host_sight(self._desk))):
+        for part, ails in (("ledger", self._desk.ledger.check()), ("helper", helper_ails(self._desk))):
             try:
-                await check
+                if said := await ails:
+                    reasons.append(f"{part}: {said}")
             except Problem as problem:
                 reasons.append(f"{part}: {problem.detail}")
         return {"ok": not reasons, "reasons": reasons, "attachments": len(self._desk.ledger.rows)}

@@ -227,7 +227,8 @@ class Ledger:
             self._changed(row.name, self.rows[row.name])
 
     async def add(self, row: Row) -> None:
-        """Commit a new attachment: from here on it is wanted."""
+        """Commit a new attachment: from here on it is wanted. Raises `Problem` where there is no room for its end."""
+        self._store.insist_on_room()
         await self._commit(lambda: row)
 
     async def change(
@@ -284,9 +285,10 @@ class Ledger:
                 self.operations.pop(one, None)
         return operation
 
-    async def check(self) -> None:
-        """Read one row. Raises `Problem` where the ledger does not answer."""
+    async def check(self) -> str:
+        """Read one row. Returns what is wrong all the same, in words. Raises `Problem` where it does not answer."""
         await self._store.run(lambda db: _execute(db, "SELECT name FROM attachments LIMIT 1"))
+        return self._store.ailing()
 
     async def _commit(
         self, make: Callable[[], Row], grants: Collection[Grant] = (), revoked: Collection[Grant] = ()

@@ -25,6 +25,11 @@ class Permits:
     missing: frozenset[str] = field(default_factory=frozenset)
 
 
+async def helper_ails(desk: Desk) -> str:
+    """What is wrong with the helper's own record, in words; empty when nothing is. Raises `Problem` where it is away."""
+    return (await host_sight(desk)).ailing
+
+
 async def host_sight(desk: Desk) -> HostSight:
     """What this host is. Raises `Problem` (`unavailable`, `unsupported-on-host`)."""
     sight = await observe(desk.host, HostQuery())

@@ -74,7 +74,7 @@ async def _run(options: argparse.Namespace, pool: Pool | None) -> None:
     async with AsyncExitStack() as stack:
         # After the host is closed, since until then what is under way may still begin another.
         stack.push_async_callback(wait_for_children, "iscsiadm", limit_s=STOP_S)
-        host = ConfinedHost(GuardedHost(_raw(options, pool), open_created(_ledger(options))), rules)
+        host = ConfinedHost(GuardedHost(_raw(options, pool), open_created(_ledger(options), reserve=True)), rules)
         stack.push_async_callback(host.close)
         await host.recover()
         uid = uid_of(options.user)

@@ -112,6 +112,8 @@ class Created:
     async def put(self, *rows: Row) -> None:
         """Write rows; on disk when this returns. Raises `Problem` when they are not: then nothing may be created."""
         new = [row for row in rows if row.thing not in self._rows]
+        if any(row.thing.kind is not Kind.LINK for row in new):  # a link is put back where a detach was refused
+            self._store.insist_on_room()
         try:
             await self.change(put=rows)
         except BaseException:
@@ -180,6 +182,10 @@ class Created:
         things |= owed
         return [self._rows[t] for t in things if t in self._rows], [t for t in things if t not in self._rows]
 
+    def ailing(self) -> str:
+        """What is wrong with the record, in words; empty when nothing is."""
+        return self._store.ailing()
+
     async def check(self) -> None:
         """Raises `Problem` when the record cannot be written."""
         await self._store.run(lambda db: db.execute("SELECT count(*) FROM created").fetchone())
@@ -191,9 +197,9 @@ class Created:
         self._owed.clear()
 
 
-def open_created(path: Path | str, *, inline: bool = False) -> Created:
-    """The record at `path`; see `open_store` for `inline` and for what it raises."""
-    return Created(open_store(path, MIGRATIONS, inline=inline))
+def open_created(path: Path | str, *, inline: bool = False, reserve: bool = False) -> Created:
+    """The record at `path`; see `open_store` for `inline` and `reserve`, and for what it raises."""
+    return Created(open_store(path, MIGRATIONS, inline=inline, reserve=reserve))
 
 
 def _read(db: Connection) -> list[Row]:

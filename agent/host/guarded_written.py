@@ -43,6 +43,7 @@ class WriteOuts:
         sight = await self._raw.observe(query)
         if isinstance(sight, HostSight):
             self._boot_id = sight.boot_id
+            return replace(sight, ailing=self._created.ailing())
         return self._judged(query, sight)
 
     async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:

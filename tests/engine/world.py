@@ -136,7 +136,7 @@ class TrippedStore(Store):
     """
 
     def __init__(self, store: Store, trip: Trip, label: str) -> None:
-        self._inner, self._trip, self._label = store, trip, label
+        self._inner, self._trip, self._label, self.room, self.broken = store, trip, label, store.room, None
         self._late: list[Callable[[sqlite3.Connection], object]] = []
 
     async def run(self, fn: Callable[[sqlite3.Connection], T]) -> T:
@@ -174,6 +174,7 @@ class World:
     clock: VirtualClock = field(default_factory=VirtualClock)
     settings: Settings = field(default_factory=Settings)
     present: Present = Present.BLOCK
+    reserve: bool = False
     kernel: SimulatedHost = field(init=False)
     cdmi: CdmiModel = field(init=False)
 
@@ -270,8 +271,8 @@ async def running(world: World, trip: Trip | None = None, *, dies: str = "both")
     trip = trip or Trip()
     stores: list[Store] = []
     try:
-        stores.append(open_store(world.disk / "created.sqlite", CREATED_MIGRATIONS, inline=True))
-        stores.append(open_store(world.disk / "ledger.sqlite", MIGRATIONS, inline=True))
+        stores.append(open_store(world.disk / "created.sqlite", CREATED_MIGRATIONS, inline=True, reserve=world.reserve))
+        stores.append(open_store(world.disk / "ledger.sqlite", MIGRATIONS, inline=True, reserve=world.reserve))
         helper_trip, daemon_trip = (trip if dies != "daemon" else Trip()), (trip if dies != "helper" else Trip())
         helper = MortalHelper(world.kernel, stores[0], helper_trip, lambda: anywhere(world.settings))
         await helper.guarded.recover()
