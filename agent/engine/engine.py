@@ -113,9 +113,7 @@ class Engine:
                 self._forget(name)
                 return shown is not None
             refuse_strangers(row, by)
-            before = row
-            if force:
-                row = await losses.force(self._desk, row, by)
+            before, row = row, await losses.force(self._desk, row, by) if force else row
             task = self._tasks.last(name)
             if task is None or row.goal is not Goal.GONE:
                 await self._desk.ledger.change(name, goal=Goal.GONE, phase=Phase.DETACHING)

@@ -26,7 +26,7 @@ class Permits:
 
 
 async def helper_ails(desk: Desk) -> str:
-    """What is wrong with the helper's own record, in words; empty when nothing is. Raises `Problem` where it is away."""
+    """What is wrong with the helper's own record, in words; empty: nothing. Raises `Problem` where it is away."""
     return (await host_sight(desk)).ailing
 
 

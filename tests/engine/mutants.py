@@ -37,11 +37,9 @@ MUTANTS = (
         "agent/engine/engine.py",
         """\
             refuse_strangers(row, by)
-            before = row
-""",
+            before, row =""",
         """\
-            before = row
-""",
+            before, row =""",
     ),
     Mutant(
         "CHAP shown to whoever the daemon names",

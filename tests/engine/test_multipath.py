@@ -128,7 +128,7 @@ async def test_a_path_is_lost_and_comes_back(world: World) -> None:
 
 
 async def test_all_paths_are_lost_then_detached(world: World) -> None:
-    """Case 45: nothing can be written out; the map goes all the same, since nobody has it open."""
+    """Case 45: nothing can be written out, so that it stays, and goes when somebody says that the loss is known."""
     before = world.kernel.inventory()
     async with running(world) as daemon:
         await daemon.attach("vm", SOURCE)
@@ -136,7 +136,10 @@ async def test_all_paths_are_lost_then_detached(world: World) -> None:
         for portal in (ONE, TWO):
             world.san.dead.add(portal)
             world.kernel.set_session_state(TARGET, portal, "FAILED")
-        await daemon.detach("vm")
+        with pytest.raises(Problem) as caught:
+            await daemon.detach("vm")
+        assert caught.value.code is Code.DIRTY and world.kernel.kernel.maps
+        await daemon.detach("vm", force=True)
     assert world.kernel.inventory() == before
 
 

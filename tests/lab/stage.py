@@ -238,6 +238,16 @@ class Stage:
         """`cdmi-attach detach`."""
         self.guest.run(["cdmi-attach", "detach", name])
 
+    def give_up(self, name: str) -> list[str]:
+        """`cdmi-attach detach --force`, and what it says that is lost; then that it was seen."""
+        self.guest.run(["cdmi-attach", "detach", "--force", name])
+        status, view = self.api("GET", f"/v1/attachments/{name}")
+        assert (status, view["phase"], view["device"]) == (200, "failed", None), view
+        self.detach(name)
+        assert self.api("GET", f"/v1/attachments/{name}")[0] == 404
+        lost: list[str] = view["tainted"]
+        return lost
+
     def api(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """One request on the daemon's socket by curl. Returns status and JSON (None where there is none).
 
