@@ -60,6 +60,10 @@ class WriteOuts:
     def changes(self) -> int:
         return self._raw.changes
 
+    @property
+    def alarms(self) -> int:
+        return self._raw.alarms
+
     async def changed(self, since: int, *, timeout_s: float) -> None:
         await self._raw.changed(since, timeout_s=timeout_s)
 

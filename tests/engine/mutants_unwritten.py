@@ -39,7 +39,7 @@ UNWRITTEN = (
         ', "forced": ""}',
         "}",
     ),
-    (
+    Mutant(
         "a stale disk waited for before the permission is asked for",
         "attachers/fc.py",
         "    return replace(next_, let_in=True) if isinstance(next_, Wait) else next_\n",
