@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.cdmi import digests
+from agent.cdmi import digests, read_back
 from agent.cdmi.answers import refused
 from agent.cdmi.copies import check_new
 from agent.cdmi.find import find, spelt
@@ -18,6 +18,7 @@ from agent.cdmi.formats import HEAD_BYTES
 from agent.cdmi.members import DATAOBJECT, Found, pending_of, size_of
 from agent.cdmi.named import itself
 from agent.cdmi.objects import metadata_of
+from agent.cdmi.read_back import Written
 from agent.cdmi.seen import readable, seen_of
 from agent.cdmi.sources import Location
 from agent.cdmi.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause
@@ -31,6 +32,7 @@ class Sent:
 
     size: int = 0
     head: bytes = b""
+    tail: bytes = b""
     digest: Any = field(default_factory=hashlib.sha256)
     problem: Problem | None = None
     whole: bool = False
@@ -41,6 +43,7 @@ class Sent:
             async for piece in pieces:
                 self.size += len(piece)
                 self.head += piece[: HEAD_BYTES - len(self.head)]
+                self.tail = (self.tail + piece[-HEAD_BYTES:])[-HEAD_BYTES:]
                 self.digest.update(piece)
                 yield piece
             self.whole = True
@@ -109,19 +112,22 @@ async def _there(wire: Wire, location: Location) -> Found | None:
 
 
 async def _prove(wire: Wire, location: Location, sent: Sent, pause: Pause) -> None:
-    """That the server has what was sent, as far as it tells. Raises `Problem` cdmi-refused."""
+    """That the server has what was sent: by its hash, else by what is read back. Raises `Problem` cdmi-refused."""
     found, pause_s = await find(wire, location), FIRST_PAUSE_S
     for _ in range(TRIES):
         if not pending_of(found.members):
             break
         await pause(pause_s)
         found, pause_s = await find(wire, location), min(2 * pause_s, LONGEST_PAUSE_S)
+    itself(found, "uri")
     readable(found)
     size, told = size_of(found.members, DATAOBJECT), digests.usable(metadata_of(found.members))
     if size not in (None, sent.size):
         what = f"{found.url} has {size} bytes after {sent.size} were written"
         raise refused(location.server, what, hint="see the CDMI server's log")
-    if told and told[0] == "sha256" and told[1] != sent.digest.hexdigest():
+    if told is None or told[0] != "sha256":
+        await read_back.prove(wire, location, Written(sent.size, sent.head, sent.tail), pause)
+    elif told[1] != sent.digest.hexdigest():
         what = f"{found.url}: its sha256 is not that of what was written"
         raise refused(location.server, what, hint="it is damaged there, or on its way: write it again")
 

@@ -125,10 +125,11 @@ async def test_places_where_nothing_can_be_written(tmp_path: Path, place: str, c
 
 
 class Keeper:
-    """A server that keeps whatever part of a value it gets; `there`: before anything is sent."""
+    """A server that keeps whatever part of a value it gets; `there`: before anything is sent; `told`: its size is."""
 
-    def __init__(self, *, there: bytes | None = None, most: int = 1 << 40) -> None:
+    def __init__(self, *, there: bytes | None = None, most: int = 1 << 40, told: bool = True) -> None:
         self.value = there
+        self.told = told
         self.most = most
         self.deleted = False
 
@@ -150,8 +151,66 @@ class Keeper:
             return web.Response(status=404)
         if "X-CDMI-Specification-Version" not in request.headers:
             return web.Response(body=self.value)
-        metadata = {"cdmi_size": str(len(self.value))}
+        metadata = {"cdmi_size": str(len(self.value))} if self.told else {}
         return web.json_response({"objectType": "application/cdmi-object", "objectID": "45234", "metadata": metadata})
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["size told", "size not told"])
+@pytest.mark.parametrize(
+    ("kept", "word"),
+    [
+        (VALUE, ""),
+        (VALUE[:-1] + b"!", "from byte 2031616 on"),
+        (b"!" + VALUE[1:], "from byte 0 on"),
+        (bytes(len(VALUE)), "from byte 0 on"),
+        (VALUE[:-1], "has 2097151 bytes after 2097152 were written"),
+        (VALUE + b"!", "has 2097153 bytes after 2097152 were written"),
+        (b"", "has (0 bytes after 2097152 were|fewer than the 2097152 bytes that were) written"),
+    ],
+    ids=["as sent", "end", "beginning", "zeros", "cut", "longer", "empty"],
+)
+async def test_a_write_is_done_when_size_and_content_are_proved(kept: bytes, word: str, told: bool) -> None:
+    """The server says yes, and has something else: it tells no hash, and perhaps not even a size."""
+    keeper = Keeper(told=told)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "PUT":
+            while await request.content.read(STEP):
+                keeper.value = kept
+            return web.Response(status=201)
+        return await keeper(request)
+
+    async with serving(answer) as url, client_of(url) as client:
+        if not word:
+            assert await write(client, f"{url}a")
+            return
+        with pytest.raises(Problem, match=word) as caught:
+            await write(client, f"{url}a")
+    assert caught.value.code is Code.CDMI_REFUSED
+
+
+@pytest.mark.parametrize("size", [0, 1, HEAD_BYTES, HEAD_BYTES + 1, 2 * HEAD_BYTES, STEP])
+@pytest.mark.parametrize("told", [True, False], ids=["size told", "size not told"])
+async def test_values_of_any_size_are_proved(size: int, told: bool) -> None:
+    keeper = Keeper(told=told)
+    async with serving(keeper) as url, client_of(url) as client:
+        assert await write(client, f"{url}a", VALUE[:size])
+    assert keeper.value == VALUE[:size]
+
+
+async def test_what_cannot_be_read_back_is_not_done() -> None:
+    """A server that answers the CDMI representation to a plain GET, say, or nothing."""
+    keeper = Keeper()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "GET" and "X-CDMI-Specification-Version" not in request.headers:
+            return web.Response(status=406)
+        return await keeper(request)
+
+    async with serving(answer) as url, client_of(url) as client:
+        with pytest.raises(Problem, match="406") as caught:
+            await write(client, f"{url}a")
+    assert caught.value.code is Code.CDMI_REFUSED
 
 
 async def test_a_part_that_a_server_keeps_is_told_of_and_stays() -> None:
