@@ -133,7 +133,7 @@ class Desk:
             ) from error
 
     def grant_is_needed(self, grant: Grant, name: str) -> bool:
-        """Whether another attachment on this host still relies on that permission."""
+        """Whether another attachment on this host (without a name: any) still relies on that permission."""
         return any(
             row.name != name
             and row.key == grant.key

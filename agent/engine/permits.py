@@ -91,7 +91,8 @@ def _through_any(grant: Grant) -> tuple[str, str, str]:
 async def permit_again(desk: Desk, row: Row, export: SeenExport) -> Row:
     """Have this host in the export's lists once more, by the address that it has by now. Returns the row as it is then.
 
-    Raises `Problem`.
+    An address that it had before, and that nothing here relies on any more, is taken out: it may be somebody else's by
+    now. Raises `Problem`.
     """
     if export.hosts is None or (export.at, export.key) != (row.at, row.key) or export.plan is None:
         return row
@@ -101,8 +102,17 @@ async def permit_again(desk: Desk, row: Row, export: SeenExport) -> Row:
     async with desk.locks.hold([permissions_of(row.granted_at)]):
         grants = to_be_made(row.granted_at, row.key, permits, desk.ledger.grants)
         row = await desk.ledger.change(row.name, grants=grants, permits=permits.names)
+        if stale := [one for one in grants_of(desk, row) if not desk.grant_is_needed(one, "")]:
+            await _take_out(desk, row, stale)
     await grant(desk, row)
     return row
+
+
+async def _take_out(desk: Desk, row: Row, stale: list[Grant]) -> None:
+    names = names_in(stale)
+    async with desk.noted(row.name, f"revoke {', '.join(names)} on {row.granted_at}", "Revoke"):
+        await desk.cdmi.revoke(row.granted_at, row.key, *names)
+    await desk.ledger.change(row.name, revoked=stale)
 
 
 async def grant(desk: Desk, row: Row) -> None:
