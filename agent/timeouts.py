@@ -30,6 +30,8 @@ from attachers.steps import (
 )
 
 OBSERVE_S = 15.0
+ROUTE_S = 30.0
+"""For the question by which address a server is reached: whoever is asked first reads pyroute2 in, with all it has."""
 STEP_S = 10.0
 LONG_STEPS_S: dict[type[Step], float] = {
     CreateRecord: 20.0,

@@ -160,15 +160,15 @@ def _query(attempt: Attempt) -> Query:
     return attempt.attacher.query(attempt.name, attempt.plan, goal=attempt.goal)
 
 
-async def observe(host: Host, query: Query) -> Sight:
+async def observe(host: Host, query: Query, *, limit_s: float = timeouts.OBSERVE_S) -> Sight:
     """Look at the host, bounded. Raises `Problem` (`unavailable`) when it does not answer in time."""
     try:
-        async with asyncio.timeout(timeouts.OBSERVE_S):
+        async with asyncio.timeout(limit_s):
             return await host.observe(query)
     except TimeoutError:
         raise Problem(
             Code.UNAVAILABLE,
-            f"the helper did not answer within {timeouts.OBSERVE_S:g} s",
+            f"the helper did not answer within {limit_s:g} s",
             hint="see: systemctl status cdmi-attach-helperd",
         ) from None
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
+from agent import timeouts
 from agent.cdmi import initiators, nfs_hosts
 from agent.cdmi.sources import object_of
 from agent.engine.converge import observe
@@ -45,7 +46,7 @@ async def routes_of(desk: Desk, resolved: Resolved) -> Routes:
 
 async def _route_to(desk: Desk, server: str) -> RouteSight | Problem:
     try:
-        sight = await observe(desk.host, RouteQuery(server))
+        sight = await observe(desk.host, RouteQuery(server), limit_s=timeouts.ROUTE_S)
     except Problem as problem:
         return problem
     assert isinstance(sight, RouteSight)

@@ -93,7 +93,7 @@ from attachers.steps import (
     Unpublish,
 )
 
-ROUTE_S = 10.0
+ROUTE_S = 25.0
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **linux_domains.FUNCTIONS,
     **linux_nfs.FUNCTIONS,

@@ -21,12 +21,14 @@ def backstores(sys: Path) -> Iterator[tuple[str, set[str], str]]:
     """LIO's: the name of each, what it was made of, and the number (8:0) of its block device where it tells that.
 
     `udev_path` is what whoever made it says; `info` what the kernel opened (show_configfs_dev_params in
-    drivers/target/target_core_iblock.c and target_core_file.c).
+    drivers/target/target_core_iblock.c and target_core_file.c). A name in /proc was a descriptor of whoever made it, as
+    of our own disks made of files: here it would lead to whatever this process has open under that number.
     """
     for backstore in sorted(sys.glob("kernel/config/target/core/*/*/udev_path")):
         info = _text(backstore.parent / "info")
         file, number = _FILE.search(info), _NUMBER.search(info)
         names = {_text(backstore).strip(), file[1] if file else ""} - {""}
+        names = {name for name in names if not name.startswith("/proc/")}
         yield backstore.parent.name, names, f"{number[1]}:{number[2]}" if number else ""
 
 

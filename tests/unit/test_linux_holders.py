@@ -275,6 +275,20 @@ def test_what_is_served_from_our_link_counts(tmp_path: Path, there: bool) -> Non
     assert found == holders([lost], proc=str(proc), sys=str(sys_), helper=NOBODY, zygote=NOBODY)[0]
 
 
+def test_a_descriptor_that_a_backstore_was_made_of_is_nobody_elses(tmp_path: Path) -> None:
+    """Our disks made of files are told as /proc/self/fd/N, which leads to what this very process has open there."""
+    proc, sys_, node = tmp_path / "proc", tmp_path / "sys", tmp_path / "sdq"
+    backstore = sys_ / "kernel/config/target/core/fileio_0/cdmi-attach-1"
+    backstore.mkdir(parents=True)
+    proc.mkdir()
+    with node.open("wb") as held:
+        info = f"TCM FILEIO ID: 0        File: /proc/self/fd/{held.fileno()}  Size: 1 Mode: O_DSYNC Async: 1"
+        (backstore / "udev_path").write_text("/run/cdmi-attach/mnt/x/a.img\n")
+        (backstore / "info").write_text(f"Status: ACTIVATED\n        {info}\n")
+        disk: dict[str, list[str] | str] = {"node": "sdq", "block": [], "character": [], "names": [str(node)]}
+        assert holders([disk], proc=str(proc), sys=str(sys_), helper=NOBODY, zygote=NOBODY)[0] == []
+
+
 def test_no_name_is_followed_to_a_server(tmp_path: Path) -> None:
     """It may be dead, and a look at the name would wait for it."""
     (tmp_path / "far").mkdir()
