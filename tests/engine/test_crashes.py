@@ -15,7 +15,7 @@ from agent.cdmi import nfs_hosts
 from agent.engine.lun_content import WINDOW
 from agent.host.simulated_faults import Moment
 from agent.model import DomainRequest, Part, Present
-from attachers.problems import Problem
+from attachers.problems import Code, Problem
 from attachers.sights import Query
 from attachers.steps import RemoveDevice, Step
 from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, REMOTE_2, SHARE, wwid_of
@@ -209,6 +209,7 @@ class Case:
         self.empty = self.world.kernel.inventory()
         self.permissions = self._permissions()
         self.exported = self._exported()
+        self.rebooted = False
 
     def _exported(self) -> dict[str, bool]:
         return {oid: obj.exported for oid, obj in self.world.cdmi.objects.items()}
@@ -233,7 +234,7 @@ class Case:
             for name in sources_of(self.world):
                 row = daemon.ledger.rows.get(name)
                 if row and row.goal == "gone":
-                    await daemon.detach(name)
+                    await self._take_down(daemon, name)
             await put_all(self.world, daemon)
             await daemon.engine.settled()  # of two paths, the second joins afterwards
             for name, source in sources_of(self.world).items():
@@ -255,8 +256,18 @@ class Case:
                     await delete_all(self.world, daemon)
                 assert self.world.kernel.kernel.device(device.hctl), "taken away under its user"
                 self.world.kernel.close_device(device.hctl)
-            await delete_all(self.world, daemon)
+            for name in sources_of(self.world):
+                await self._take_down(daemon, name)
             self.assert_nothing_left(daemon)
+
+    async def _take_down(self, daemon: Processes, name: str) -> None:
+        """A host that lost its power while it wrote out does not know what became of that, and asks (case 97)."""
+        try:
+            await daemon.detach(name)
+        except Problem as problem:
+            if not (self.rebooted and problem.code is Code.DIRTY):
+                raise
+            await daemon.detach(name, force=True)
 
     async def rest(self) -> None:
         """Start again, and ask for nothing."""
@@ -266,6 +277,7 @@ class Case:
 
     def reboot(self) -> None:
         """The host starts again, and libvirt its domains."""
+        self.rebooted = True
         self.world.kernel.reboot()
         for domain in self.world.kernel.kernel.domains.values():
             domain.active = True
