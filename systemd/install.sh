@@ -80,6 +80,13 @@ if [ ! -e /etc/cdmi-attach/config.toml ]; then
     install -m 0640 -o root -g cdmi-attach "$HERE/config.toml.example" /etc/cdmi-attach/config.toml
 fi
 
+# The helper believes what root alone can have written.
+for place in /etc/cdmi-attach /etc/cdmi-attach/conf.d /etc/cdmi-attach/config.toml /etc/cdmi-attach/conf.d/*.toml; do
+    if [ -n "$(find "$place" -maxdepth 0 \( ! -user root -o -perm /022 \) 2>/dev/null)" ]; then
+        echo "install.sh: $place is not root's alone, and nothing is attached: chown root $place && chmod go-w $place" >&2
+    fi
+done
+
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     udevadm control --reload
