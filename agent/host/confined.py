@@ -174,12 +174,29 @@ class ConfinedHost:
     # What is handed out.
 
     async def _insist_on_reach(self, step: Publish) -> None:
-        """Raises `Problem` unless it is a configured server's. Whether it is free to be written is for the guard."""
+        """Raises `Problem` unless it is a configured server's. Whether it is free to be written is for the guard, but
+        where it is handed out for reading already, beside whoever uses it: that says nothing of its being written.
+        """
         self._allowed().insist_on_owner(step, step.owner)
         if step.hctl:
             await self._reached(step, step.hctl)
         else:
             self._insist_on_member(step, await self._look_at_map(step.wwid))
+        if step.read_only or is_made(step.hctl, self.created) or not published(step.wwid, self.created):
+            return
+        if not is_out(step.wwid, self.created):
+            await self._insist_on_no_users(step)
+
+    async def _insist_on_no_users(self, step: Publish) -> None:
+        query = self._found.get(step.hctl or step.wwid)
+        if query is None:
+            raise _not_seen(step, step.hctl or step.wwid)
+        sight = await self._guarded.observe(replace(query, wwid=step.wwid, holders=True))
+        scsi = sight.scsi if isinstance(sight, NfsSight) else sight
+        assert isinstance(scsi, ScsiSight)
+        ours = scsi.map is not None and scsi.map.ours if not step.hctl else step.hctl in _ours(scsi)
+        if scsi.users and not ours:
+            raise _used(step, step.wwid, scsi.users)
 
     async def _reached(self, step: Step, hctl: str) -> None:
         """Raises `Problem` unless a disk was scanned here, or is a configured server's, as it is found now."""
@@ -211,7 +228,7 @@ class ConfinedHost:
 
     def _insist_on_member(self, step: Publish | JoinMap | LeaveMap | ResizeMap | RemoveMap, sight: ScsiSight) -> None:
         members = [path.hctl for path in sight.map.paths if path.hctl] if sight.map else []
-        ours = {path.hctl for path in sight.paths if path.ours}
+        ours = _ours(sight)
         ways = {hctl for one in sight.sessions if self._reaches(one.target, one.portal) for hctl in one.devices}
         if members and not any(hctl in ours | ways or is_made(hctl, self.created) for hctl in members):
             text = f"the map of {step.wwid} has no disk of a configured server"
@@ -282,8 +299,7 @@ class ConfinedHost:
         """Look at a disk now, as it was found before."""
         query = self._found.get(hctl)
         if query is None:
-            text = f"{hctl} has not been looked at yet"
-            raise Problem(Code.UNAVAILABLE, text, hint="look again", step=step.describe())
+            raise _not_seen(step, hctl)
         sight = await self._guarded.observe(query)
         assert isinstance(sight, ScsiSight | NfsSight)
         return sight
@@ -291,3 +307,11 @@ class ConfinedHost:
 
 def _used(step: Step, what: str, users: tuple[str, ...]) -> Problem:
     return Problem(Code.IN_USE, f"{what} is in use by {', '.join(users)}", hint=USED_HINT, step=step.describe())
+
+
+def _ours(sight: ScsiSight) -> set[str]:
+    return {path.hctl for path in sight.paths if path.ours}
+
+
+def _not_seen(step: Step, key: str) -> Problem:
+    return Problem(Code.UNAVAILABLE, f"{key} has not been looked at yet", hint="look again", step=step.describe())

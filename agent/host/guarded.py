@@ -13,6 +13,7 @@ from agent.host.guarded_judge import (
     covered,
     covers,
     foreign,
+    handed_out,
     hands_out,
     insist_on_canonical_names,
     is_ours,
@@ -201,14 +202,14 @@ class GuardedHost:
     ) -> ScsiSight | None:
         thing = thing_of(step)
         sight = await self._look(thing)
-        known = thing in self._created.rows
+        known = self._created.rows.get(thing)
         if isinstance(step, Publish):
             self._insist_on_seen(step.hctl or step.wwid, step)
             above = Thing(Kind.MAP, wwid=step.wwid)
             step = await self._published.judged(step, lambda: self._look(above))
         if isinstance(step, Publish | PublishFile):
             self._insist_on_own_link(step, sight)
-        elif not known and stands(thing, sight):
+        elif known is None and stands(thing, sight):
             return None
         if isinstance(step, Login):
             step = await self._finish_record(step, sight, timeout_s)
@@ -216,17 +217,18 @@ class GuardedHost:
             sid = sid_of(step, sight, self._created.rows)
             await self._created.put(Row(thing, self._boot_id, self.now(), sid, writable=hands_out(step)))
             self._removed.drop({thing.hctl})
-        elif hands_out(step) and (row := self._created.rows.get(thing)) and not row.writable:
-            await self._created.put(replace(row, writable=True))
         try:
             await self._raw.act(step, timeout_s=timeout_s)
             self._published.done(step)
+            await self._created.change(put=handed_out(self._created.rows.get(thing), step, writable=True))
         except MadeByAnotherError:
-            if not known:
+            if known is None:
                 self._created.note(drop=(thing,))
         except Problem:
             with suppress(Problem):
                 await self._look(thing)
+            writable = known is not None and known.writable
+            self._created.note(put=handed_out(self._created.rows.get(thing), step, writable=writable))
             raise
         return await self._confirm(thing, then) if thing in self._created.rows else None
 

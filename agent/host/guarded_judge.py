@@ -202,6 +202,15 @@ def hands_out(step: Step) -> bool:
     return isinstance(step, Publish | PublishFile) and not getattr(step, "read_only", False)
 
 
+def handed_out(row: Row | None, step: Step, *, writable: bool) -> tuple[Row, ...]:
+    """The row of a link as it has to be changed after a step that hands it out for writing: once it has succeeded
+    (`writable`) or failed, so that it is as it was before.
+    """
+    if row is None or not hands_out(step) or row.writable == writable:
+        return ()
+    return (replace(row, writable=writable),)
+
+
 def insist_on_canonical_names(step: Step) -> None:
     """Two spellings of one thing would be two things in the record. Raises `Problem` (`invalid-request`).
 

@@ -73,8 +73,6 @@ MUTANTS = (
             sid = sid_of(step, sight, self._created.rows)
             await self._created.put(Row(thing, self._boot_id, self.now(), sid, writable=hands_out(step)))
             self._removed.drop({thing.hctl})
-        elif hands_out(step) and (row := self._created.rows.get(thing)) and not row.writable:
-            await self._created.put(replace(row, writable=True))
         try:
             await self._raw.act(step, timeout_s=timeout_s)
             self._published.done(step)

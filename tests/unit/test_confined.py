@@ -226,6 +226,23 @@ async def test_what_is_published_for_reading_is_not_given_for_writing(host: Conf
     assert raw.kernel.domains["web"].disks
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_what_could_not_be_published_for_writing_is_not_given_for_writing(
+    host: ConfinedHost, raw: SimulatedHost, first: bool
+) -> None:
+    """A refused publication says nothing of the one that stands, nor of the next one."""
+    raw.foreign_session(T, P)
+    hctl = raw.foreign_device(T, P, 1)
+    raw.open_device(hctl)
+    await look(host)
+    read, write = (Publish("vm", hctl, WWID, read_only, "") for read_only in (True, False))
+    for step in (read, write) if first else (write, read):
+        await act(host, step) if step is read else await refused(host, step)
+    assert "reading only" in (await refused(host, GiveDisk("vm", "web", "sda", "scsi", read_only=False))).detail
+    assert (await refused(host, Publish("other", hctl, WWID, False, ""))).code is Code.IN_USE
+    await act(host, GiveDisk("vm", "web", "sda", "scsi", read_only=True))
+
+
 async def test_only_what_is_published_here_is_read(host: ConfinedHost, raw: SimulatedHost) -> None:
     raw.kernel.device_links[OTHER] = "3:0:0:2"
     await attached(host)
