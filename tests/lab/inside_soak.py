@@ -56,11 +56,14 @@ class Unix(http.client.HTTPConnection):
         self.sock.connect(SOCKET)
 
 
-def call(method: str, disk: Disk) -> int:
+def call(method: str, disk: Disk, *, force: bool = False) -> int:
     """One request for an attachment. Returns the status, 0 when the connection was lost."""
     connection = Unix("localhost", timeout=SETTLE_S)
     try:
-        connection.request(method, f"/v1/attachments/{disk.name}", json.dumps(disk.body) if method == "PUT" else None)
+        query = "?force=1" if force else ""
+        connection.request(
+            method, f"/v1/attachments/{disk.name}{query}", json.dumps(disk.body) if method == "PUT" else None
+        )
         answer = connection.getresponse()
         answer.read()
         return answer.status
@@ -71,7 +74,10 @@ def call(method: str, disk: Disk) -> int:
 
 
 def until(method: str, disk: Disk) -> None:
-    """Ask again until it is done. A PUT that meets an attachment on its way out waits for that."""
+    """Ask again until it is done. A PUT that meets an attachment on its way out waits for that.
+
+    Where the helper was killed while it wrote out, what became of that is not known, and somebody has to say so.
+    """
     wanted = (200, 201) if method == "PUT" else (204,)
     deadline = time.monotonic() + SETTLE_S
     while (status := call(method, disk)) not in wanted:
@@ -79,6 +85,9 @@ def until(method: str, disk: Disk) -> None:
             raise AssertionError(f"{method} {disk.name} still answers {status}")
         if method == "PUT" and status == 409:
             until("DELETE", disk)
+        if method == "DELETE" and status == 500:
+            print(f"{disk.name} is dirty, and given up", flush=True)
+            call("DELETE", disk, force=True)
     if method == "PUT":
         assert read_stamp(disk) == disk.stamp, f"the wrong disk as {disk.name}"
 
@@ -128,7 +137,7 @@ def left(disks: list[Disk]) -> list[str]:
         done = subprocess.run(command.split(), capture_output=True, text=True)
         found += [f"{command}: {line}" for line in done.stdout.splitlines()]
     found += maps()
-    for folder in ("/dev/cdmi-attach", *(f"/run/cdmi-attach/{name}" for name in ("disk", "claim", "map"))):
+    for folder in ("/dev/cdmi-attach", *(f"/run/cdmi-attach/{name}" for name in ("disk", "claim", "map", "unwritten"))):
         found += [str(path) for path in Path(folder).rglob("*") if not path.is_dir() or path.is_symlink()]
     found += [line for line in Path("/proc/mounts").read_text().splitlines() if "/run/cdmi-attach/" in line]
     for folder, names in (("/run/cdmi-attach/mnt", "*"), (LIO, "loopback/naa.*"), (LIO, "core/fileio_*/cdmi-attach-*")):
