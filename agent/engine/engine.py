@@ -115,7 +115,7 @@ class Engine:
             refuse_strangers(row, by)
             before, row = row, await losses.force(self._desk, row, by) if force else row
             task = self._tasks.last(name)
-            if task is None or row.goal is not Goal.GONE:
+            if task is None or row.goal is not Goal.GONE or force:  # one that is under way may have no time left
                 await self._desk.ledger.change(name, goal=Goal.GONE, phase=Phase.DETACHING)
                 task = self._tasks.begin(name, lambda: self._take_down(before))
         done, _ = await asyncio.wait({task}, timeout=timeouts.DETACH_S + timeouts.SETTLE_S)

@@ -1,5 +1,6 @@
 """Dirty is sticky: what was not seen to be written out stays so until somebody says that the loss is known."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from agent.host.simulated_faults import Moment
 from agent.model import Phase
 from attachers.problems import Code, Problem
 from attachers.sights import Query
-from attachers.steps import RemoveDevice, RemoveDisk, RemoveMap, Scan, Step
+from attachers.steps import RemoveDevice, RemoveDisk, RemoveMap, Scan, Step, Unpublish
 from tests.engine.cdmi_model import PORTAL, REMOTE, wwid_of
 from tests.engine.faults import Steps
 from tests.engine.test_attachments import refused
@@ -184,6 +185,20 @@ async def test_a_silent_disk_goes_by_force(world: World, make: Make) -> None:
         await daemon.detach("one", force=True)
         assert not reached(world) and daemon.engine.view("one")["tainted"]
         assert not any(line.startswith(("device", "map")) for line in world.kernel.inventory())
+
+
+async def test_force_is_heard_by_a_detach_that_waits(world: World) -> None:
+    source = plain(world)
+    async with running(world) as daemon:
+        await attached(world, daemon, source)
+        silence(world)
+        steps = Steps(world)
+        waiting = asyncio.create_task(daemon.detach("one"))
+        await steps.seen(Unpublish)
+        began = world.clock.now()
+        await daemon.detach("one", force=True)
+        await waiting
+        assert world.clock.now() - began < 60 and daemon.engine.view("one")["tainted"]
 
 
 async def hush(world: World, make: Make) -> None:
