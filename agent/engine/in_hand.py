@@ -51,14 +51,16 @@ async def alone(
             refuse_touched(desk.touched, found.keys - mine, f"{field}: {found.uri}")
             refuse_attached(desk, found, field=field)
             refuse_changing(desk, found.keys, f"{field}: {found.uri}", but=operation)
+            refuse_copying(desk, found.keys, f"{field}: {found.uri}")
             stack.enter_context(desk.touched.hold(found.keys))
         yield
 
 
-def refuse_making(desk: Desk, place: str, *, field: str) -> None:
-    """Raises `Problem` (`busy`) where an operation makes something at that place."""
+def refuse_making(desk: Desk, places: Set[str], *, field: str) -> None:
+    """Raises `Problem` (`busy`) where an operation makes something at one of these places."""
     for operation in desk.ledger.operations.values():
-        if operation.state is OperationState.RUNNING and operation.destination == place:
+        place = operation.destination.rstrip("/")
+        if operation.state is OperationState.RUNNING and place in places:
             detail = f"{field}: {place} is being made by the operation {operation.id} ({operation.kind})"
             raise Problem(Code.BUSY, detail, hint="wait until that is done")
 
@@ -74,6 +76,23 @@ def refuse_changing(desk: Desk, keys: Set[str], what: str, *, but: str = "", beg
         if (operation.begun or not begun) and keys & {*operation.keys, operation.destination}:
             detail = f"{what} is worked on by the operation {operation.id} ({operation.kind})"
             raise Problem(Code.BUSY, detail, hint="wait until that is done")
+
+
+def refuse_copying(desk: Desk, keys: Set[str], what: str) -> None:
+    """Raises `Problem` (`busy`) where an operation copies one of these objects, or takes a snapshot of it."""
+    for operation in desk.ledger.operations.values():
+        copies = operation.state is OperationState.RUNNING and operation.kind not in CHANGES
+        if copies and keys & {*operation.keys}:
+            detail = f"{what} is being copied by the operation {operation.id} ({operation.kind})"
+            raise Problem(Code.BUSY, detail, hint="wait until that is done")
+
+
+async def source_keys(desk: Desk, source: str) -> frozenset[str]:
+    """What the source of a copy is known by. Raises `Problem`: busy where it is being changed; not-found, ..."""
+    found = await desk.cdmi.stat(source)
+    refuse_touched(desk.touched, found.keys, f"source: {found.uri}")
+    refuse_changing(desk, found.keys, f"source: {found.uri}")
+    return found.keys
 
 
 async def _look_up(desk: Desk, found: Stat) -> None:

@@ -41,8 +41,12 @@ class Objects:
         return self._view(source, await self._desk.cdmi.stat(source))
 
     async def change(self, source: str, metadata: Mapping[str, str | None]) -> dict[str, Any]:
-        """See `agent.model.Objects`."""
-        await self._desk.cdmi.change(source, metadata)
+        """See `agent.model.Objects`.
+
+        All items are written back, the size of a LUN among them: under the lock, so that it is the size that it has.
+        """
+        async with held(self._desk, source):
+            await self._desk.cdmi.change(source, metadata)
         return await self.stat(source)
 
     async def users(self, source: str) -> dict[str, Any]:
@@ -171,11 +175,12 @@ class Objects:
         """
         here, touched = {place.rstrip("/")}, self._desk.touched
         refuse_touched(touched, here, f"uri: {place}")
-        refuse_making(self._desk, place, field="uri")
+        refuse_making(self._desk, here, field="uri")
         with touched.hold(here):
             found = await self._found(destination)
             async with AsyncExitStack() as stack:
                 if found is not None:
+                    refuse_making(self._desk, found.keys, field="uri")
                     await stack.enter_async_context(alone(self._desk, found, field="uri", mine=here))
                 yield found
 

@@ -18,7 +18,7 @@ from agent.engine import changing, making
 from agent.engine.attached import refuse_attached
 from agent.engine.clearing import clear_away, refuse_another
 from agent.engine.desk import Desk
-from agent.engine.in_hand import held
+from agent.engine.in_hand import held, refuse_changing, source_keys
 from agent.engine.ledger import CHANGES, Operation
 from agent.engine.making import refuse_taken, silence_of
 from agent.engine.pause import longer, pause
@@ -147,6 +147,8 @@ class Operations:
                 wanted = await changing.checked(self._desk, wanted, mine=here)
             else:
                 await self._refuse_taken(wanted)
+                keys = await source_keys(self._desk, wanted.source) if wanted.source else ()
+                wanted = replace(wanted, keys=tuple(sorted(keys)))
             operation = await self._desk.ledger.keep(replace(wanted, since=time.time(), by=caller.get()))
         self._spawn(operation)
         return operation
@@ -208,12 +210,14 @@ class Operations:
         return operation
 
     async def _ask(self, operation: Operation) -> Operation:
-        """Ask the server, after committing that we do."""
+        """Ask the server, after committing that we do. What is being changed by now is not copied."""
+        refuse_changing(self._desk, frozenset(operation.keys), f"source: {operation.source}", but=operation.id)
         log.info("%s", operation.describe())
         operation, made = await self._keep(operation, begun=True, begun_at=time.time()), ""
         making.hear(self._desk, operation)
         if operation.kind == "snapshot":
-            await self._desk.cdmi.snapshot(operation.source, operation.name)
+            async with held(self._desk, operation.source):  # a delete either sees it, or comes first
+                await self._desk.cdmi.snapshot(operation.source, operation.name)
         elif operation.kind == "create":
             size, metadata = operation.size, dict(operation.metadata)
             made = await self._desk.cdmi.create(
@@ -234,9 +238,9 @@ class Operations:
 
     async def _fill(self, uri: str, size: int, object_id: str) -> None:
         """Let what was made have its size, or the little more that a server rounds it up to."""
-        found = await self._desk.cdmi.stat(uri)
-        if found.size is None or found.size < size:
-            await self._desk.cdmi.resize(uri, size, shrink=False, pause=self._pause, object_id=object_id)
+        async with held(self._desk, uri, object_id=object_id) as found:
+            if found.size is None or found.size < size:
+                await self._desk.cdmi.resize(uri, size, shrink=False, pause=self._pause, object_id=object_id)
 
     async def _fail(self, operation: Operation, problem: Problem) -> None:
         """Delete what was begun, as far as that can be done, and say what was wrong."""

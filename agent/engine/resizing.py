@@ -13,9 +13,11 @@ async def resize(desk: Desk, name: str, *, deadline: float) -> None:
 
     Raises `Problem`: conflict where it would become smaller, device-timeout where a path does not show the new size.
     """
-    row = desk.ledger.rows[name]
+    wanted = await _wanted(desk, desk.ledger.rows[name])
+    row = desk.ledger.rows[name]  # as it is by now: a path that has joined meanwhile may have shown another size
     before = row.device.size if row.device else 0
-    wanted = await _wanted(desk, row)
+    if wanted is None:
+        wanted = before
     if wanted < before:
         what = f"{row.request.source} has {wanted} bytes by now, and {before} are in use here: no disk is made smaller"
         raise Problem(Code.CONFLICT, what, hint="let the server give it its old size back, or detach it first")
@@ -26,17 +28,16 @@ async def resize(desk: Desk, name: str, *, deadline: float) -> None:
         await tell_size(desk, name, domain, size, deadline=deadline)
 
 
-async def _wanted(desk: Desk, row: Row) -> int:
-    """How large the object is, as its server says; what it was where the server does not say, or is away."""
-    known = row.device.size if row.device else 0
+async def _wanted(desk: Desk, row: Row) -> int | None:
+    """How large the object is, as its server says; None where the server does not say, or is away."""
     try:
         async with desk.noted(row.name, f"resolve {row.request.source}", "Resolve"):
             resolved = await desk.cdmi.resolve(row.request.source)
     except Problem as problem:
         if problem.code is not Code.CDMI_UNREACHABLE:
             raise
-        return known  # the disk itself says the rest
-    return known if resolved.size is None else resolved.size
+        return None  # the disk itself says the rest
+    return resolved.size
 
 
 async def _domains(desk: Desk, row: Row) -> set[str]:

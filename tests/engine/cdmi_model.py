@@ -98,7 +98,7 @@ class CdmiModel:
         self.down: Problem | None = None
         self.with_ids = True
         self.folders: dict[str, str] = {}
-        self.done: list[tuple[str, ...]] = []
+        self.done: list[tuple[Any, ...]] = []
         self.hook: CdmiHook | None = None
         self.pools: dict[str, dict[str, Any]] = {}
 
@@ -215,6 +215,11 @@ class CdmiModel:
 
     def restore(self, uri: str, name: str) -> None:
         self.done.append(("restore", self._at(uri), name))
+
+    def change(self, source: str) -> None:
+        """Writes back what it has, with the size."""
+        obj = self._find(source)
+        self.done.append(("change", obj.object_id, obj.size))
 
     def resize(self, uri: str, size: int, *, shrink: bool) -> None:
         obj = self._find(uri)

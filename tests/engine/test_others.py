@@ -237,3 +237,73 @@ async def test_a_copy_that_was_attached_before_it_failed_stays(tmp_path: Path, m
             opened.set()
             await refused(cloning, Code.CDMI_REFUSED)
             assert (server.store.find(f"/{name}/") is not None) is held
+
+
+async def test_metadata_are_written_with_the_size_that_a_lun_has_by_then(world: World) -> None:
+    """Case 101: a change of metadata writes all of them back; read before a growth, it would make the LUN smaller."""
+    source = world.add_object(size=SIZE)
+    async with running(world) as daemon:
+        gate = Gate(world, "resize")
+        growing = asyncio.create_task(daemon.engine.objects.resize(source, 2 * SIZE, shrink=False))
+        await gate.reached.wait()
+        changing = asyncio.create_task(daemon.engine.objects.change(source, {"colour": "red"}))
+        await asyncio.wait({changing}, timeout=0)
+        gate.opened.set()
+        await growing
+        await changing
+        assert world.cdmi.done == [("change", world.object().object_id, 2 * SIZE)]
+        assert world.object().size == 2 * SIZE
+
+
+async def test_a_snapshot_that_meets_a_delete_is_seen_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 101: the delete looked, and there was none; it would have gone along unnamed."""
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        reached, opened, snapshot = asyncio.Event(), asyncio.Event(), lab.client.snapshot
+
+        async def held(source: str, name: str) -> None:
+            reached.set()
+            await opened.wait()
+            await snapshot(source, name)
+
+        monkeypatch.setattr(lab.client, "snapshot", held)
+        taking = asyncio.create_task(lab.engine.operations.snapshot(f"{server.url}vol1", "monday", wait_s=WAIT_S))
+        await reached.wait()
+        deleting = asyncio.create_task(delete(lab, "vol1", EVEN_SO))
+        opened.set()
+        await taking
+        with pytest.raises(Problem) as caught:
+            await deleting
+        assert caught.value.code in (Code.BUSY, Code.CONFLICT)
+        assert server.store.find("/vol1/cdmi_snapshots/monday/")
+
+
+@pytest.mark.parametrize("act", [delete, move, shrink])
+async def test_what_is_being_copied_is_not_changed_meanwhile(tmp_path: Path, act: Act) -> None:
+    async with scene(tmp_path, x_copy_reads="1000") as server, daemon(tmp_path, server) as lab:
+        await lab.clone("vol1", "vol2", wait_s=0)
+        assert "is being copied by the operation" in (await refused(act(lab, "vol1", EVEN_SO), Code.BUSY)).detail
+        assert read(server, "/vol1/")[:6] == b"blocks"
+
+
+async def test_what_is_being_changed_is_not_copied_meanwhile(tmp_path: Path) -> None:
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            begun.set()
+            await ended.wait()
+            yield b"x"
+
+        write = asyncio.create_task(lab.engine.objects.write(f"{server.url}image", pieces(), length=1, replace=True))
+        await begun.wait()
+        assert "is being written here" in (await refused(lab.clone("image", "copy"), Code.BUSY)).detail
+        ended.set()
+        await write
+
+
+async def test_what_was_looked_at_is_what_is_acted_on(tmp_path: Path) -> None:
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        for act in (delete, move, shrink, restore):
+            problem = await refused(act(lab, "vol1", Despite(permitted=True, object_id="0" * 32)), Code.CONFLICT)
+            assert "is another object by now" in problem.detail
+        assert read(server, "/vol1/")[:6] == b"blocks"

@@ -198,10 +198,10 @@ async def test_a_resize_that_comes_while_the_disk_goes(world: World, refusal: bo
         faults = Faults()
         faults.on(RemoveDevice, Hang(5))
         steps = Steps(world, faults)
-        if refusal:
-            world.kernel.open_device("3:0:0:1")
         first = asyncio.create_task(daemon.detach("one"))
         await steps.seen(RemoveDevice)
+        if refusal:  # somebody opens it at the last moment
+            world.kernel.open_device("3:0:0:1")
         resizing = asyncio.create_task(daemon.engine.resize("one"))
         second = asyncio.create_task(daemon.detach("one"))
         if refusal:

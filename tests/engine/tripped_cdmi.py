@@ -32,7 +32,7 @@ class TrippedCdmi:
         return await self._call("stat", source, lambda: self._model.stat(source))
 
     async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
-        raise NotImplementedError
+        await self._call("change", source, lambda: self._model.change(source))
 
     async def delete(self, uri: str, *, object_id: str = "", reference: bool | None = None) -> None:
         await self._call("delete", uri, lambda: self._model.delete(uri))
