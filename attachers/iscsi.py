@@ -8,10 +8,10 @@ from attachers import checks, lun, maps, unwritten
 from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiPath, ScsiSight, Session, Sight
-from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Scan, Step
+from attachers.steps import CreateRecord, DeleteRecord, Disown, Login, Logout, Own, Scan, Step
 
 protocol = "iscsi"
-comes_back = False
+comes_back = True
 asks_again = False
 
 
@@ -87,6 +87,8 @@ def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) 
 
 
 def _attach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
+    if plan.target not in sight.owned and not any(path.ours for path in sight.paths):
+        return lun.step(Own((plan.target,), plan.lun), context)
     if plan.multipath:
         return maps.attach(_unit(plan), _ways(plan, sight, context), sight, context)
     if wait := lun.wait_if_busy(sight):
@@ -245,14 +247,24 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         used = any(s.portal == record.portal for s in sight.sessions) or _logging_in(plan, record.portal, sight)
         if _record(record.target, record.portal) in free and not used:
             return lun.step(DeleteRecord(record.target, record.portal), context)
+    if context.withdrawn and plan.target in sight.owned and not _is_lun_needed(plan, context):
+        return lun.step(Disown((plan.target,), plan.lun), context)
     return lun.wait_if_busy(sight) or Gone()
 
 
+def _is_lun_needed(plan: Plan, context: Context) -> bool:
+    """Whether another attachment relies on the number of the LUN at any of the portals."""
+    return any(_lun(plan.target, portal, plan.lun) in context.needed for portal in plan.portals)
+
+
 def _is_free(plan: Plan, path: ScsiPath, free: Collection[str], context: Context) -> bool:
-    """Whether a path of ours may go. At its number in the other form it is another attachment's where that says so."""
+    """Whether a path of ours may go. At its number in the other form, or at a portal that the export does not name
+    (where somebody's rescan has found it), it is another attachment's where that says so.
+    """
     key = _lun(plan.target, path.via, checks.number_at(path.hctl))
     needed = key in context.needed or (plan.wwid is not None and f"wwid:{plan.wwid}" in context.needed)
-    return key in free or (key != _lun(plan.target, path.via, plan.lun) and not needed)
+    named = path.via in plan.portals and checks.number_at(path.hctl) == plan.lun
+    return key in free or (not named and not needed)
 
 
 def _is_needed_here(plan: Plan, context: Context) -> bool:

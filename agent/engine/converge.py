@@ -117,6 +117,8 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
             attempt.permission.result()  # or its problem
         attempt.begun.collect(attempt.tried)
         decision = await _decide(host, attempt, sight)
+        if isinstance(decision, Act | Begin) and not isinstance(decision.step, Own) and not attempt.stands:
+            attempt.due.set()  # whose the LUN is, is in the record by now
         if attempt.awaits_permission(decision):
             return decision
         match decision:

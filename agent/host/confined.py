@@ -17,6 +17,7 @@ from agent.host.confined_rows import Lately, disks_in, is_made, is_out, links_of
 from agent.host.created import Kind, Row, Thing
 from agent.host.guarded import GuardedHost
 from agent.host.guarded_judge import look_for, stands, things_of_map
+from attachers import checks
 from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
 from attachers.sights import (
@@ -146,7 +147,7 @@ class ConfinedHost:
                 self._allowed().insist_on_nexus(step, target, portal)
             case Own(targets):
                 for target in targets:
-                    self._allowed().insist_on_nexus(step, target, "")
+                    await self._insist_on_a_way(step, target)
             case Mount(share, _, downgrade):
                 allowed = self._allowed()
                 allowed.insist_on_share(step, share.server)
@@ -172,6 +173,16 @@ class ConfinedHost:
         return step
 
     # What is handed out.
+
+    async def _insist_on_a_way(self, step: Own, target: str) -> None:
+        """Raises `Problem` unless a configured server may be behind that target, by any way that leads there now."""
+        if checks.is_wwpn(target):
+            self._allowed().insist_on_nexus(step, target, "")
+            return
+        sight = await self._guarded.observe(IscsiQuery("none", target, (), checks.MAX_LUN))
+        portals = [session.portal for session in sight.sessions] if isinstance(sight, ScsiSight) else []
+        if portals and not any(self._reaches(target, portal) for portal in portals):
+            self._allowed().insist_on_nexus(step, target, portals[0])
 
     async def _insist_on_reach(self, step: Publish) -> None:
         """Raises `Problem` unless it is a configured server's. Whether it is free to be written is for the guard, but

@@ -71,7 +71,7 @@ def look_for(thing: Thing) -> ScsiQuery:
         return IscsiQuery("none", NOWHERE, (), checks.MAX_LUN, thing.wwid or thing.name)
     if checks.is_wwpn(thing.target):
         return FcQuery("none", (thing.target,), checks.MAX_LUN)
-    return IscsiQuery("none", thing.target, (thing.portal,), checks.MAX_LUN)
+    return IscsiQuery("none", thing.target, (thing.portal,) if thing.portal else (), checks.MAX_LUN)
 
 
 def covers(query: ScsiQuery, thing: Thing) -> bool:
@@ -80,6 +80,8 @@ def covers(query: ScsiQuery, thing: Thing) -> bool:
         return thing.name == query.name
     if thing.kind in MAP_KINDS:
         return thing.wwid == query.wwid
+    if thing.kind in (Kind.OWNED, Kind.BORROWED):
+        return False
     if isinstance(query, FcQuery):
         return thing.kind is Kind.DEVICE and thing.target in query.targets
     return thing.target == query.target and thing.portal in query.portals

@@ -1,8 +1,8 @@
-"""What the record says of LUNs behind Fibre Channel, which come and go with their ports.
+"""What the record says of LUNs that others may have the kernel find.
 
-Whenever a port returns, also at boot, the kernel itself scans all of its LUNs: that a device is there says nothing of
-who wanted it. So a LUN is ours from before the server was asked to let us have it until it lets us no more, on every
-way but those on which it was there before.
+Whenever an FC port returns, also at boot, the kernel itself scans all of its LUNs, and on a session of iSCSI anybody's
+rescan does (attach.md, case 77): that a device is there says nothing of who wanted it. So a LUN is ours from before the
+server was asked to let us have it until it lets us no more, on every way but those on which it was there before.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -28,9 +28,16 @@ def borrowed(session: Session, lun: int) -> Thing:
     return Thing(Kind.BORROWED, session.target, session.portal, name=str(lun))
 
 
+def number_at(target: str, hctl: str) -> int:
+    """The number by which the LUN at an address is known at a target: behind FC the kernel takes its form from the
+    array; at an iSCSI target that of the other form may be another unit (attach.md, case 73).
+    """
+    return checks.lun_of(hctl) if checks.is_wwpn(target) else checks.number_at(hctl)
+
+
 def is_owned(session: Session, hctl: str, rows: Rows) -> bool:
     """Whether the device at an address of this session is ours, whoever had the kernel find it."""
-    lun = checks.lun_of(hctl)
+    lun = number_at(session.target, hctl)
     return owned(session.target, lun) in rows and borrowed(session, lun) not in rows
 
 
@@ -38,7 +45,7 @@ def shown(sight: ScsiSight, target: str, lun: int) -> Iterator[tuple[Session, st
     """Every device of a LUN at a target that is there now, with its session."""
     for session in sight.sessions:
         if session.target == target:
-            yield from ((session, hctl) for hctl in session.devices if checks.lun_of(hctl) == lun)
+            yield from ((session, hctl) for hctl in session.devices if number_at(target, hctl) == lun)
 
 
 def rows_of(target: str, lun: int, rows: Rows) -> list[Thing]:
@@ -49,14 +56,14 @@ def rows_of(target: str, lun: int, rows: Rows) -> list[Thing]:
 
 def targets_with(hctl: str, rows: Rows) -> tuple[str, ...]:
     """The targets at which a LUN of that number is ours."""
-    return tuple(thing.target for thing in rows if thing.kind is Kind.OWNED and thing.name == str(checks.lun_of(hctl)))
+    owned_ = (thing for thing in rows if thing.kind is Kind.OWNED)
+    return tuple(thing.target for thing in owned_ if thing.name == str(number_at(thing.target, hctl)))
 
 
 def owned_at(query: ScsiQuery, rows: Rows) -> tuple[str, ...]:
     """The targets of a query at which its LUN is ours, whether or not a device shows it now."""
-    if not isinstance(query, FcQuery):
-        return ()
-    return tuple(target for target in query.targets if owned(target, query.lun) in rows)
+    targets = query.targets if isinstance(query, FcQuery) else (query.target,)
+    return tuple(target for target in targets if owned(target, query.lun) in rows)
 
 
 class Lasting:
@@ -80,8 +87,9 @@ class Lasting:
         thing = owned(target, lun)
         if thing in self._created.rows:
             return
-        before = shown(await self._look(thing), target, lun)
-        things = [thing, *(borrowed(session, lun) for session, _ in before)]
+        made = {row.hctl for row in self._created.rows if row.kind is Kind.DEVICE and row.target == target}
+        there = shown(await self._look(thing), target, lun)
+        things = [thing, *(borrowed(session, lun) for session, hctl in there if hctl not in made)]
         await self._created.put(*(Row(one, boot_id, now, confirmed=True) for one in things))
 
     async def _refuse_while_there(self, step: Disown, target: str) -> None:

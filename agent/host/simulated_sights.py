@@ -42,7 +42,7 @@ def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
 
 
 def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSight:
-    sessions = [s for s in kernel.sessions.values() if _is_at(query, s.target, s.portal)]
+    sessions = [s for s in kernel.sessions.values() if _is_of(query, s.target)]
     link = kernel.links.get(query.name)
     paths = tuple(_path(kernel, s, d, query) for s, d in _asked_for(query, sessions))
     wwid = scsi.name_of(paths, query.wwid, link) or ""
@@ -68,6 +68,11 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
         users=tuple(kernel.users(wwid)) if query.holders else None,
         dirty=bool({wwid, query.wwid} & kernel.unwritten),
     )
+
+
+def _is_of(query: ScsiQuery, target: str) -> bool:
+    """Every way to a target is shown, whether it was asked for or not."""
+    return target in query.targets if isinstance(query, FcQuery) else target == query.target
 
 
 def _is_at(query: ScsiQuery, target: str, portal: str) -> bool:

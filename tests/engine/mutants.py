@@ -336,6 +336,12 @@ MUTANTS = (
         self._handed.drop([key for key in self._handed if key == place])
 """,
     ),
+    Mutant(
+        "the server is asked before it is written down that the LUN was not there",
+        "agent/engine/flows.py",
+        "    if not desk.attacher(row.protocol).comes_back:\n        due.set()",
+        "    if desk.attacher(row.protocol).protocol != 'fc':\n        due.set()",
+    ),
     *UNWRITTEN,
     *OF_OBJECTS,
 )

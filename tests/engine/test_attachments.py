@@ -36,7 +36,7 @@ async def test_attach_hands_out_a_verified_device_and_detach_leaves_nothing(worl
         assert view["device"]["paths"][0]["via"] == PORTAL
         assert f"{LINKS}/one" in view["disk_xml"]
         what = [step["what"].split()[0] for step in view["steps"]]
-        assert what == ["resolve", "grant", "record", "log", "scan", "publish"]
+        assert what == ["resolve", "expect", "grant", "record", "log", "scan", "publish"]
         assert world.object().permissions == [INITIATOR]
         await daemon.detach("one")
         assert daemon.views() == []
@@ -94,7 +94,7 @@ async def test_two_luns_of_one_target_share_a_session(world: World, order: tuple
         assert len(world.kernel.kernel.sessions) == 1
         steps = Steps(world)
         await daemon.detach(order[0])
-        assert [type(step).__name__ for step in steps.taken] == ["Unpublish", "RemoveDevice"]
+        assert [type(step).__name__ for step in steps.taken] == ["Unpublish", "RemoveDevice", "Disown"]
         assert phase(daemon, order[1]) == "attached"
         await daemon.detach(order[1])
     assert world.kernel.inventory() == before
@@ -316,8 +316,16 @@ async def test_every_step_and_phase_is_told_as_it_happens(world: World) -> None:
         events = daemon.engine.events.since(0, attachment="one")
         began, ended = ([e["what"] for e in events if e["kind"] == kind] for kind in ("step-began", "step-ended"))
         assert [what.split()[0] for what in began] == [
-            *("resolve", "record", "grant", "log", "scan", "publish"),  # the record is made while the server is asked
-            *("unpublish", "flush", "log", "forget", "revoke"),
+            *(
+                "resolve",
+                "expect",
+                "record",
+                "grant",
+                "log",
+                "scan",
+                "publish",
+            ),  # the record is made while the server is asked
+            *("unpublish", "flush", "log", "forget", "revoke", "give"),
         ]
         assert [e["phase"] for e in events if e["kind"] == "phase"] == ["attaching", "attached", "detaching", "gone"]
         assert sorted(began) == sorted(ended)

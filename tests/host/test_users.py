@@ -6,7 +6,18 @@ from contextlib import asynccontextmanager
 import pytest
 
 from attachers.problems import Code
-from attachers.steps import CreateRecord, DeleteRecord, Login, Logout, Publish, RemoveDevice, Scan, Unpublish
+from attachers.steps import (
+    CreateRecord,
+    DeleteRecord,
+    Disown,
+    Login,
+    Logout,
+    Own,
+    Publish,
+    RemoveDevice,
+    Scan,
+    Unpublish,
+)
 from tests.host.test_contract import NAME, OWNER, act, attach, give_back, look, refused, see_path
 from tests.host.world import World
 
@@ -102,3 +113,24 @@ async def test_a_user_of_another_path_to_the_unit_counts(world: World) -> None:
             assert await refused(world, Publish(NAME, mine, wwid, False, "")) is Code.IN_USE
         await act(world, Publish(NAME, mine, wwid, False, ""), Unpublish(NAME, wwid), RemoveDevice(mine, wwid))
         await act(world, Logout(world.target, portal), DeleteRecord(world.target, portal))
+
+
+async def test_a_lun_that_somebody_scans_after_it_was_asked_for_is_ours(world: World) -> None:
+    """Case 77: on a session that is not ours, too; what was there before stays an administrator's."""
+    host = await world.foreign_login()
+    before = await world.inventory()
+    hctl = f"{host}:0:0:1"
+    await act(world, Own((world.target,), 1))
+    wwid = await world.make_lun(1)
+    await world.foreign_scan(hctl)
+    path = await see_path(world, wwid=wwid)
+    assert path.ours and (await look(world)).owned == (world.target,)
+    assert await refused(world, Disown((world.target,), 1)) is Code.BUSY
+    await act(world, RemoveDevice(hctl, wwid), Disown((world.target,), 1))
+    assert await world.inventory() == before
+    await world.foreign_scan(hctl)
+    await see_path(world, wwid=wwid)
+    await act(world, Own((world.target,), 1))
+    assert not (await look(world)).paths[0].ours
+    assert await refused(world, RemoveDevice(hctl)) is Code.CONFLICT
+    await act(world, Disown((world.target,), 1))

@@ -52,7 +52,7 @@ async def converge(host: Host, goal: Goal) -> Decision:
     for _ in range(40):
         since = host.changes
         sight = await host.observe(iscsi.query("vm", PLAN, goal=goal))
-        context = Context("vm", done=tuple(done), failed=failed)
+        context = Context("vm", done=tuple(done), failed=failed, withdrawn=goal is Goal.GONE)
         decision = iscsi.decide(goal, PLAN, sight, context)
         if isinstance(decision, Look):
             decision = iscsi.decide(goal, PLAN, await host.observe(decision.query), context)

@@ -103,16 +103,17 @@ async def test_our_device_on_a_foreign_session(raw: SimulatedHost) -> None:
     assert raw.inventory() == before
 
 
-async def test_a_device_that_others_removed_and_made_again_is_theirs(raw: SimulatedHost) -> None:
+async def test_a_device_that_others_removed_and_made_again_is_ours_still(raw: SimulatedHost) -> None:
+    """Case 77: the LUN was not there before it was asked for; whoever has it found, it goes with the detach."""
     host = await guard(raw)
     await converge(host, Goal.ATTACHED)
     hctl = (await look(host)).paths[0].hctl
     raw.foreign_removal(hctl)
     assert not (await look(host)).paths
     assert raw.foreign_device(T, P, 1) == hctl
-    assert not (await look(host)).paths[0].ours
-    with pytest.raises(Problem, match="not created"):
-        await act(host, RemoveDevice(hctl))
+    assert (await look(host)).paths[0].ours
+    assert await converge(host, Goal.GONE) == Gone()
+    assert not raw.inventory() and not host._created.rows
 
 
 async def test_a_session_that_others_replaced_is_theirs(raw: SimulatedHost) -> None:

@@ -125,7 +125,9 @@ async def test_a_half_made_record_is_finished_before_it_is_used(tmp_path: Path, 
     await host.close()
 
 
-async def test_a_new_boot_voids_all_but_records(tmp_path: Path, raw: SimulatedHost) -> None:
+async def test_a_new_boot_voids_all_but_records_and_what_was_said_to_be_ours(
+    tmp_path: Path, raw: SimulatedHost
+) -> None:
     host = await guard(raw, tmp_path / "l")
     await converge(host, Goal.ATTACHED)
     host._created.close()
@@ -133,9 +135,10 @@ async def test_a_new_boot_voids_all_but_records(tmp_path: Path, raw: SimulatedHo
     raw.foreign_session(T, P)
     raw.foreign_device(T, P, 1)
     host = await guard(raw, tmp_path / "l")
-    assert list(host._created.rows) == [Thing(Kind.RECORD, T, P)]
+    assert {*host._created.rows} == {Thing(Kind.RECORD, T, P), Thing(Kind.OWNED, T, name="1")}
     sight = await look(host)
-    assert sight.records[0].ours and not sight.sessions[0].ours and not sight.paths[0].ours
+    assert sight.records[0].ours and not sight.sessions[0].ours
+    assert sight.paths[0].ours, "it was not there before it was asked for (case 77)"
     await host.close()
 
 

@@ -197,7 +197,7 @@ ABOVE_255: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
 def test_above_255_a_lun_has_two_forms(case: str) -> None:
     """Case 73: LUN 300 of an array with flat space addressing is the kernel's 16684."""
     plan, sight, context, next_ = ABOVE_255[case]
-    assert short(iscsi.decide(Goal.ATTACHED, plan.as_json(), sight, context)) == next_
+    assert short(iscsi.decide(Goal.ATTACHED, plan.as_json(), replace(sight, owned=(TARGET,)), context)) == next_
 
 
 def both(plain: str, flat: str, **path: Any) -> ScsiSight:
@@ -282,11 +282,13 @@ TWO_UNITS: dict[str, tuple[Goal, iscsi.Plan, ScsiSight, Context, object]] = {
 def test_another_unit_in_the_other_form_is_nobodys_business(case: str) -> None:
     """Case 73: LIO tells LUN 300 from 16684, and so may others; which one is ours is for the INQUIRY to say."""
     goal, plan, sight, context, next_ = TWO_UNITS[case]
-    assert short(iscsi.decide(goal, plan.as_json(), sight, context)) == next_
+    assert short(iscsi.decide(goal, plan.as_json(), replace(sight, owned=(TARGET,)), context)) == next_
 
 
 def test_why_a_form_was_refused_is_told_with_what_is_awaited() -> None:
-    waiting = iscsi.decide(Goal.ATTACHED, HIGH.as_json(), LOGGED, tried(FLAT, failed=(PLAIN,)))
+    waiting = iscsi.decide(
+        Goal.ATTACHED, HIGH.as_json(), replace(LOGGED, owned=(TARGET,)), tried(FLAT, failed=(PLAIN,))
+    )
     assert isinstance(waiting, Wait) and waiting.again == FLAT and BROKEN.detail in waiting.problem.detail
 
 
@@ -342,7 +344,7 @@ DETACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
 @pytest.mark.parametrize("case", ATTACH)
 def test_attach(case: str) -> None:
     plan, sight, context, next_ = ATTACH[case]
-    assert short(iscsi.decide(Goal.ATTACHED, plan.as_json(), sight, context)) == next_
+    assert short(iscsi.decide(Goal.ATTACHED, plan.as_json(), replace(sight, owned=(TARGET,)), context)) == next_
 
 
 @pytest.mark.parametrize("case", DETACH)

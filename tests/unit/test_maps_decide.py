@@ -267,7 +267,8 @@ DETACH: dict[str, tuple[ScsiSight, Context, object]] = {
 @pytest.mark.parametrize("case", ATTACH)
 def test_attach(case: str) -> None:
     sight, context, next_ = ATTACH[case]
-    assert short(iscsi.decide(Goal.ATTACHED, PLAN.as_json(), sight, context)) == next_
+    owned = replace(sight, owned=(PLAN.target,))
+    assert short(iscsi.decide(Goal.ATTACHED, PLAN.as_json(), owned, context)) == next_
 
 
 @pytest.mark.parametrize("case", DETACH)
@@ -284,7 +285,7 @@ def test_a_disk_whose_map_has_gone_is_removed_after_all() -> None:
 
 @pytest.mark.parametrize("sight", [OUT, OUT_HALF])
 def test_what_is_missing_is_said(sight: ScsiSight) -> None:
-    decision = iscsi.decide(Goal.ATTACHED, PLAN.as_json(), sight, tried())
+    decision = iscsi.decide(Goal.ATTACHED, PLAN.as_json(), replace(sight, owned=(PLAN.target,)), tried())
     assert isinstance(decision, Ready) and decision.verified
     assert {path.via: path.state for path in decision.device.paths}[ONE] == "running"
     if sight is OUT:
@@ -303,7 +304,7 @@ def test_a_refused_detach_gives_the_link_back_to_the_map_and_never_to_a_disk(sig
 def test_the_wait_that_is_worth_another_try_longest_comes_first() -> None:
     sight = ScsiSight(RECORDS, BARE, notes=NOTES)
     for order in ((SCAN, SCAN2), (SCAN2, SCAN)):
-        decision = iscsi.decide(Goal.ATTACHED, PLAN.as_json(), sight, tried(*order))
+        decision = iscsi.decide(Goal.ATTACHED, PLAN.as_json(), replace(sight, owned=(PLAN.target,)), tried(*order))
         assert isinstance(decision, Wait) and decision.again == order[0]
 
 
