@@ -236,7 +236,7 @@ MUTANTS = (
     Mutant(
         "what the kernel found before us taken for ours",
         "agent/host/guarded_owned.py",
-        "        things = [thing, *(borrowed(session, lun) for session, _ in before)]",
+        "        things = [thing, *(borrowed(session, lun) for session, hctl in there if hctl not in made)]",
         "        things = [thing]",
     ),
     Mutant(
@@ -337,10 +337,10 @@ MUTANTS = (
 """,
     ),
     Mutant(
-        "the server is asked before it is written down that the LUN was not there",
-        "agent/engine/flows.py",
-        "    if not desk.attacher(row.protocol).comes_back:\n        due.set()",
-        "    if desk.attacher(row.protocol).protocol != 'fc':\n        due.set()",
+        "a LUN of iSCSI is not said to be ours before it is asked for",
+        "attachers/iscsi.py",
+        "    if plan.target not in sight.owned and not any(path.ours",
+        "    if plan.target in sight.owned and not any(path.ours",
     ),
     *UNWRITTEN,
     *OF_OBJECTS,

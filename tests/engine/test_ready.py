@@ -20,7 +20,7 @@ async def test_an_export_that_comes_is_used(world: World) -> None:
         view = await daemon.attach("one", source)
         assert view["phase"] == "attached"
         assert world.clock.now() - before >= 3 * ready.FIRST_PAUSE_S
-        assert [step["what"].split()[0] for step in view["steps"]][:2] == ["resolve", "grant"], "one step, not five"
+        assert [step["what"].split()[0] for step in view["steps"]][:2] == ["resolve", "expect"], "one step, not five"
         await daemon.detach("one")
 
 

@@ -48,8 +48,7 @@ BROKEN = Problem(Code.TARGET_REFUSED, "no")
 UNKNOWN = Problem(Code.TARGET_REFUSED, "no such secret", final=True)
 SERVER = "https://store.example.org/cdmi/"
 SPOILT = Record(TARGET, PORTAL, flaw="it scans")
-FAILED = replace(EMPTY, state="FAILED")
-AT_OTHER = CreateRecord(TARGET, OTHER)
+FAILED, AT_OTHER = replace(EMPTY, state="FAILED"), CreateRecord(TARGET, OTHER)
 THEIRS = Session(2, 4, TARGET, PORTAL, "LOGGED_IN")
 
 
