@@ -3,7 +3,7 @@
 aiohttp repeats an idempotent request (PUT and DELETE among them) by itself when its connection breaks, since 3.10 on a
 new connection as well (`ClientSession._request`, RFC 9112 clause 9.3.1). Of a body that comes piece by piece it then
 sends what is left, which may be nothing: the object is emptied, and the server says yes. And what makes or deletes an
-object may, the second time, meet what somebody else has put there meanwhile.
+object, or replaces its exports, may the second time meet what somebody else has put there meanwhile.
 """
 
 from collections.abc import AsyncIterator

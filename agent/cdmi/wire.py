@@ -221,11 +221,11 @@ class Wire:
         return await self._follow(peer, dialect.update, dialect.select(url, fields), body, dialect)
 
     async def _create(self, peer: Peer, url: str, body: bytes) -> Answer:
-        answer, location = await self._exchange(peer, "PUT", url, body, peer.candidates(url)[0], once=True)
+        answer, location = await self._exchange(peer, "PUT", url, body, peer.candidates(url)[0])
         return replace(answer, onward=location or "")
 
     async def _delete(self, peer: Peer, url: str) -> Answer:
-        answer, _ = await self._exchange(peer, "DELETE", url, None, peer.candidates(url)[0], once=True)
+        answer, _ = await self._exchange(peer, "DELETE", url, None, peer.candidates(url)[0])
         return answer
 
     async def _head(self, peer: Peer, url: str, count: int, first: list[bytes]) -> Answer:
@@ -259,12 +259,12 @@ class Wire:
         raise refused(peer.server, f"more than {MAX_REDIRECTS} redirects, at last to {url}", hint="check url")
 
     async def _exchange(
-        self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect, *, once: bool = False
+        self, peer: Peer, method: str, url: str, body: bytes | None, dialect: Dialect
     ) -> tuple[Answer, str | None]:
-        """One request and its answer, and where that leads; `once`: not sent again by aiohttp, see `Once`."""
+        """One request and its answer, and where that leads. A change is not sent again by aiohttp: see `Once`."""
         headers = {**OURS, **dialect.headers(url, writing=body is not None), **login(peer.server)}
-        data: Once | bytes | None = Once(one_piece(body or b"")) if once else body
-        headers |= {"Content-Length": str(len(body or b""))} if once else {}
+        data = None if method == "GET" else Once(one_piece(body or b""))
+        headers |= {} if data is None else {"Content-Length": str(len(body or b""))}
         limits, how = self.limits, {"allow_redirects": False, **peer.options}
         silent_s = limits.read_s if method == "GET" else limits.write_s
         timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s, sock_read=silent_s)

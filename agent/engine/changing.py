@@ -90,7 +90,7 @@ async def _ask(desk: Desk, operation: Operation) -> Operation:
 
 
 async def _move(desk: Desk, operation: Operation) -> None:
-    """A refusal may be that of a request that was sent once more by itself: then the object is there already."""
+    """A refusal may be that of a request that was made once more: then the object is there already."""
     try:
         await desk.cdmi.move(operation.source, operation.destination, object_id=operation.object_id)
     except Problem as problem:

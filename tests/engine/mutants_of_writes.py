@@ -4,10 +4,10 @@ from tests.engine.mutant import Mutant
 
 OF_WRITES = (
     Mutant(
-        "a delete that is sent again behind our back",
+        "a change that is sent again behind our back",
         "agent/cdmi/wire.py",
-        '"DELETE", url, None, peer.candidates(url)[0], once=True)',
-        '"DELETE", url, None, peer.candidates(url)[0])',
+        '        data = None if method == "GET" else Once(one_piece(body or b""))\n',
+        "        data = body\n",
     ),
     Mutant(
         "a reference followed before it is deleted",

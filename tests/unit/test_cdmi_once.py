@@ -123,10 +123,12 @@ async def test_a_value_is_sent_once(length: int | None, after: int) -> None:
         ("DELETE", lambda client, url: client.delete(f"{url}a")),
         ("PUT", lambda client, url: client.copy(f"{url}a", f"{url}b", size=None)),
         ("PUT", lambda client, url: client.create(f"{url}b", kind="dataobject", size=0, metadata={})),
+        ("PUT", lambda client, url: client.change(f"{url}a", {"colour": "red"})),
+        ("PUT", lambda client, url: client.snapshot(url, "monday")),
     ],
-    ids=["delete", "copy", "create"],
+    ids=["delete", "copy", "create", "metadata", "snapshot"],
 )
-async def test_what_makes_or_deletes_an_object_is_asked_for_once(method: str, work: Work) -> None:
+async def test_what_makes_changes_or_deletes_an_object_is_asked_for_once(method: str, work: Work) -> None:
     """A second time it could meet what somebody else has put there meanwhile."""
     fickle = Fickle(0)
     async with serving(fickle) as url, client_of(url, limits=Limits(write_s=5)) as client:
