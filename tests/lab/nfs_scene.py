@@ -65,11 +65,15 @@ class Shares:
         """The stage's, with mounts and LIO's disks."""
         return self.stage.inventory() + self.stage.guest.run(ACCOUNT, check=False).stdout
 
-    def exported(self, name: str) -> list[str]:
-        """The hosts that the NFS server exports a folder to, with what they may, by exportfs and by the kernel."""
+    def exported(self, name: str, host: str) -> list[frozenset[str]]:
+        """The options that the NFS server exports a folder to a host with: by exportfs, and by the kernel if it knows.
+
+        (The kernel's name for a client is all that match it in the table, with commas: "*,127.0.0.1".)
+        """
         told = self.stage.guest.run("exportfs -s; cat /proc/fs/nfsd/exports").stdout
-        lines = (line.split() for line in told.splitlines() if line.startswith(f"{ROOT}/{name}"))
-        return [host for _, host, *_ in lines]
+        lines = (line.split()[1] for line in told.splitlines() if line.startswith(f"{ROOT}/{name}"))
+        found = (line.rstrip(")").partition("(") for line in lines)
+        return [frozenset(options.split(",")) for clients, _, options in found if host in clients.split(",")]
 
     def mounts(self) -> list[str]:
         """Our mounts, by findmnt."""
