@@ -34,6 +34,7 @@ SETTINGS = {
     "node.session.scan": "manual",
     "node.conn[0].timeo.login_timeout": "10",
     "node.session.initial_login_retry_max": "1",
+    node_db.SESSIONS: "1",
 }
 TICK_S = 0.01  # how often the lock is tried for, as iscsiadm does; nothing tells that it was let go
 # Exit codes of include/iscsi_err.h.
@@ -193,6 +194,9 @@ class Iscsiadm:
         """Be the only writer of ours; to remove something, also while no login of ours reads."""
         async with self._no_new_readers() if use is Use.REMOVES else nullcontext(), self._database:
             while use is Use.REMOVES and self._is_read():
+                await _tick()
+            until = asyncio.get_running_loop().time() + node_db.HELD_S
+            while node_db.is_just_taken(self._roots) and asyncio.get_running_loop().time() < until:
                 await _tick()
             node_db.clear_stale_lock(self._roots)
             yield

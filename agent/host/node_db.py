@@ -8,6 +8,7 @@ Nothing here waits: whoever changes the database holds `locked`, and is brief.
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,12 @@ from attachers.problems import Code, Problem
 
 log = logging.getLogger(__name__)
 SCAN = "node.session.scan"
+SESSIONS = "node.session.nr_sessions"
 AUTH = "node.session.auth."
 END = "# END RECORD"
+HELD_S = 2.0
+"""For longer than this nobody holds the lock: it is taken for one record (usr/idbm.c, libopeniscsiusr/idbm.c)."""
+LIBRARY = "libopeniscsiusr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ def flaw(roots: Roots, target: str, portal: str) -> str:
         return "it is empty"
     if any(values.get(SCAN) != "manual" for values in found):
         return f"a login with it has every LUN of the target looked for ({SCAN} is not manual)"
+    if any(values.get(SESSIONS, "1") != "1" for values in found):
+        return f"a login with it makes more sessions than one ({SESSIONS} is not 1)"
     return ""
 
 
@@ -146,18 +153,49 @@ def unlocking(roots: Roots) -> Iterator[None]:
 
 
 def clear_stale_lock(roots: Roots) -> bool:
-    """Remove the lock that a killed iscsiadm left behind, when no iscsiadm runs; whether there was one.
+    """Remove the lock that a killed iscsiadm left behind; whether there was one.
 
-    It is the same lock before and after the look at the processes: so its owner, if alive, was there to be seen, and
-    nobody else can have taken it.
+    Only one that is older than it is ever held for, while no process runs that could hold it (attach.md, case 88):
+    it is the same lock before and after the look at the processes, so that its owner, if alive, was there to be seen,
+    and nobody else can have taken it.
     """
     link = roots.run / "lock/iscsi/lock.write"
     taken = _taken(link)
-    if taken is None or any(name == "iscsiadm" for name in _running(roots)) or _taken(link) != taken:
+    if taken is None or not _is_old(taken) or _may_be_held(roots) or _taken(link) != taken:
         return False
     link.unlink(missing_ok=True)
     log.warning("removed the stale lock %s: an iscsiadm had been killed", link)
     return True
+
+
+def _is_old(taken: int) -> bool:
+    """Whether it is older than that. One of the future is not: the clock was set back."""
+    return time.time_ns() - taken > HELD_S * 1e9
+
+
+def is_just_taken(roots: Roots) -> bool:
+    """Whether somebody has taken the lock a moment ago: it is not known yet whether it will be let go."""
+    taken = _taken(roots.run / "lock/iscsi/lock.write")
+    return taken is not None and not _is_old(taken)
+
+
+def _may_be_held(roots: Roots) -> bool:
+    """Whether any process may hold it: an iscsiadm by whatever name, one that uses libopeniscsiusr, as udisks does, or
+    one that cannot be looked into.
+    """
+    return any(_works_on_it(roots.proc / name) for name in sysfs.entries(roots.proc) if name.isdigit())
+
+
+def _works_on_it(process: Path) -> bool:
+    program = sysfs.link(process / "exe") or ""
+    if sysfs.text(process / "comm") == "iscsiadm" or Path(program.removesuffix(" (deleted)")).name == "iscsiadm":
+        return True
+    try:
+        return LIBRARY in (process / "maps").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has ended
+    except OSError:
+        return True
 
 
 def _taken(link: Path) -> int | None:
@@ -166,12 +204,6 @@ def _taken(link: Path) -> int | None:
         return link.stat().st_ctime_ns
     except FileNotFoundError:
         return None
-
-
-def _running(roots: Roots) -> Iterator[str]:
-    for name in sysfs.entries(roots.proc):
-        if name.isdigit():
-            yield sysfs.text(roots.proc / name / "comm") or ""
 
 
 # Changes, to be made under the lock.
@@ -199,6 +231,7 @@ def _with(file: Path, values: Mapping[str, str], *, auth: bool) -> str:
             lines.append(f"{key} = {left.pop(key)}")
         elif not (auth and key.startswith((f"{AUTH}username", f"{AUTH}password"))):
             lines.append(line)
+    left.pop(SESSIONS, None)  # where a record has no such key, this open-iscsi makes one session, and knows no other
     unknown = [key for key in left if not key.startswith(AUTH)]
     if unknown or END not in lines:
         text = f"the record {file} has no {unknown[0] if unknown else 'end'}: this open-iscsi is not known to us"

@@ -126,13 +126,45 @@ def test_the_initiators_name(roots: Roots) -> None:
 # The lock that a killed iscsiadm leaves behind (attach.md, case 25)
 
 
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lock there is was taken long ago."""
+    monkeypatch.setattr(node_db, "HELD_S", -1.0)
+
+
+@pytest.mark.usefixtures("old")
 def test_a_stale_lock_is_removed(roots: Roots) -> None:
     write(roots.run / "lock/iscsi/lock.write", "")
     write(roots.proc / "17/comm", "iscsid")
+    write(roots.proc / "17/maps", "7f00-7f01 r-xp 0 8:1 1 /usr/lib/libc.so.6")
     assert node_db.clear_stale_lock(roots)
     assert not node_db.clear_stale_lock(roots)
 
 
+def test_a_lock_that_was_just_taken_stays_though_nobody_seems_to_hold_it(roots: Roots) -> None:
+    """Case 88."""
+    write(roots.run / "lock/iscsi/lock.write", "")
+    assert node_db.is_just_taken(roots)
+    assert not node_db.clear_stale_lock(roots)
+
+
+@pytest.mark.usefixtures("old")
+@pytest.mark.parametrize("how", ["by the library", "by another name", "not to be looked into"])
+def test_a_lock_that_somebody_else_may_hold_stays(roots: Roots, how: str) -> None:
+    """Case 88: udisks takes it through libopeniscsiusr."""
+    write(roots.run / "lock/iscsi/lock.write", "")
+    write(roots.proc / "17/comm", "udisksd")
+    match how:
+        case "by the library":
+            write(roots.proc / "17/maps", "7f00-7f01 r-xp 0 8:1 1 /usr/lib/libopeniscsiusr.so.0.2.0")
+        case "by another name":
+            (roots.proc / "17/exe").symlink_to("/usr/sbin/iscsiadm (deleted)")
+        case _:
+            (roots.proc / "17/maps").mkdir()
+    assert not node_db.clear_stale_lock(roots)
+
+
+@pytest.mark.usefixtures("old")
 def test_a_lock_in_use_stays(roots: Roots) -> None:
     write(roots.run / "lock/iscsi/lock.write", "")
     write(roots.proc / "17/comm", "iscsiadm")
@@ -140,6 +172,7 @@ def test_a_lock_in_use_stays(roots: Roots) -> None:
     assert (roots.run / "lock/iscsi/lock.write").exists()
 
 
+@pytest.mark.usefixtures("old")
 def test_a_lock_that_changes_hands_during_the_look_stays(roots: Roots) -> None:
     """Its new owner began after the processes had been listed."""
     link, name = roots.run / "lock/iscsi/lock.write", roots.proc / "17/comm"

@@ -150,3 +150,15 @@ def test_a_record_is_removed_with_its_directory_and_a_discovered_one_is_left_to_
     assert node_db.is_discovered(roots, TARGET, PORTAL)
     assert not node_db.remove(roots, TARGET, PORTAL), "it has links in send_targets"
     assert node_db.files(roots, TARGET, PORTAL) == [discovered / "default"]
+
+
+def test_a_record_that_makes_several_sessions_is_not_used_and_ours_makes_one(roots: Roots, record: Path) -> None:
+    """Case 78: iscsid.conf says so for every record; a record without the key is of an open-iscsi that makes one."""
+    record.write_text(FRESH.replace("# END", "node.session.nr_sessions = 4\n# END").replace("automatic", "manual"))
+    node_db.write(roots, TARGET, PORTAL, {node_db.SCAN: "manual"}, auth=False)
+    assert "nr_sessions" in node_db.flaw(roots, TARGET, PORTAL)
+    node_db.write(roots, TARGET, PORTAL, {node_db.SESSIONS: "1"}, auth=False)
+    assert node_db.settings(record)[node_db.SESSIONS] == "1" and not node_db.flaw(roots, TARGET, PORTAL)
+    record.write_text(FRESH)
+    node_db.write(roots, TARGET, PORTAL, {node_db.SCAN: "manual", node_db.SESSIONS: "1"}, auth=False)
+    assert node_db.SESSIONS not in node_db.settings(record)
