@@ -125,6 +125,7 @@ class Context:
     `iface` the interface of open-iscsi; both may be empty. `grow`: the size has to be read again on every path, and to
     be at least so many bytes; None: it need not. `used`: it may have been written to on this host, so that nothing of
     it goes before its cache was written out. `force`: on the way out, the loss of what cannot be written out is known.
+    `former`: what is decided on is a plan that was given up; the attachment's link leads elsewhere by now.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Context:
     stood: bool = False
     used: bool = False
     force: bool = False
+    former: bool = False
 
     @property
     def may_lose(self) -> bool:

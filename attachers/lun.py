@@ -306,7 +306,7 @@ def take_back(
     paths = list(doomed)
     if sight.dirty and not context.may_lose and not needed:
         return Fail(unwritten.dirty(unit.text), restore=_link_back(unit, sight, context))
-    if sight.link is not None:
+    if sight.link is not None and not context.former:
         refused = None if needed else users_of(sight, again)
         return refused or step(Unpublish(context.name, _free_wwid(unit, sight, paths, context)), context)
     wwid = _wwid(unit, sight, paths, context)

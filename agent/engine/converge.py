@@ -46,7 +46,8 @@ class Attempt:
     `permission` is the work on the server that goes on meanwhile, or waits for `due`: until it is done, only what the
     server need not know of is done; with `stands`, nothing has to be granted, and what stands as it is does not wait.
     `intended` is told of every step before it is taken. `tick_s` is how long to wait for an event before looking again.
-    `begun` are the steps that go on beside this attempt, or went on before it.
+    `begun` are the steps that go on beside this attempt, or went on before it. `also` are keys that are held besides
+    those of the plan, `steps_until` a later deadline, if there is one, for a step that was begun in time.
     """
 
     goal: Goal
@@ -68,6 +69,8 @@ class Attempt:
     stands: bool = False
     tick_s: float = timeouts.TICK_S
     begun: Begun = field(default_factory=Begun)
+    also: frozenset[str] = frozenset()
+    steps_until: float = 0.0
     tried: Tried = field(default_factory=Tried)
     last: Step | None = None  # taken since the last wait
 
@@ -93,7 +96,7 @@ async def converge(host: Host, locks: Locks, attempt: Attempt) -> Ready | Gone:
     """
     while True:
         seen, taken = host.changes, len(attempt.tried.done)
-        async with locks.hold(attempt.attacher.needs(attempt.plan)):
+        async with locks.hold(attempt.attacher.needs(attempt.plan) | attempt.also):
             decision = await _advance(host, attempt)
         if attempt.permission and attempt.awaits_permission(decision):
             attempt.due.set()
@@ -181,7 +184,7 @@ async def act(host: Host, attempt: Attempt, step: Step) -> Sight | None:
     sight: Sight | None = None
     log.info("%s", step.describe(), extra={"step": step.describe()})
     try:
-        limit = min(timeouts.of_step(step), max(attempt.deadline - began, 1.0))
+        limit = min(timeouts.of_step(step), max(attempt.deadline - began, attempt.steps_until - began, 1.0))
         sight = await host.act(step, timeout_s=limit, then=_query(attempt))
         attempt.tried.unsure.discard(step)
     except Problem as problem:

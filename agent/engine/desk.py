@@ -59,6 +59,17 @@ class Needed:
         return isinstance(key, str) and bool(self.users.get(key, frozenset()) - {self.name})
 
 
+@dataclass(frozen=True, slots=True)
+class NeededBeside:
+    """The same, and what the plan of an attachment needs itself: to look at a plan that it had before."""
+
+    others: Container[str]
+    own: Container[str]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.others or key in self.own
+
+
 @dataclass(slots=True)
 class Desk:
     """The engine's tools, its ledger, and the steps taken for each attachment (newest last, bounded)."""
@@ -75,7 +86,7 @@ class Desk:
     heard: dict[str, float] = field(default_factory=dict)
     """When an operation was last known to be worked on, by the host's clock: see `agent.engine.making`."""
     touched: Touched = field(default_factory=Touched)
-    _needs: dict[str, tuple[Mapping[str, Any], str | None, frozenset[str]]] = field(default_factory=dict)
+    _needs: dict[str, tuple[Row, frozenset[str]]] = field(default_factory=dict)
     _users: dict[str, set[str]] = field(default_factory=dict)
     meter: Meter = field(default_factory=NoMeter)
 
@@ -105,26 +116,35 @@ class Desk:
 
     def _note_needs(self, name: str, row: Row | None) -> None:
         """An attachment has another row now, or none."""
-        plan = row.plan if row and not row.released else None
-        wwid = row.device.wwid if row and row.device else None
-        before, known, needs = self._needs.get(name, (None, None, frozenset[str]()))
-        if plan is before and wwid == known:
+        now = row if row and row.plan is not None and not row.released else None
+        before, needs = self._needs.get(name, (None, frozenset[str]()))
+        if now is before or (now and before and now.plan is before.plan and _uses(now) == _uses(before)):
             return
         for key in needs:
             self._users[key].discard(name)
             if not self._users[key]:
                 del self._users[key]
         self._needs.pop(name, None)
-        if row and plan is not None:
-            main = {f"wwid:{wwid}"} if wwid else set()  # not always the one that the export says (attach.md, case 86)
-            self._needs[name] = (plan, wwid, self._needs_of(row, plan) | main)
-            for key in self._needs[name][2]:
+        if now:
+            self._needs[name] = (now, self.needs_of(now))
+            for key in self._needs[name][1]:
                 self._users.setdefault(key, set()).add(name)
 
-    def _needs_of(self, row: Row, plan: Mapping[str, Any]) -> frozenset[str]:
+    def needs_of(self, row: Row) -> frozenset[str]:
+        """What an attachment needs, for its plan and for what is left of those before it."""
+        former = (self._needed_for(row, one.protocol, one.plan) for one in row.former)
+        return self.needs_now(row).union(*former)
+
+    def needs_now(self, row: Row) -> frozenset[str]:
+        """What it needs for the plan that it has now."""
+        wwid = row.device.wwid if row.device else None
+        main = {f"wwid:{wwid}"} if wwid else set()  # not always the one that the export says (attach.md, case 86)
+        return self._needed_for(row, row.protocol, row.plan or {}) | main
+
+    def _needed_for(self, row: Row, protocol: str, plan: Mapping[str, Any]) -> frozenset[str]:
         """What a plan needs. Raises `Problem`: without knowing that, nothing on this host may be taken down."""
         try:
-            return self.attacher(row.protocol).needs(plan)
+            return self.attacher(protocol).needs(plan)
         except (KeyError, TypeError, Problem) as error:
             raise Problem(
                 Code.UNAVAILABLE,
@@ -174,6 +194,11 @@ class Desk:
             raise
         finally:
             self.ended(name, what, kind, began, outcome)
+
+
+def _uses(row: Row) -> tuple[object, ...]:
+    """What the needs of an attachment come of, besides its plan."""
+    return row.protocol, row.former, row.device.wwid if row.device else None
 
 
 def permissions_of(uri: str) -> str:
@@ -227,9 +252,8 @@ def _refuse_beside(desk: Desk, row: Row, other: Row) -> None:
                 hint=_way_out(row.name, other.name),
             )
         return
-    mine, its = (desk.attacher(r.protocol).needs(r.plan or {}) for r in (row, other))
-    its |= {f"wwid:{other.device.wwid}"} if other.device else set()
-    for key in sorted(mine & its):
+    mine = desk.attacher(row.protocol).needs(row.plan or {})
+    for key in sorted(mine & desk.needs_of(other)):
         if key.startswith(("lun:", "file:", "wwid:")):
             raise Problem(
                 Code.CONFLICT,

@@ -20,6 +20,7 @@ from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
 from agent.engine.permits import helper_ails, host_sight
+from agent.engine.reaching import NOT_HERE
 from agent.engine.resizing import resize
 from agent.engine.starting import Starting
 from agent.engine.tasks import Task, Tasks
@@ -322,7 +323,7 @@ class Engine:
             dirty = Problem(Code.DIRTY, detail, hint=f"detach it: cdmi-attach detach {name}", step=problem.step)
             await self._left_behind(name, dirty)
             raise dirty from problem
-        self._failed[name] = replace(row, phase=Phase.FAILED, **flows.NOT_HERE)
+        self._failed[name] = replace(row, phase=Phase.FAILED, **NOT_HERE)
         self._desk.events.tell(name, "phase", phase=Phase.FAILED, problem=problem.detail)
         while len(self._failed) > FAILED_KEPT:
             self._forget(next(iter(self._failed)))

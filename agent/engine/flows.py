@@ -5,35 +5,34 @@ after a failure, or by a caller who asks twice.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping, Set
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from agent import timeouts
 from agent.cdmi.choose import candidates
 from agent.engine.asking import ask_again
-from agent.engine.begun import Begun
-from agent.engine.converge import Attempt, converge
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_second_use
 from agent.engine.domains import hand_over, take_back
 from agent.engine.exporting import ready_or_made
 from agent.engine.in_hand import refuse_changing
-from agent.engine.ledger import Grant, Row
-from agent.engine.losses import note
+from agent.engine.ledger import Former, Grant, Row
+from agent.engine.moving import FAILS, find_again, may_move
+from agent.engine.pause import within
 from agent.engine.permits import grant, host_sight, permit_again, routes_of, to_be_made
 from agent.engine.plans import plan_of
 from agent.engine.preference import Known, first_usable, may_pass, passed, share, told, with_those_before
-from agent.engine.standing import keep, shown, stand, standing, unready
+from agent.engine.reaching import reach, reach_former
+from agent.engine.standing import stand
 from agent.engine.touched import refuse_touched
 from agent.engine.users import users_of
 from agent.engine.withdrawing import not_needed, withdraw
-from agent.model import Access, Phase
-from attachers.base import Context, Goal, Gone, Ready
+from agent.model import Phase
+from attachers.base import Goal, Gone, Ready
 from attachers.problems import Code, Problem
 
-T = TypeVar("T")
-NOT_HERE: Mapping[str, Any] = {"device": None, "verified": False, "handed_out": False, "domains": (), "dead": ()}
-"""What the row of an attachment says once nothing of it is left on the host."""
+log = logging.getLogger(__name__)
 UNPLANNED: Mapping[str, Any] = {
     "plan": None,
     "protocol": "",
@@ -55,6 +54,7 @@ async def attach(desk: Desk, name: str, *, deadline: float) -> None:
         await hand_over(desk, name, row.request.domain, deadline=deadline)
     refuse_overtaken(desk, name)
     await stand(desk, name, reached)
+    await _leave_in_time(desk, name, deadline=deadline)
 
 
 async def complete(desk: Desk, name: str, *, whole: bool, deadline: float) -> None:
@@ -62,10 +62,24 @@ async def complete(desk: Desk, name: str, *, whole: bool, deadline: float) -> No
 
     Raises `Problem`: what still is missing.
     """
-    reached = await _converge(desk, name, Goal.ATTACHED, deadline=deadline)
+    reached = await reach(desk, name, Goal.ATTACHED, deadline=deadline)
     if whole and isinstance(reached, Ready) and reached.missing:
-        reached = await _converge(desk, name, Goal.ATTACHED, deadline=deadline, whole=True)
+        reached = await _whole(desk, name, deadline=deadline)
     await stand(desk, name, reached)
+    await _leave_in_time(desk, name, deadline=deadline)
+
+
+async def _whole(desk: Desk, name: str, *, deadline: float) -> Ready | Gone:
+    """Bring up every path; where one is not to be had for half of the time, as the server says by now."""
+    half = desk.host.now() + (deadline - desk.host.now()) / 2
+    try:
+        reached = await reach(desk, name, Goal.ATTACHED, deadline=half, steps_until=deadline, whole=True)
+        if not (isinstance(reached, Ready) and reached.missing and await _has_moved(desk, name, deadline=deadline)):
+            return reached
+    except Problem as problem:
+        if problem.code not in FAILS or not await _has_moved(desk, name, deadline=deadline):
+            raise
+    return await _bring_up(desk, desk.ledger.rows[name], deadline=deadline, whole=True)
 
 
 async def detach(desk: Desk, name: str, *, deadline: float) -> None:
@@ -75,14 +89,57 @@ async def detach(desk: Desk, name: str, *, deadline: float) -> None:
         await _refuse_other_users(desk, row)
     for given in row.domains:
         await take_back(desk, name, given, deadline=deadline)
+    await _leave(desk, name, deadline=deadline)
     if row.plan is not None and (not row.released or desk.attacher(row.protocol).comes_back):
-        await _converge(desk, name, Goal.GONE, deadline=deadline)
+        await reach(desk, name, Goal.GONE, deadline=deadline)
     await _revoke(desk, row, deadline=deadline, commit=lambda gone: desk.ledger.forget(name, revoked=gone))
+
+
+async def _leave(desk: Desk, name: str, *, deadline: float) -> None:
+    """Take down what the plans before this one have left, and take back what was permitted for them alone.
+
+    Raises `Problem`: what stays, and is written down.
+    """
+    for former in desk.ledger.rows[name].former:
+        try:
+            await reach_former(desk, name, former, deadline=deadline)
+            await _forget_former(desk, name, former, deadline=deadline)
+        except Problem as problem:
+            told = [replace(one, why=problem.detail) if one == former else one for one in _former(desk, name)]
+            await desk.ledger.change(name, former=tuple(told))
+            raise
+
+
+async def _forget_former(desk: Desk, name: str, former: Former, *, deadline: float) -> None:
+    async def commit(revoked: list[Grant]) -> None:
+        left = tuple(one for one in _former(desk, name) if one != former)
+        await desk.ledger.change(name, former=left, revoked=revoked)
+
+    row = desk.ledger.rows[name]
+    ways = {(row.granted_at, row.key), *((one.uri, one.key) for one in _former(desk, name) if one != former)}
+    if (former.uri, former.key) in ways:
+        await commit([])
+    else:
+        of_it = replace(row, uri=former.uri, at="", key=former.key, protocol=former.protocol, plan=None)
+        await _revoke(desk, of_it, deadline=deadline, commit=commit)
+
+
+def _former(desk: Desk, name: str) -> tuple[Former, ...]:
+    return desk.ledger.rows[name].former
+
+
+async def _leave_in_time(desk: Desk, name: str, *, deadline: float) -> None:
+    """The same for a while, when the new place is in use already: what stays is tried again by and by."""
+    limit = min(deadline, desk.host.now() + timeouts.LEAVE_S)
+    try:
+        await _leave(desk, name, deadline=limit)
+    except Problem as problem:
+        log.warning("left where it was before: %s", problem.detail)
 
 
 async def look_again(desk: Desk, name: str, *, grow: int, deadline: float) -> None:
     """Look at an attachment that stands, and have its size read again: at least `grow` bytes. Raises `Problem`."""
-    await _converge(desk, name, Goal.ATTACHED, deadline=deadline, grow=grow)
+    await reach(desk, name, Goal.ATTACHED, deadline=deadline, grow=grow)
 
 
 async def _refuse_other_users(desk: Desk, row: Row) -> None:
@@ -111,10 +168,10 @@ async def _bring_up_one(desk: Desk, row: Row, *, deadline: float) -> Ready | Gon
     while True:
         try:
             if row.plan is None:
-                row = await _within(desk, deadline, _resolve(desk, row, deadline=deadline))
+                row = await within(desk, deadline, _resolve(desk, row, deadline=deadline))
             elif desk.attacher(row.protocol).asks_again:  # a plan of an earlier life: perhaps of before a reboot
-                export = await _within(desk, deadline, ask_again(desk, row))
-                row = await _within(desk, deadline, permit_again(desk, row, export))
+                export = await within(desk, deadline, ask_again(desk, row))
+                row = await within(desk, deadline, permit_again(desk, row, export))
             return await _bring_up(desk, row, deadline=share(row, now=desk.host.now(), deadline=deadline))
         except Problem as problem:
             row = desk.ledger.rows[row.name]
@@ -126,7 +183,7 @@ async def _bring_up_one(desk: Desk, row: Row, *, deadline: float) -> Ready | Gon
 async def _pass_over(desk: Desk, row: Row, problem: Problem) -> Row:
     """Undo a try that failed, and forget its plan, so that another export is chosen. Raises `Problem`."""
     began, limit = desk.host.now(), desk.host.now() + timeouts.UNDO_S
-    await _converge(desk, row.name, Goal.GONE, deadline=limit, undo=True)
+    await reach(desk, row.name, Goal.GONE, deadline=limit, undo=True)
 
     async def commit(revoked: list[Grant]) -> None:
         refuse_overtaken(desk, row.name)
@@ -137,7 +194,7 @@ async def _pass_over(desk: Desk, row: Row, problem: Problem) -> Row:
     return desk.ledger.rows[row.name]
 
 
-async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
+async def _bring_up(desk: Desk, row: Row, *, deadline: float, whole: bool = False) -> Ready | Gone:
     """Converge, and get this host permitted meanwhile. The request to the server is at its end when this returns.
 
     What may come by itself as soon as the server lets it come is said to be ours before the server is asked.
@@ -147,7 +204,9 @@ async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
     if not desk.attacher(row.protocol).comes_back:
         due.set()
     try:
-        reached = await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline, permission=permission, due=due)
+        reached = await reach(
+            desk, row.name, Goal.ATTACHED, deadline=deadline, permission=permission, due=due, whole=whole
+        )
         due.set()
         await permission
         return reached
@@ -164,36 +223,82 @@ async def _bring_up(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
 
 async def _permission(desk: Desk, row: Row, due: asyncio.Event, *, deadline: float) -> None:
     await due.wait()
-    await _within(desk, deadline, grant(desk, row))
+    await within(desk, deadline, grant(desk, row))
 
 
 async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
+    """Converge; where that fails, or the host was booted since, the server is asked where the unit is by now."""
+    boot_id = await _boot_id(desk)
+    if boot_id and row.boot_id not in ("", boot_id) and await _has_moved(desk, row.name, deadline=deadline):
+        return await _bring_up(desk, desk.ledger.rows[row.name], deadline=deadline)
+    reached = await _where_it_is(desk, row, deadline=deadline)
+    await desk.ledger.change(row.name, boot_id=boot_id or row.boot_id)
+    return reached
+
+
+async def _boot_id(desk: Desk) -> str:
+    """The boot that this host is in; empty where the helper does not say so just now."""
+    try:
+        return (await host_sight(desk)).boot_id
+    except Problem:
+        return ""
+
+
+async def _where_it_is(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
+    """Converge by the plan that there is; where that is in vain for half of the time, by another one, if there is."""
+    if not may_move(row):
+        return await _permitted_again(desk, row, deadline=deadline)
+    half = desk.host.now() + (deadline - desk.host.now()) / 2
+    try:
+        return await _permitted_again(desk, row, deadline=half, steps_until=deadline)
+    except Problem as problem:
+        in_time = desk.host.now() < half
+        if problem.code not in FAILS:
+            raise
+        if await _has_moved(desk, row.name, deadline=deadline):
+            return await _bring_up(desk, desk.ledger.rows[row.name], deadline=deadline)
+        if in_time:
+            raise
+    return await _permitted_again(desk, row, deadline=deadline)
+
+
+async def _has_moved(desk: Desk, name: str, *, deadline: float) -> bool:
+    """Ask the server; whether there is another plan now. One that does not answer has nothing against the old one."""
+    row = desk.ledger.rows[name]
+    if not may_move(row):
+        return False
+    try:
+        return await within(desk, min(deadline, desk.host.now() + timeouts.ASK_S), find_again(desk, row))
+    except Problem as problem:
+        log.warning("asked where it is by now, in vain: %s", problem.detail)
+        return False
+
+
+async def _permitted_again(desk: Desk, row: Row, *, deadline: float, steps_until: float = 0.0) -> Ready | Gone:
     """Converge; where a target refuses what it once let in, another writer has undone our grant: make it again."""
     try:
-        return await _again(desk, row, deadline=deadline)
+        return await _again(desk, row, deadline=deadline, steps_until=steps_until)
     except Problem as problem:
         if problem.code is not Code.TARGET_REFUSED:
             raise
-        await _within(desk, deadline, grant(desk, row))
-        return await _again(desk, row, deadline=deadline)
+        await within(desk, deadline, grant(desk, row))
+        return await _again(desk, row, deadline=deadline, steps_until=steps_until)
 
 
-async def _again(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
+async def _again(desk: Desk, row: Row, *, deadline: float, steps_until: float) -> Ready | Gone:
     """Converge; what has no name of its own is asked for on its server once more, unless it stands as it is."""
     if not desk.attacher(row.protocol).asks_again:
-        return await _converge(desk, row.name, Goal.ATTACHED, deadline=deadline)
+        return await reach(desk, row.name, Goal.ATTACHED, deadline=deadline, steps_until=steps_until)
     due = asyncio.Event()
 
     async def asked() -> None:
         await due.wait()
-        export = await _within(desk, deadline, ask_again(desk, row))
-        await _within(desk, deadline, permit_again(desk, row, export))
+        export = await within(desk, deadline, ask_again(desk, row))
+        await within(desk, deadline, permit_again(desk, row, export))
 
     answer = asyncio.create_task(asked())
     try:
-        return await _converge(
-            desk, row.name, Goal.ATTACHED, deadline=deadline, permission=answer, due=due, stands=True
-        )
+        return await reach(desk, row.name, Goal.ATTACHED, deadline=deadline, permission=answer, due=due, stands=True)
     finally:
         answer.cancel()
         await asyncio.wait({answer})
@@ -235,6 +340,7 @@ async def _plan(desk: Desk, row: Row, touched: Set[str], *, deadline: float) -> 
         "note": "; ".join(part for part in (usable.note, told(over)) if part),
         "passed": over,
         "others": len(candidates(resolved, row.request.protocols, passed=[one.key for one in over])) - 1,
+        "boot_id": (await sight).boot_id,
         "places": resolved.places,
         "over": resolved.over,
         "at": export.at,
@@ -268,102 +374,7 @@ async def _revoke(
     """
     async with desk.locks.hold(map(permissions_of, {row.uri, row.granted_at} if row.granted_at else ())):
         revoked = not_needed(desk, row)
-        await _within(desk, deadline, withdraw(desk, row, revoked))
+        await within(desk, deadline, withdraw(desk, row, revoked))
         if row.plan is not None and desk.attacher(row.protocol).comes_back:
-            await _converge(desk, row.name, Goal.GONE, deadline=deadline, withdrawn=True, undo=undo)
+            await reach(desk, row.name, Goal.GONE, deadline=deadline, withdrawn=True, undo=undo)
         await commit(revoked)
-
-
-async def _converge(
-    desk: Desk,
-    name: str,
-    goal: Goal,
-    *,
-    deadline: float,
-    permission: asyncio.Task[None] | None = None,
-    due: asyncio.Event | None = None,
-    stands: bool = False,
-    withdrawn: bool = False,
-    whole: bool = False,
-    grow: int | None = None,
-    undo: bool = False,
-) -> Ready | Gone:
-    row = desk.ledger.rows[name]
-    assert row.plan is not None
-
-    return await converge(
-        desk.host,
-        desk.locks,
-        Attempt(
-            goal=goal,
-            attacher=desk.attacher(row.protocol),
-            plan=row.plan,
-            name=name,
-            deadline=deadline,
-            context=lambda attempt: _context(desk, row, attempt, withdrawn=withdrawn, whole=whole, grow=grow),
-            finish=lambda reached: _finish(desk, name, goal, reached),
-            began=lambda step: desk.began(name, step.describe()),
-            ended=lambda step, began, outcome: desk.ended(name, step.describe(), type(step).__name__, began, outcome),
-            uncertain=lambda: desk.ledger.change(name, phase=Phase.UNCERTAIN),
-            unready=lambda next_: unready(desk, name, goal, next_, grows=grow is not None),
-            keep=lambda values: keep(desk, name, values),
-            intended=lambda step: note(desk, name, step),
-            overtaken=lambda: not undo and desk.ledger.rows[name].goal is not goal,
-            permission=permission,
-            due=due or asyncio.Event(),
-            stands=stands,
-            tick_s=timeouts.CALM_TICK_S if whole else timeouts.TICK_S,
-            begun=desk.begun.setdefault(name, Begun()),
-        ),
-    )
-
-
-def _context(desk: Desk, row: Row, attempt: Attempt, *, withdrawn: bool, whole: bool, grow: int | None) -> Context:
-    return Context(
-        name=row.name,
-        read_only=row.request.access is Access.RO,
-        needed=desk.needed_by_others(row.name),
-        done=tuple(attempt.tried.done),
-        failed=attempt.tried.failed,
-        unsure=frozenset(attempt.tried.unsure),
-        under_way=attempt.begun.steps,
-        min_paths=row.request.min_paths,
-        whole=whole,
-        wwid=row.device.wwid if row.device and row.handed_out else None,
-        owner=desk.settings.owner,
-        allow_unverified=desk.settings.allow_unverified,
-        trust_local=desk.settings.trust_local,
-        withdrawn=withdrawn,
-        chap=row.server if row.server in desk.settings.chap else "",
-        iface=desk.settings.iface,
-        grow=grow,
-        stood=row.handed_out,
-        used=row.device is not None or row.handed_out,
-        force=bool(desk.ledger.rows[row.name].forced),
-    )
-
-
-async def _finish(desk: Desk, name: str, goal: Goal, reached: Ready | Gone) -> None:
-    """Write down where an attachment has come to; with nobody left to hand it to, at once that it may be used."""
-    now = desk.ledger.rows[name]
-    if isinstance(reached, Gone):
-        if now.goal is goal:  # else another way to it is tried next
-            await desk.ledger.change(name, **NOT_HERE, released=True)
-    elif now.goal is not goal or now.domains or (now.request.domain and not now.handed_out):
-        await desk.ledger.change(name, **shown(reached))
-    else:
-        await desk.ledger.change(name, **shown(reached), **standing(reached))
-
-
-async def _within(desk: Desk, deadline: float, work: Coroutine[Any, Any, T]) -> T:
-    """Bound work on the CDMI side by the request's deadline; the client has its own, shorter limits for each call."""
-    try:
-        async with asyncio.timeout(max(deadline - desk.host.now(), 0.0)):
-            return await work
-    except TimeoutError:
-        raise Problem(
-            Code.CDMI_UNREACHABLE,
-            "the CDMI server did not answer before the request's deadline",
-            hint="give more time (timeout_s), and see whether the server is well",
-            status=504,
-        ) from None

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from agent.engine.former import Former as Former
 from agent.model import DomainRequest, OperationState, Phase, Request
 from agent.store import Store
 from agent.uses import known_by
@@ -52,6 +53,8 @@ _ADDED: Mapping[str, Any] = {
     "dead": [],
     "forced": "",
     "tainted": [],
+    "former": [],
+    "boot_id": "",
 }
 """What rows of earlier versions do not have."""
 T = TypeVar("T")
@@ -93,7 +96,8 @@ class Row:
     that export it relies on (none told: on all). `seen` says that its device was proved since the daemon
     began: what an earlier daemon (perhaps before a boot) has left in the ledger was not. `dead` are those of the
     `domains` that have the disk open that was here before, and is gone. `forced` says who said that the loss of what
-    cannot be written out is known, `tainted` what was given up then.
+    cannot be written out is known, `tainted` what was given up then. `former` are the plans before this one, of which
+    something may be left here, the latest first; `boot_id` is the boot in which the plan was made, or found to hold.
     """
 
     name: str
@@ -125,6 +129,8 @@ class Row:
     dead: tuple[str, ...] = ()
     forced: str = ""
     tainted: tuple[str, ...] = ()
+    former: tuple[Former, ...] = ()
+    boot_id: str = ""
 
     @property
     def keys(self) -> frozenset[str]:

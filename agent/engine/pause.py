@@ -1,8 +1,14 @@
 """Waiting for what happens elsewhere, by the host's clock: between two looks at a server that tells nothing."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
+from agent.engine.desk import Desk
 from attachers.base import Host
+from attachers.problems import Code, Problem
+
+T = TypeVar("T")
 
 
 async def pause(host: Host, until: float, check: Callable[[], None] = lambda: None) -> None:
@@ -17,3 +23,17 @@ def longer(first_s: float, longest_s: float) -> Iterator[float]:
     while True:
         yield first_s
         first_s = min(2 * first_s, longest_s)
+
+
+async def within(desk: Desk, deadline: float, work: Coroutine[Any, Any, T]) -> T:
+    """Bound work on the CDMI side by the request's deadline; the client has its own, shorter limits for each call."""
+    try:
+        async with asyncio.timeout(max(deadline - desk.host.now(), 0.0)):
+            return await work
+    except TimeoutError:
+        raise Problem(
+            Code.CDMI_UNREACHABLE,
+            "the CDMI server did not answer before the request's deadline",
+            hint="give more time (timeout_s), and see whether the server is well",
+            status=504,
+        ) from None

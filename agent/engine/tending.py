@@ -70,7 +70,7 @@ class Tending:
 
         What has several paths is looked at by `Mending`.
         """
-        unfinished = row.phase is not Phase.ATTACHED or row.goal is Goal.GONE
+        unfinished = row.phase is not Phase.ATTACHED or row.goal is Goal.GONE or bool(row.former)
         return unfinished or (not has_several(row) and self._rested(row.name, timeouts.LOOK_S))
 
     def _rested(self, name: str, seconds: float) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.engine.ledger import Row
+from agent.engine.moving import left_of
 from agent.model import Access, Resolved, SeenExport
 from attachers.disk_xml import disk_xml
 from attachers.problems import Problem
@@ -36,7 +37,7 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "tainted": list(row.tainted),
         "steps": steps,
         "problem": dict(row.problem) if row.problem else None,
-        "note": "; ".join(text for text in (row.note, row.caveat, _replug(row)) if text) or None,
+        "note": "; ".join(text for text in (row.note, row.caveat, _replug(row), left_of(row.former)) if text) or None,
     }
 
 

@@ -25,7 +25,9 @@ class PublishGuard:
     async def judged(self, step: Publish, look: Look) -> Publish:
         """The step with its word about the record; `look` looks at the map."""
         ours = await self.has_disk(step.hctl) if step.hctl else await self.has_map(step.wwid, await look())
-        return replace(step, borrowed=not ours, again=_key(step) in self._handed)
+        before = f"{step.name} {step.wwid} "  # there, or where it was before
+        again = any(key.startswith(before) for key in self._handed)
+        return replace(step, borrowed=not ours, again=again)
 
     def done(self, step: Step) -> None:
         """What was handed out is used from now on by whoever gets it. What is borrowed has other users as well."""

@@ -230,8 +230,8 @@ MUTANTS = (
     Mutant(
         "no look after the permission was withdrawn",
         "agent/engine/flows.py",
-        "        if row.plan is not None and desk.attacher(row.protocol).comes_back:\n            await _converge(",
-        "        if False:\n            await _converge(",
+        "        if row.plan is not None and desk.attacher(row.protocol).comes_back:\n            await reach(",
+        "        if False:\n            await reach(",
     ),
     Mutant(
         "what the kernel found before us taken for ours",

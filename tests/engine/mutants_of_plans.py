@@ -27,4 +27,22 @@ OF_PLANS = (
         "    if names := await dead_in(desk, name):",
         "    if names := ():",
     ),
+    Mutant(
+        "an old plan forgotten, with all that it made",
+        "agent/engine/moving.py",
+        "former=(former, *now.former), **found)",
+        "former=(), **found)",
+    ),
+    Mutant(
+        "the link taken away with the old plan",
+        "attachers/lun.py",
+        "    if sight.link is not None and not context.former:",
+        "    if sight.link is not None:",
+    ),
+    Mutant(
+        "what the new plan needs taken down with the old one",
+        "agent/engine/desk.py",
+        "        return key in self.others or key in self.own",
+        "        return key in self.others",
+    ),
 )

@@ -8,7 +8,7 @@ import pytest
 from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
-from tests.lab.iscsi_scene import set_access
+from tests.lab.iscsi_scene import set_access, wait_for
 from tests.lab.stage import SERVICES, Stage
 from tests.lab.syscalls import assert_in_order, deletes, watched, writes_out
 
@@ -158,7 +158,10 @@ def test_a_path_in_standby_is_no_disk(stage: Stage) -> None:
     lun = stage.make_lun("standby")
     set_access(stage, lun, 2)
     status, problem = stage.api("PUT", "/v1/attachments/standby", {"source": lun.source, "timeout_s": 50})
-    assert status == 504 and "ALUA state standby" in problem["detail"], problem
+    assert status == 504, problem
+    failed = 'cdmi-attach status standby --json | grep -q \'"phase": "failed"\''
+    wait_for(stage, failed, timeout_s=120)
+    assert "ALUA state standby" in stage.status("standby")["problem"]["detail"]
     assert stage.inventory() == before
     set_access(stage, lun, 0)
     stage.attach("standby", lun.source)

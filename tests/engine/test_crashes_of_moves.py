@@ -1,0 +1,48 @@
+"""The crash suite over a unit that is found again elsewhere: ask, commit, leave the old place."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.host.simulated_san import Lun
+from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, REMOTE_2, wwid_of
+from tests.engine.test_crashes import Scene, Script, crash_everywhere, delete_all, one_lun, put_all
+from tests.engine.world import Processes, World
+
+
+async def a_lun_moves(world: World, daemon: Processes) -> None:
+    """It has another number under its target: the server is asked again, and the old path goes (case 83)."""
+    await put_all(world, daemon)
+    world.change(lun=5)
+    world.san.add(Lun("iqn.2026-01.org.example:lun1", (PORTAL,), 1, wwid_of(7), 1 << 20, (INITIATOR,)))
+    await put_all(world, daemon)
+    await delete_all(world, daemon)
+
+
+async def a_port_moves(world: World, daemon: Processes) -> None:
+    """It is behind another port of the array, where the kernel brings back by itself what the server shows."""
+    await put_all(world, daemon)
+    world.change(target=REMOTE_2)
+    world.san.add(Lun(REMOTE, (), 1, wwid_of(7), 1 << 20, (LOCAL,)))
+    await put_all(world, daemon)
+    await delete_all(world, daemon)
+
+
+def one_fibre_of_two(world: World) -> None:
+    world.cable(REMOTE, REMOTE_2)
+    world.add_fc_object(1)
+
+
+@pytest.mark.parametrize("dies", ["both", "helper"])
+@pytest.mark.parametrize("follow_up", ["finish", "undo"])
+@pytest.mark.parametrize(("scene", "script"), [(one_lun, a_lun_moves), (one_fibre_of_two, a_port_moves)])
+async def test_a_crash_while_a_lun_is_found_again(
+    fast_disk: Path, scene: Scene, script: Script, follow_up: str, dies: str
+) -> None:
+    """Case 83: the new plan is committed before it is tried, and the old one kept until all of it is gone."""
+    await crash_everywhere(fast_disk, scene, follow_up, script=script, dies=dies, stride=4)
+
+
+@pytest.mark.parametrize("follow_up", ["finish", "undo"])
+async def test_a_crash_and_a_reboot_while_a_lun_is_found_again(fast_disk: Path, follow_up: str) -> None:
+    await crash_everywhere(fast_disk, one_lun, follow_up, script=a_lun_moves, dies="both", stride=6, reboot=True)
