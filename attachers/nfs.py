@@ -7,7 +7,7 @@ from typing import Any
 from attachers import checks, lun, nfs_checks, nfs_options, unwritten
 from attachers.base import Act, Context, Decision, Device, Fail, Goal, Gone, Keep, Look, PathInfo, Ready, Wait, may_free
 from attachers.nfs_share import BLOCK, KIND, FileId, Share, wwid_of
-from attachers.problems import Code, Problem
+from attachers.problems import REMEDY_OF_DIRTY, Code, Problem
 from attachers.sights import NfsFile, NfsMount, NfsQuery, NfsSight, Opening, Query, ScsiPath, Sight, Trouble
 from attachers.steps import (
     GiveUp,
@@ -323,8 +323,19 @@ def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
     if sight.scsi.dirty and _disk_key(plan) not in context.needed:
         return lun.step(GiveUp(plan.wwid), context)
     if sight.mounts and _mount_key(plan) in free:
-        return _unmount(plan, sight, context)
+        return _awaited(plan, sight, context) or _unmount(plan, sight, context)
     return Gone()
+
+
+def _awaited(plan: Plan, sight: NfsSight, context: Context) -> Wait | None:
+    """What is cached of a file that was handed out itself waits for its server, and so do we (attach.md, case 98)."""
+    file = sight.file
+    if plan.present != FILE or file is None or file.trouble is not Trouble.SILENT:
+        return None
+    if context.may_lose or context.read_only:
+        return None
+    text = f"{plan.text} may not have been written out: {file.words}"
+    return Wait(text, Problem(Code.DIRTY, text, hint=REMEDY_OF_DIRTY))
 
 
 def _refuse_users(plan: Plan, sight: NfsSight, context: Context) -> Decision | None:

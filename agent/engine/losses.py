@@ -8,7 +8,8 @@ from agent.engine.desk import Desk
 from agent.engine.ledger import Row
 from agent.messages import Message, fields
 from agent.model import Request
-from attachers.steps import GiveUp, RemoveDevice, RemoveDisk, RemoveMap, Step
+from attachers.problems import Code
+from attachers.steps import GiveUp, RemoveDevice, RemoveDisk, RemoveMap, Step, Unmount
 
 log = logging.getLogger(__name__)
 KEPT = 16
@@ -18,13 +19,17 @@ KEPT = 16
 async def note(desk: Desk, name: str, step: Step) -> None:
     """Commit what a step of a forced detach may lose, before it is taken; nothing of any other step."""
     row = desk.ledger.rows[name]
-    if not (row.forced and _loses(step)):
+    if not (row.forced and (_loses(step) or (isinstance(step, Unmount) and _is_dirty(row)))):
         return
     text = f"{step.describe()}: forced by {row.forced}"
     if any(fact.endswith(text) for fact in row.tainted):
         return
     at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     await desk.ledger.change(name, tainted=(*row.tainted, f"{at} {text}")[-KEPT:])
+
+
+def _is_dirty(row: Row) -> bool:
+    return row.problem is not None and row.problem.get("code") == Code.DIRTY
 
 
 def _loses(step: Step) -> bool:

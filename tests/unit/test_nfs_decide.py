@@ -214,6 +214,7 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     ),
 }
 GIVEN_BACK = replace(MADE, file=None)
+SILENT_FILE = file(trouble=Trouble.SILENT, holders=())
 DETACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "nothing there": (PLAN, NfsSight(), tried(), Gone),
     "something under way": (PLAN, replace(LINKED, scsi=ScsiSight(busy=("make",))), tried(), Wait),
@@ -251,6 +252,14 @@ DETACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "a file, stacked (64)": (FILE_PLAN, NfsSight((MOUNT, OVER)), tried(stood=True), Code.CONFLICT),
     "a file, somebody's mount of something else": (FILE_PLAN, NfsSight((OVER,)), tried(), Gone),
     "a file that nobody uses": (FILE_PLAN, file(holders=()), tried(), UNMOUNT),
+    "a file, its server silent (98)": (FILE_PLAN, SILENT_FILE, tried(stood=True, used=True), Wait),
+    "a file, its server silent, by force": (FILE_PLAN, SILENT_FILE, tried(stood=True, used=True, force=True), UNMOUNT),
+    "a file, its server silent, read-only": (
+        FILE_PLAN,
+        SILENT_FILE,
+        tried(stood=True, used=True, read_only=True),
+        UNMOUNT,
+    ),
     "a file, not mounted": (FILE_PLAN, NfsSight(), tried(), Gone),
 }
 
