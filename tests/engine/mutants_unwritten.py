@@ -17,9 +17,9 @@ UNWRITTEN = (
     ),
     Mutant(
         "a write-out that failed forgotten with the reboot",
-        "agent/host/guarded_written.py",
-        "            if problem.code is Code.DIRTY:\n",
-        "            if False:\n",
+        "agent/host/created.py",
+        "Kind.LISTED, Kind.UNWRITTEN)",
+        "Kind.LISTED)",
     ),
     Mutant(
         "a write-out whose answer was lost in a power cut taken for done",
