@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from attachers import checks, lun, maps, unwritten
+from attachers import checks, lun, maps, naming, unwritten
 from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, FcPort, FcQuery, Query, ScsiPath, ScsiSight, Session, Sight
@@ -28,7 +28,8 @@ MOST_REMOTE = 8
 class Plan:
     """What the export says, checked: `targets` are port names in normal form, `size` the least one (0: unknown).
 
-    `multipath`: all ways are used, and the map of their paths is handed out.
+    `multipath`: all ways are used, and the map of their paths is handed out. `main` is the unit's main name,
+    where it has said a better one than the export.
     """
 
     targets: tuple[str, ...]
@@ -36,6 +37,17 @@ class Plan:
     wwid: str | None
     size: int = 0
     multipath: bool = False
+    main: str | None = None
+
+    @property
+    def unit(self) -> str | None:
+        """The name by which the unit is known on this host."""
+        return self.main or self.wwid
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The unit, by each of its names that are known."""
+        return frozenset(f"wwid:{name}" for name in (self.wwid, self.main) if name)
 
     def __post_init__(self) -> None:
         if not 0 <= self.lun < checks.FLAT:
@@ -45,13 +57,14 @@ class Plan:
         checks.ports(self.targets, field="target_wwpns")
         if self.wwid is not None:
             checks.wwid(self.wwid, field="logical_unit_name")
+            checks.wwid(self.main or self.wwid, field="main")
         elif self.multipath:
             raise checks.refuse("logical_unit_name", "", "the name of the logical unit: paths are known by it")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values, for the ledger. No export says `multipath`: it is added by whoever decides it."""
+        """Plain JSON values, for the ledger. No export says `multipath` or `main`: who decides them adds them."""
         values = asdict(self) | {"targets": list(self.targets)}
-        return values if self.multipath else {key: value for key, value in values.items() if key != "multipath"}
+        return {name: value for name, value in values.items() if name not in ("multipath", "main") or value}
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
@@ -62,25 +75,28 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
         wwid=values["wwid"],
         size=values.get("size", 0),
         multipath=values.get("multipath", False),
+        main=values.get("main"),
     )
 
 
 def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
     """Look at the LUN of this plan; on the way in a block of each path is read as well (attach.md, case 82)."""
     p = plan_of(plan)
-    return FcQuery(name, p.targets, p.lun, p.wwid, read=goal is Goal.ATTACHED)
+    return FcQuery(name, p.targets, p.lun, p.unit, read=goal is Goal.ATTACHED)
 
 
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:
     """The LUN at every target port, from whichever local port, and the logical unit itself."""
     p = plan_of(plan)
-    return frozenset({_lun(target, p.lun) for target in p.targets} | ({f"wwid:{p.wwid}"} if p.wwid else set()))
+    return frozenset(_lun(target, p.lun) for target in p.targets) | p.keys
 
 
 def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) -> Decision:
     """The one next thing on the way to the goal."""
     assert isinstance(sight, ScsiSight)
     p, seen = plan_of(plan), lun.with_begun(sight, context)
+    if goal is Goal.ATTACHED and (first := naming.by_main_name(_unit(p).text, p.unit, seen, context)):
+        return first
     return _attach(p, seen, context) if goal is Goal.ATTACHED else _detach(p, seen, context)
 
 
@@ -178,8 +194,8 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return wait
     free = may_free(needs(plan.as_json()), lun.created(sight, _key), context.needed)
     doomed = [path for path in sight.paths if path.ours and _key_of(path, sight) in free]
-    keys = [f"wwid:{plan.wwid}"] if plan.wwid else [_lun(target, plan.lun) for target in plan.targets]
-    again = FcQuery(context.name, plan.targets, plan.lun, plan.wwid)
+    keys = plan.keys or {_lun(target, plan.lun) for target in plan.targets}
+    again = FcQuery(context.name, plan.targets, plan.lun, plan.unit)
     needed = any(key in context.needed for key in keys)
     if next_ := lun.take_back(_unit(plan), sight, doomed, context, again, needed=needed):
         return next_
@@ -189,7 +205,7 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
 
 def _unit(plan: Plan) -> lun.Unit:
     targets = ", ".join(checks.with_colons(target) for target in plan.targets)
-    return lun.Unit(f"LUN {plan.lun} of {targets}", plan.wwid, plan.size, plan.lun)
+    return lun.Unit(f"LUN {plan.lun} of {targets}", plan.unit, plan.size, plan.lun)
 
 
 def _key_of(path: ScsiPath, sight: ScsiSight) -> str:

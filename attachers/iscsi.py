@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attachers import checks, lun, maps, unwritten
+from attachers import checks, lun, maps, naming, unwritten
 from attachers.base import Act, Begin, Context, Decision, Fail, Goal, Gone, Wait, may_free
 from attachers.problems import Code, Problem
 from attachers.sights import LOGGED_IN, IscsiQuery, Query, Record, ScsiPath, ScsiSight, Session, Sight
@@ -19,7 +19,8 @@ asks_again = False
 class Plan:
     """What the export says, checked: portals are addresses with ports, `size` the least size in bytes (0: unknown).
 
-    `multipath`: all portals are used, and the map of their paths is handed out.
+    `multipath`: all portals are used, and the map of their paths is handed out. `main` is the unit's main name,
+    where it has said a better one than the export.
     """
 
     target: str
@@ -28,6 +29,17 @@ class Plan:
     wwid: str | None
     size: int = 0
     multipath: bool = False
+    main: str | None = None
+
+    @property
+    def unit(self) -> str | None:
+        """The name by which the unit is known on this host."""
+        return self.main or self.wwid
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The unit, by each of its names that are known."""
+        return frozenset(f"wwid:{name}" for name in (self.wwid, self.main) if name)
 
     def __post_init__(self) -> None:
         checks.iqn(self.target, field="target_identifier")
@@ -38,13 +50,14 @@ class Plan:
             checks.portal(portal, field="portals")
         if self.wwid is not None:
             checks.wwid(self.wwid, field="logical_unit_name")
+            checks.wwid(self.main or self.wwid, field="main")
         elif self.multipath:
             raise checks.refuse("logical_unit_name", "", "the name of the logical unit: paths are known by it")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values, for the ledger. No export says `multipath`: it is added by whoever decides it."""
+        """Plain JSON values, for the ledger. No export says `multipath` or `main`: who decides them adds them."""
         values = asdict(self) | {"portals": list(self.portals)}
-        return values if self.multipath else {key: value for key, value in values.items() if key != "multipath"}
+        return {name: value for name, value in values.items() if name not in ("multipath", "main") or value}
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
@@ -56,6 +69,7 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
         wwid=values["wwid"],
         size=values.get("size", 0),
         multipath=values.get("multipath", False),
+        main=values.get("main"),
     )
 
 
@@ -64,13 +78,13 @@ def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
     INQUIRY does not say that it carries I/O (attach.md, case 82).
     """
     p = plan_of(plan)
-    return IscsiQuery(name, p.target, p.portals, p.lun, p.wwid, read=goal is Goal.ATTACHED)
+    return IscsiQuery(name, p.target, p.portals, p.lun, p.unit, read=goal is Goal.ATTACHED)
 
 
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:
     """Records, sessions and LUNs of every portal, and the logical unit itself."""
     p = plan_of(plan)
-    keys = {f"wwid:{p.wwid}"} if p.wwid else set()
+    keys = set(p.keys)
     for portal in p.portals:
         keys |= {_record(p.target, portal), _session(p.target, portal), _lun(p.target, portal, p.lun)}
     return frozenset(keys)
@@ -80,6 +94,8 @@ def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) 
     """The one next thing on the way to the goal."""
     assert isinstance(sight, ScsiSight)
     p, seen = plan_of(plan), lun.with_begun(sight, context)
+    if goal is Goal.ATTACHED and (first := naming.by_main_name(_unit(p).text, p.unit, seen, context)):
+        return first
     return _attach(p, seen, context) if goal is Goal.ATTACHED else _detach(p, seen, context)
 
 
@@ -236,7 +252,7 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return wait
     free = may_free(needs(plan.as_json()), _created(sight), context.needed)
     doomed = [path for path in sight.paths if path.ours and _is_free(plan, path, free, context)]
-    again = IscsiQuery(context.name, plan.target, plan.portals, plan.lun, plan.wwid)
+    again = IscsiQuery(context.name, plan.target, plan.portals, plan.lun, plan.unit)
     needed = _is_needed_here(plan, context)
     if next_ := lun.take_back(_unit(plan), sight, doomed, context, again, needed=needed):
         return next_
@@ -262,14 +278,14 @@ def _is_free(plan: Plan, path: ScsiPath, free: Collection[str], context: Context
     (where somebody's rescan has found it), it is another attachment's where that says so.
     """
     key = _lun(plan.target, path.via, checks.number_at(path.hctl))
-    needed = key in context.needed or (plan.wwid is not None and f"wwid:{plan.wwid}" in context.needed)
+    needed = key in context.needed or any(one in context.needed for one in plan.keys)
     named = path.via in plan.portals and checks.number_at(path.hctl) == plan.lun
     return key in free or (not named and not needed)
 
 
 def _is_needed_here(plan: Plan, context: Context) -> bool:
     """Whether another attachment relies on the very unit, or on what has its number at any of the portals."""
-    keys = {f"wwid:{plan.wwid}"} if plan.wwid else {_lun(plan.target, portal, plan.lun) for portal in plan.portals}
+    keys = plan.keys or {_lun(plan.target, portal, plan.lun) for portal in plan.portals}
     return any(key in context.needed for key in keys)
 
 
@@ -292,7 +308,7 @@ def _created(sight: ScsiSight) -> frozenset[str]:
 
 
 def _unit(plan: Plan) -> lun.Unit:
-    return lun.Unit(f"LUN {plan.lun} of {plan.target}", plan.wwid, plan.size, plan.lun)
+    return lun.Unit(f"LUN {plan.lun} of {plan.target}", plan.unit, plan.size, plan.lun)
 
 
 def _record(target: str, portal: str) -> str:

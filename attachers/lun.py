@@ -7,7 +7,7 @@ between is decided here, the same for all of them.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from attachers import checks, scsi, unit_names, unmap, unwritten
+from attachers import checks, naming, scsi, unmap, unwritten
 from attachers.base import Act, Context, Decision, Fail, Look, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import MapPath, NfsQuery, ScsiPath, ScsiQuery, ScsiSight, Session
@@ -120,7 +120,7 @@ def scans(unit: Unit, sessions: Sequence[Session]) -> list[Scan]:
     A unit without a name is looked for there alone: what answers in the other form could not be told from it.
     """
     forms = checks.lun_forms(unit.number) if unit.wwid else (unit.number,)
-    return [Scan(session.at(form), session.target, session.portal) for form in forms for session in sessions]
+    return [Scan(session.at(form), session.target, session.portal, unit.wwid) for form in forms for session in sessions]
 
 
 def scan(turns: Sequence[Scan], awaited: str, context: Context) -> Decision:
@@ -186,7 +186,7 @@ def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Deci
         return _wrong(unit, path, wwid, context, needed=needed)
     if path.size < max(unit.size, 1):
         return _device_wait(unit, path, f"a size of {unit.size} bytes (it is {path.size} now){_kept(path)}")
-    if wwid != unit.wwid and not needed and (taken := _is_taken(unit, wwid, context)):
+    if wwid != unit.wwid and not needed and (taken := naming.is_taken(unit.text, unit.wwid, wwid, context)):
         return Fail(taken)
     if path.read_only and not context.read_only and f"wwid:{wwid}" not in context.needed:
         return Fail(
@@ -199,28 +199,16 @@ def prove(unit: Unit, path: ScsiPath, context: Context, *, needed: bool) -> Deci
     return wwid
 
 
-def _is_taken(unit: Unit, wwid: str, context: Context) -> Problem | None:
-    """Why a unit that has another name than the export's may not be handed out: it is another attachment's already."""
-    key = f"wwid:{wwid}"
-    if key not in context.needed or f"wwid:{unit.wwid}" in context.needed or context.wwid == wwid:
-        return None
-    named = f"named {unit.wwid}" if unit.wwid else "without a name"
-    text = f"{unit.text}, {named} in its export, is {wwid}, which is attached here for another object"
-    return Problem(
-        Code.CONFLICT, text, hint="detach that first; if these are two objects, correct the server's exports"
-    )
-
-
 def hand_out(unit: Unit, path: ScsiPath, wwid: str, sight: ScsiSight, context: Context) -> Decision:
     """Publish a proved path under that name, or be ready where it is published."""
-    published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == path.node
+    published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == path.node and sight.kept
     if not (published and (not path.ours or context.owner in ("", sight.owner))):
         return step(Publish(context.name, path.hctl, wwid, context.read_only, context.owner), context)
     if context.grow is not None and (next_ := grown(unit, [path], wwid, context.grow, context)):
         return next_
     device = scsi.as_device(path, wwid, read_only=context.read_only)
     note = "" if path.ours else kept(path.node or "", sight, context)
-    return Ready(device, verified=is_proof(unit, context), note=note)
+    return Ready(device, verified=naming.is_proof(unit.wwid, context), note=note)
 
 
 def kept(node: str, sight: ScsiSight, context: Context) -> str:
@@ -228,11 +216,6 @@ def kept(node: str, sight: ScsiSight, context: Context) -> str:
     if context.owner in ("", sight.owner):
         return ""
     return f"{node} was on this host before: it keeps its owner {sight.owner}, and is not given to {context.owner}"
-
-
-def is_proof(unit: Unit, context: Context) -> bool:
-    """Whether the name that the export gives the unit tells it from every other one."""
-    return unit.wwid is not None and (context.trust_local or not unit_names.is_local(unit.wwid))
 
 
 def grown(unit: Unit, paths: Sequence[ScsiPath | MapPath], wwid: str, least: int, context: Context) -> Decision | None:
@@ -308,8 +291,8 @@ def take_back(
         return Fail(unwritten.dirty(unit.text), restore=_link_back(unit, sight, context))
     if sight.link is not None and not context.former:
         refused = None if needed else users_of(sight, again)
-        return refused or step(Unpublish(context.name, _free_wwid(unit, sight, paths, context)), context)
-    wwid = _wwid(unit, sight, paths, context)
+        return refused or step(Unpublish(context.name, _free_wwid(unit, paths, context)), context)
+    wwid = _wwid(unit, paths, context)
     if wwid and (first := unmap.take_apart(wwid, sight, paths, context)):
         return first
     if paths:
@@ -388,11 +371,10 @@ def _was_done(taken: Step, context: Context) -> bool:
     return taken in context.done and taken not in context.unsure and taken not in context.failed
 
 
-def _free_wwid(unit: Unit, sight: ScsiSight, doomed: list[ScsiPath], context: Context) -> str | None:
-    wwid = _wwid(unit, sight, doomed, context)
+def _free_wwid(unit: Unit, doomed: list[ScsiPath], context: Context) -> str | None:
+    wwid = _wwid(unit, doomed, context)
     return None if wwid is None or f"wwid:{wwid}" in context.needed else wwid
 
 
-def _wwid(unit: Unit, sight: ScsiSight, paths: Iterable[ScsiPath], context: Context) -> str | None:
-    named = sight.wwid or unit.wwid or context.wwid
-    return named or next((scsi.identity_of(path, None) for path in paths), None)
+def _wwid(unit: Unit, paths: Iterable[ScsiPath], context: Context) -> str | None:
+    return unit.wwid or context.wwid or next((scsi.identity_of(path, None) for path in paths), None)

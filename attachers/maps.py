@@ -7,11 +7,11 @@ same: the path is proved and joins the map; the map is handed out as soon as eno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from attachers import lun, scsi
+from attachers import lun, naming, scsi
 from attachers.base import Act, Begin, Context, Decision, Device, Fail, PathInfo, Ready, Wait
 from attachers.problems import Code, Problem
 from attachers.sights import STANDBY, MapPath, ScsiMap, ScsiPath, ScsiSight
-from attachers.steps import DEVICES, AnnounceMap, JoinMap, LeaveMap, Publish, RemoveDevice, ResizeMap, Scan
+from attachers.steps import DEVICES, AnnounceMap, JoinMap, LeaveMap, Publish, RemoveDevice, ResizeMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Way:
 
 def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Context) -> Decision:
     """The next thing until the map is handed out with enough paths, or with all of them. `unit` has a name."""
-    wwid = sight.wwid or unit.wwid or ""
+    wwid = unit.wwid or ""
     for busy in sight.busy:
         if not any(way.owns(busy) for way in ways):
             return Wait(busy, Problem(Code.TARGET_TIMEOUT, f"still under way: {busy}"))
@@ -63,7 +63,7 @@ def attach(unit: lun.Unit, ways: Sequence[Way], sight: ScsiSight, context: Conte
     if sight.map is not None and enough and (not context.whole or not open_):
         note = "" if sight.map.ours else lun.kept(sight.map.node, sight, context)
         device = _device(wwid, sight.map, ways, good, context)
-        return Ready(device, verified=lun.is_proof(unit, context), missing=missing, note=note)
+        return Ready(device, verified=naming.is_proof(unit.wwid, context), missing=missing, note=note)
     return _first(open_, context) or Fail(missing or _lost(wwid))
 
 
@@ -110,8 +110,7 @@ def _state(unit: lun.Unit, wwid: str, way: Way, sight: ScsiSight, context: Conte
     path = way.path
     announced = sight.notes is not None and sight.notes.announced
     if path is None:
-        scans = isinstance(way.next_, Act | Begin) and isinstance(way.next_.step, Scan)
-        return way.next_ if announced or not scans else lun.step(AnnounceMap(wwid, context.owner), context)
+        return way.next_
     inside = _member(path, sight)
     proved = lun.prove(unit, path, context, needed=way.needed)
     if not isinstance(proved, str):
@@ -183,7 +182,7 @@ def _hand_out(wwid: str, above: ScsiMap, sight: ScsiSight, context: Context) -> 
     """What is next until the map is published; None when it is (attach.md, cases 42 and 52)."""
     if above.suspended:
         return _map_wait(above, "to be resumed")
-    published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == above.node
+    published = sight.link == f"{DEVICES}/{wwid}" and sight.device_link == above.node and sight.kept
     too_little = above.read_only and not context.read_only and f"wwid:{wwid}" not in context.needed
     if too_little and not above.ours:
         return Fail(Problem(Code.TARGET_REFUSED, f"{above.node} is read-only on this host", hint="ask for access ro"))

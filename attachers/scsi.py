@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from attachers import checks, unit_names
+from attachers import unit_names
 from attachers.base import Device, PathInfo
 from attachers.sights import ScsiPath
 from attachers.steps import DEVICES
@@ -32,22 +32,14 @@ def is_wrong(path: ScsiPath, wwid: str) -> bool:
 
 
 def identity_of(path: ScsiPath, wanted: str | None) -> str | None:
-    """The name to publish: the device's own main one, where it answers the wanted one, too; else the wanted one.
-
-    All that leads to a unit has the same name (attach.md, case 86). None where nothing tells any.
-    """
-    if wanted is not None and wanted not in path.designators:
-        return wanted
-    return unit_names.main(path.designators)
+    """The name to publish: the wanted one, else the device's own main one, else None."""
+    return wanted if wanted is not None else unit_names.main(path.designators)
 
 
-def name_of(paths: Iterable[ScsiPath], wanted: str | None, link: str | None) -> str | None:
-    """The one name of the unit that is wanted: what a path to it says; else that by which it was handed out as `link`
-    (what the attachment's link says), else the wanted one.
-    """
-    answered = (identity_of(path, wanted) for path in paths if wanted in (None, *path.designators))
-    handed_out = (link or "").removeprefix(f"{DEVICES}/")
-    return next(filter(None, answered), None) or (handed_out if checks.WWID.fullmatch(handed_out) else wanted)
+def main_name(paths: Iterable[ScsiPath], wanted: str | None) -> str | None:
+    """The main name of the unit that is wanted, where a path to it says one, and that is another (case 86)."""
+    names = (unit_names.main(path.designators) for path in paths if wanted in path.designators and not path.kind)
+    return next((name for name in names if name != wanted), None)
 
 
 def what_it_is(path: ScsiPath) -> str:

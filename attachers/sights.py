@@ -217,11 +217,13 @@ class ScsiSight:
     very resources that are still under way in the helper: their outcome is not known yet. `ports` are the host's own
     FC ports, told where none of them sees a target that was asked for. `owned` are the targets at which this LUN is
     ours even while no device shows it (FC: the kernel brings it back with its port). `map` is the multipath map of the
-    logical unit asked for, `notes` what else there is of one. `wwid` is the name of the unit that links, notes and map
-    were looked for by, its main one (`unit_names.main`), where it is another than the one that was asked for. `users`
+    logical unit asked for, `notes` what else there is of one. `main` is the main name of the unit (`unit_names.main`),
+    once it has answered, where it is another one than was asked for; `wwid` is the name that links were looked for by
+    where none was. `users`
     names who uses the logical unit on this host, by any disk that is it or by its map, whosever they are; None when
     that was not asked for. `dirty`: a write-out of the logical unit failed, or was begun and not seen
     to succeed.
+    `kept`: udev was told of the link, and takes it along with what it leads to.
     """
 
     records: tuple[Record, ...] = ()
@@ -235,9 +237,11 @@ class ScsiSight:
     owned: tuple[str, ...] = ()
     map: ScsiMap | None = None
     notes: MapNotes | None = None
+    main: str | None = None
     wwid: str | None = None
     users: tuple[str, ...] | None = None
     dirty: bool = False
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)

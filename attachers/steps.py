@@ -4,7 +4,7 @@ Every step is idempotent: done twice, it leaves what it left the first time. Eve
 is made, so a step that exists is well formed, on whichever side of the border it was made.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from attachers import checks
 from attachers.domain_steps import GiveDisk as GiveDisk
@@ -76,17 +76,21 @@ class Login:
 class Scan:
     """Claim one SCSI address for us (udev rule), then ask the kernel to look at exactly that one.
 
-    `target` and `portal` name the session that the address belongs to, or the remote and the local FC port. That
+    `target` and `portal` name the session that the address belongs to, or the remote and the local FC port; `wwid` is
+    the logical unit that is expected there (None: the export names none), which the claim says. That
     nothing is found there is no failure of the step (the server may still map the LUN); the claim is given up then.
     """
 
     hctl: str
     target: str
     portal: str
+    wwid: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         checks.hctl(self.hctl)
         checks.nexus(self.target, self.portal)
+        if self.wwid is not None:
+            checks.wwid(self.wwid)
 
     def describe(self) -> str:
         return f"scan {self.hctl}"

@@ -6,7 +6,7 @@ import shlex
 from agent.cli.doctor_host import CONFIG, Finding, Host, failure, ok, unchecked, warning
 
 RULE = "10-cdmi-attach.rules"
-MAPS = "/run/cdmi-attach/map/"
+PROOFS = "/run/cdmi-attach/proved/"
 REJECT = '"r|^/dev/cdmi-attach/|"'
 STATES = ("/var/lib/cdmi-attach", "/var/lib/cdmi-attach-helper")
 FULL, SCARCE = 16 << 20, 128 << 20
@@ -52,9 +52,9 @@ def udev_rule(host: Host) -> Finding:
             return failure(f"{place}/{RULE} hides the rule that was installed", means, mend)
     if not host.path(f"/usr/lib/udev/rules.d/{RULE}").exists():
         return failure(f"/usr/lib/udev/rules.d/{RULE} is not there", means, INSTALL)
-    if MAPS not in host.path(f"/usr/lib/udev/rules.d/{RULE}").read_text():
-        means = "the link of a LUN with several paths leads to one of them, and kpartx and LVM read what is in it"
-        return failure(f"{RULE} is of an older version, which knows of no maps", means, INSTALL)
+    if PROOFS not in host.path(f"/usr/lib/udev/rules.d/{RULE}").read_text():
+        means = "a disk is linked by what it says, before it has proved itself, and a link may outlive its disk"
+        return failure(f"{RULE} is of an older version, which knows of no proofs", means, INSTALL)
     return ok(f"{RULE} is installed")
 
 

@@ -137,6 +137,7 @@ async def _advance(host: Host, attempt: Attempt) -> Decision:
         match decision:
             case Keep(values):
                 attempt.plan = await attempt.keep(values)
+                sight = None  # another plan may have to look for other things
             case Begin(step) if host.now() < attempt.deadline:
                 _begin(host, attempt, step)
                 sight = None

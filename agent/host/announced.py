@@ -1,8 +1,8 @@
-"""What udev is told of multipath maps before it sees their paths: small files that systemd/10-cdmi-attach.rules reads.
+"""What is said of multipath maps before they are made: small files, one of which systemd/10-cdmi-attach.rules reads.
 
-Two for each logical unit. One has the name that the kernel gives the unit (naa.6001...): the disk with that very name
-is a path of a map, and multipathd is told which unit it is. The other has the dm uuid of the map: it is ours to link,
-and a guest's. There is none for a map of somebody else's: systemd would unmount what is on it (SYSTEMD_READY).
+Two for each logical unit. One has its name (naa.6001...): it is to have a map, and each disk is one of its paths once
+it has proved itself (`proofs`). The other has the dm uuid of the map: it is ours to link, and a guest's. There is none
+for a map of somebody else's: systemd would unmount what is on it (SYSTEMD_READY).
 """
 
 import re
@@ -21,8 +21,13 @@ def put(roots: Roots, wwid: str, owner: tuple[int, int] | None = None) -> None:
 
 def put_path(roots: Roots, wwid: str) -> None:
     """Announce no more than that its disks are paths."""
+    _write(_of_path(roots, wwid), words_of(wwid))
+
+
+def words_of(wwid: str) -> str:
+    """What udev is told of a disk that is a path of the map: by these multipathd knows which."""
     name = dm.multipath_name(wwid)
-    _write(_of_path(roots, wwid), f"CDMI_ATTACH_MAP={wwid}\nID_BUS=scsi\nID_SERIAL={name}\nID_WWN=0x{name[1:17]}\n")
+    return f"CDMI_ATTACH_MAP={wwid}\nID_BUS=scsi\nID_SERIAL={name}\nID_WWN=0x{name[1:17]}\n"
 
 
 def _write(path: Path, text: str) -> None:

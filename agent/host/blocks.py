@@ -33,12 +33,17 @@ def write(path: str, text: str, *, directory: int | None = None) -> None:
         os.close(fd)
 
 
-def prepare(node: str, number: str, wwid: str, owner: list[int] | None, read_only: bool | None) -> None:
+def prepare(
+    node: str, number: str, wwid: str, owner: list[int] | None, read_only: bool | None, unit: str | None = None
+) -> None:
     """Prove a disk and make it ready: its owner (uid and gid) and its read-only flag; None leaves either as it is.
 
+    `unit` is the logical unit that its address was claimed for, None where the claim names none: one by another name.
     Raises `Problem` wrong-device.
     """
     with proved(node, number, wwid) as fd:
+        if unit not in (None, wwid):
+            _insist_on(fd, node, str(unit))
         if owner is not None:
             os.fchown(fd, *owner)
         if read_only is not None:

@@ -63,6 +63,12 @@ def find(roots: Roots, wwids: Iterable[str], paths: Collection[str] = ()) -> Map
     return next((found for node in (*named, *above) if (found := at(roots, node))), None)
 
 
+def by_uuid(roots: Roots, uuid: str) -> Map | None:
+    """The multipath map with that dm uuid, None where there is none."""
+    nodes = (node for node in sysfs.entries(f"{roots.sys}/block") if node.startswith("dm-"))
+    return next((found for node in nodes if (found := at(roots, node)) and found.uuid == uuid), None)
+
+
 def at(roots: Roots, node: str) -> Map | None:
     """The multipath map with that kernel name, None where it is none, or no more."""
     place = f"{roots.sys}/block/{node}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from agent.host import blocks
 from agent.host.roots import Roots
 from attachers.disk_xml import disk_xml
 from attachers.problems import Code, Problem
@@ -52,12 +53,16 @@ def find_domain(domain: str) -> dict[str, Any]:
         return {"exists": True, "active": active, "disks": [[disk.target, disk.source] for disk in disks]}
 
 
-def give_disk(name: str, domain: str, target: str, bus: str, read_only: bool, kind: str) -> None:
+def give_disk(
+    name: str, domain: str, target: str, bus: str, read_only: bool, kind: str, unit: dict[str, str] | None
+) -> None:
     """Hot-plug the disk, or by `kind` the file, of an attachment; nothing to do where it is.
 
-    Raises `Problem`: not-found, conflict, ...
+    `unit` is the disk's own link (`node`) and what it has to answer to an INQUIRY (`wwid`), None for a file. It is held
+    open meanwhile, so that its kernel name cannot become another disk's before libvirt has opened it.
+    Raises `Problem`: not-found, conflict, wrong-device, ...
     """
-    with _running(domain) as found:
+    with _running(domain) as found, _proved(unit):
         taken = _source_at(found, target)
         if taken == f"{LINKS}/{name}":
             return
@@ -65,6 +70,19 @@ def give_disk(name: str, domain: str, target: str, bus: str, read_only: bool, ki
             detail = f"domain {domain} has another disk at {target}: {taken or 'an empty drive'}"
             raise Problem(Code.CONFLICT, detail, hint="ask for another target, such as sdb")
         found.attachDeviceFlags(disk_xml(name, target, bus, read_only=read_only, kind=kind), _live())
+
+
+@contextmanager
+def _proved(unit: dict[str, str] | None) -> Iterator[None]:
+    if unit is None:
+        yield
+        return
+    try:
+        with blocks.identified(unit["node"], unit["wwid"], 0):
+            yield
+    except FileNotFoundError:
+        text = f"{unit['node']} leads to no disk"
+        raise Problem(Code.DEVICE_TIMEOUT, text, hint="see its attachment's paths, and attach it again") from None
 
 
 def take_disk(name: str, domain: str, target: str, wait_s: float) -> bool:

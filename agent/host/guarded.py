@@ -369,12 +369,11 @@ class GuardedHost:
 
     async def _shown(self, query: ScsiQuery, sight: ScsiSight) -> ScsiSight:
         """A sight as whoever asked gets it: with what is ours; that nothing is, when the disk knows it as well."""
-        wwid = sight.wwid or query.wwid
-        self._seen.update({path.hctl for path in sight.paths} | ({wwid or ""} if sight.map else set()))
+        self._seen.update({path.hctl for path in sight.paths} | ({query.wwid} if sight.map and query.wwid else set()))
         self._removed.drop(hctl for session in sight.sessions for hctl in session.devices)
         rows = self._created.rows
         busy = sight.busy + unresolved(query, self._limbo, rows, self.now())
-        shown = replace(mark(sight, rows, wwid), busy=busy, owned=owned_at(query, rows))
+        shown = replace(mark(sight, rows, query.wwid), busy=busy, owned=owned_at(query, rows))
         if not covered(query, self._created):
             await self._created.settled()
         return shown

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from agent.host import fc_sysfs, sysfs
+from agent.host import fc_sysfs, proofs, sysfs
 from agent.host.roots import Roots
 from attachers import checks
 from attachers.steps import DEVICES
@@ -31,27 +31,26 @@ def _text(link: Path) -> str | None:
 
 DISKSEQ = "CDMI_ATTACH_DISKSEQ"
 """What our udev rule calls the sequence number of a disk."""
+UNIT = "CDMI_ATTACH_UNIT"
+"""What a claim calls the logical unit that is expected."""
 NEXUS = "CDMI_ATTACH_NEXUS"
 """What a claim calls the remote and the local FC port of its address."""
 
 
 def put_device(roots: Roots, wwid: str, hctl: str, node: str) -> None:
-    """The links of a disk, with the very text that udev gives them, so that udev adopts them.
+    """The links of a disk of ours, with the very text that udev gives them, so that udev adopts them.
 
-    A disk that was there before us has no claim, and udev would not take our links along with it: they would lead to
-    whatever is called sda next. So its link leads to udev's own one, which goes with the disk.
+    Only where it is sure to (see `linux_links`): a link that udev does not know of stays when the disk goes, and leads
+    to whatever is called sda next.
     """
-    if is_claimed(roots, hctl):
-        put(roots.devices / "path" / hctl, f"../../{node}")
-        put(roots.devices / wwid, f"../{node}")
-    else:
-        put(roots.devices / wwid, _by_id(roots, node) or f"../{node}")
+    put(roots.devices / "path" / hctl, f"../../{node}")
+    put(roots.devices / wwid, f"../{node}")
 
 
-def _by_id(roots: Roots, node: str) -> str | None:
-    """udev's link to a disk by its name, seen from ours; None where there is none (the stock rules do not run here)."""
+def by_id(roots: Roots, node: str, kinds: tuple[str, ...]) -> str | None:
+    """A link that the host's own rules have made to a disk or map by what it is, seen from ours; None without one."""
     place, wanted = roots.dev / "disk/by-id", os.path.realpath(roots.dev / node)
-    names = [name for name in sysfs.entries(place) if name.startswith("wwn-")]
+    names = [name for name in sysfs.entries(place) if name.startswith(kinds)]
     return next((f"../disk/by-id/{name}" for name in names if os.path.realpath(place / name) == wanted), None)
 
 
@@ -76,8 +75,9 @@ def drop_device(roots: Roots, wwid: str) -> None:
 
 
 def drop_path(roots: Roots, hctl: str) -> None:
-    """Take what is there for a SCSI address: its claim and its link."""
+    """Take what is there for a SCSI address: its claim, its proof and its link."""
     drop_claim(roots, hctl)
+    proofs.drop(roots, hctl)
     (roots.devices / "path" / hctl).unlink(missing_ok=True)
 
 
@@ -114,16 +114,24 @@ def to_node(devices: Path, node: str) -> list[Path]:
 
 
 def claim(
-    roots: Roots, hctl: str, owner: tuple[int, int] | None = None, *, nexus: tuple[str, str] | None = None
+    roots: Roots,
+    hctl: str,
+    owner: tuple[int, int] | None = None,
+    *,
+    nexus: tuple[str, str] | None = None,
+    unit: str | None = None,
 ) -> None:
     """Claim an address before it is scanned; `owner` (uid and gid) is whom udev gives its node to.
 
+    `unit` is the logical unit that is expected there: nothing else at that address is handed out.
     `nexus` are the remote and the local FC port that the address is for: the disk comes back with them, so that its
     claim outlasts it. What an earlier claim said of the address is kept.
     """
     said = _claimed(roots, hctl)
     if owner:
         said |= {"CDMI_ATTACH_USER": str(owner[0]), "CDMI_ATTACH_GROUP": str(owner[1])}
+    if unit:
+        said[UNIT] = unit
     if nexus:
         said[NEXUS] = f"{nexus[0]}@{nexus[1]}"
     path = roots.claims / hctl
@@ -136,6 +144,11 @@ def claim(
 def _claimed(roots: Roots, hctl: str) -> dict[str, str]:
     lines = (sysfs.text(roots.claims / hctl) or "").splitlines()
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def expected_at(roots: Roots, hctl: str) -> str | None:
+    """The logical unit that a claim was made for; None where it names none."""
+    return _claimed(roots, hctl).get(UNIT)
 
 
 def is_claimed(roots: Roots, hctl: str) -> bool:
@@ -154,6 +167,7 @@ def drop_stale_claims(roots: Roots, keep: Collection[str] = ()) -> None:
     That of an FC disk stays for as long as that number still is the local port's that it came through, and that of a
     disk made of a file for as long as its host is LIO's: it is made for that disk, which comes a moment later.
     """
+    proofs.drop_stale(roots)
     for name in sysfs.entries(roots.claims):
         there = (roots.sys / "class/scsi_device" / name).exists()
         if name not in keep and not there and not _may_come_back(roots, name):

@@ -30,6 +30,7 @@ from agent.host import (
     nfs_reach,
     node_db,
     path_proof,
+    proofs,
     reading,
     routes,
     sysfs,
@@ -137,6 +138,7 @@ class LinuxHost:
         pool.on_end = self._changes.grow
         node_db.clear_stale_lock(self._roots)
         node_db.report_broken(self._roots)
+        proofs.take_over(self._roots)
         links.drop_stale_claims(self._roots)
         nfs_reach.drop_unused_points(self._roots)
 
@@ -245,7 +247,7 @@ class LinuxHost:
                 if numbers:
                     self._luns.owned_as(numbers, step.owner)
             case Unpublish():
-                linux_disks.unpublish(self._tools, step)
+                await linux_disks.unpublish(self._tools, step, deadline)
             case RemoveDevice():
                 await linux_disks.remove(self._tools, step, deadline)
             case GiveUp(wwid):

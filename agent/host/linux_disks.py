@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from agent.host import links, nexus, sysfs, unit_users
+from agent.host import links, linux_links, nexus, sysfs, unit_users
 from agent.host.tools import Tools, left
 from attachers import checks
 from attachers.base import MadeByAnotherError, Uncertain
@@ -29,7 +29,7 @@ async def scan(tools: Tools, step: Scan, deadline: float) -> None:
         detail = f"no session to {step.target} at {step.portal} leads to {step.hctl} (now)"
         raise Problem(Code.TARGET_TIMEOUT, detail, hint="try again", step=step.describe())
     fibre = (step.target, step.portal) if checks.is_wwpn(step.target) else None
-    links.claim(tools.roots, step.hctl, nexus=fibre)
+    links.claim(tools.roots, step.hctl, nexus=fibre, unit=step.wwid)
     path = tools.roots.sys / f"class/scsi_host/host{host}/scan"
     await _call(tools, step, deadline, "write", path=str(path), text=f"{channel} {target} {lun}")
     if not sysfs.has_device(tools.roots, step.hctl):
@@ -49,9 +49,9 @@ async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, in
     others = links.names_of(tools.roots, step.wwid) - {step.name}
     keep = step.borrowed or (step.read_only and others)  # never takes the right to write from another
     read_only = None if keep else step.read_only
-    proof = proof_of(tools, disk, step.wwid)
+    proof = proof_of(tools, disk, step.wwid) | {"unit": links.expected_at(tools.roots, step.hctl)}
     await _call(tools, step, deadline, "prepare", **proof, owner=owner, read_only=read_only)
-    links.put_device(tools.roots, step.wwid, step.hctl, disk.node or "")
+    await linux_links.lead_to_disk(tools, step, disk, deadline)
     links.put_name(tools.roots, step.name, step.wwid)
     return owner
 
@@ -68,13 +68,13 @@ async def _tell_udev(tools: Tools, step: Publish, disk: sysfs.Disk, owner: tuple
     await probed(tools, disk, deadline)
 
 
-def unpublish(tools: Tools, step: Unpublish) -> None:
+async def unpublish(tools: Tools, step: Unpublish, deadline: float) -> None:
     """Take the link of the logical unit away where nobody else needs it, then the attachment's.
 
     In this order, since a crash in between has to leave the one that is in the record of what was made.
     """
     if step.wwid:
-        links.drop_device(tools.roots, step.wwid)
+        await linux_links.drop(tools, step.wwid, step, deadline)
     links.drop_name(tools.roots, step.name)
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from agent.host import domains, links
 from agent.host.tools import Tools, left
+from attachers import checks
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainDisk, DomainSight
-from attachers.steps import GiveDisk, ResizeDisk, TakeDisk
+from attachers.steps import DEVICES, GiveDisk, ResizeDisk, TakeDisk
 
 LOOK_S = 10.0
 MARGIN_S = 1.0  # a worker that waits for a guest says so before it is given up
@@ -31,16 +32,19 @@ async def look(tools: Tools, domain: str) -> DomainSight:
 
 
 async def give(tools: Tools, step: GiveDisk, deadline: float) -> None:
-    """Hot-plug what is published."""
-    if links.of_name(tools.roots, step.name) is None:
+    """Hot-plug what is published; of a disk, once what the link leads to at that moment has proved itself."""
+    link = links.of_name(tools.roots, step.name)
+    wwid = (link or "").removeprefix(f"{DEVICES}/") if step.kind == "block" else ""
+    if link is None or (step.kind == "block" and not checks.WWID.fullmatch(wwid)):
         raise Problem(Code.CONFLICT, f"{step.name} is not published on this host", hint="attach it first")
-    args = {
+    args: dict[str, Any] = {
         "name": step.name,
         "domain": step.domain,
         "target": step.target,
         "bus": step.bus,
         "read_only": step.read_only,
         "kind": step.kind,
+        "unit": {"node": str(tools.roots.devices / wwid), "wwid": wwid} if wwid else None,
     }
     await tools.pool.call("give_disk", args, timeout_s=left(deadline), what=step.describe())
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from agent.host import announced, dm, links, linux_disks, sysfs, unit_users, wwids
+from agent.host import announced, dm, links, linux_disks, linux_links, sysfs, unit_users, wwids
 from agent.host.tools import Tools, left
+from attachers import unit_names
 from attachers.base import Uncertain
 from attachers.problems import Code, Problem
 from attachers.steps import AnnounceMap, ForgetMap, JoinMap, LeaveMap, MapStep, Publish, RemoveMap, ResizeMap
@@ -46,9 +48,13 @@ async def join(tools: Tools, step: JoinMap, deadline: float) -> None:
     node = disk.node or ""
     if not announced.has(tools.roots, step.wwid):
         raise Problem(Code.CONFLICT, f"no map of {step.wwid} is announced", hint="try again")
-    await linux_disks.probed(tools, disk, deadline)  # multipathd reads the name in udev's entry
-    proof = linux_disks.proof_of(tools, disk, step.wwid)
+    unit = links.expected_at(tools.roots, step.hctl)
+    proof = linux_disks.proof_of(tools, disk, step.wwid) | {"unit": unit}
     await _call(tools, step, deadline, "prepare", **proof, owner=None, read_only=None)
+    if links.is_claimed(tools.roots, step.hctl):  # multipathd reads the name in udev's entry
+        await linux_links.tell_path(tools, step, disk, deadline)
+    else:
+        await linux_disks.probed(tools, disk, deadline)
     found = dm.find(tools.roots, [step.wwid])
     if found and node in found.slaves:
         return
@@ -80,6 +86,7 @@ async def leave(tools: Tools, step: LeaveMap, deadline: float) -> None:
     found = dm.find(tools.roots, [step.wwid])
     if disk is None or found is None or disk.node not in found.slaves:
         return
+    await linux_links.untell_path(tools, step, deadline)
     await tools.multipathd.del_path(disk.node)
     await _until(tools, step, deadline, lambda: _is_out(tools, step, disk.node or ""))
 
@@ -105,7 +112,7 @@ async def publish(tools: Tools, step: Publish, deadline: float) -> tuple[int, in
     read_only = None if step.borrowed or (step.read_only and others) else step.read_only
     proof = {"node": str(tools.roots.dev / found.node), "number": found.number, "wwid": step.wwid}
     await _call(tools, step, deadline, "prepare_map", **proof, owner=owner, read_only=read_only)
-    links.put_map(tools.roots, step.wwid, found.node)
+    await linux_links.lead_to_map(tools, step, found, deadline)
     links.put_name(tools.roots, step.name, step.wwid)
     return owner
 
@@ -236,7 +243,7 @@ async def forget(tools: Tools, step: ForgetMap, deadline: float) -> None:
         await _strike_off(tools, step, deadline)
     announced.drop(tools.roots, step.wwid)
     if not links.names_of(tools.roots, step.wwid):  # a map of somebody else's may still be there
-        links.drop_device(tools.roots, step.wwid)
+        await linux_links.drop(tools, step.wwid, step, deadline)
 
 
 async def _strike_off(tools: Tools, step: RemoveMap | ForgetMap, deadline: float) -> None:
@@ -252,7 +259,7 @@ async def _forget_paths(tools: Tools, step: ForgetMap, deadline: float) -> None:
     while True:
         since = tools.changes.count
         known = [path.node for path in await tools.multipathd.paths() if path.wwid == name]
-        lost = [node for node in known if sysfs.wwid_of(tools.roots, node) != step.wwid]
+        lost = [node for node in known if _is_another(tools, node, step.wwid)]
         if not lost:
             return
         if not left(deadline):
@@ -262,6 +269,14 @@ async def _forget_paths(tools: Tools, step: ForgetMap, deadline: float) -> None:
                 with suppress(Problem):  # it has heard of it meanwhile
                     await tools.multipathd.del_path(node)
         await tools.changes.above(since, timeout_s=LOOK_S)
+
+
+def _is_another(tools: Tools, node: str, wwid: str) -> bool:
+    """Whether a disk of that name is gone, or is another logical unit by now, as far as the kernel's memory tells."""
+    remembered = sysfs.wwid_of(tools.roots, node)
+    return not Path(tools.roots.sys, "block", node).exists() or (
+        remembered is not None and unit_names.is_name(remembered) and remembered != wwid
+    )
 
 
 async def _until(tools: Tools, step: MapStep, deadline: float, done: Callable[[], bool]) -> None:

@@ -119,7 +119,7 @@ class NfsSteps:
         file |= {"discard": step.discard} | self._pin(step)
         limit_s, what = left(deadline), step.describe()
         hctl = await self._reach.ask(step.share, "lio_prepare", disk | file, limit_s=limit_s, what=what)
-        links.claim(self._tools.roots, hctl)
+        links.claim(self._tools.roots, hctl, unit=step.wwid)
         await self._call("lio_show", disk | {"hctl": hctl}, deadline, what)
         if not sysfs.has_device(self._tools.roots, hctl):
             links.drop_claim(self._tools.roots, hctl)

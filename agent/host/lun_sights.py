@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agent.host import fc_sysfs, links, linux_iscsi, nexus, sysfs, unit_users
+from agent.host import fc_sysfs, links, linux_iscsi, nexus, proofs, sysfs, unit_users
 from agent.host.map_sights import Answer, look_at_map, notes_of
 from agent.host.tools import Tools
 from agent.workers.pool import Abandoned
@@ -61,8 +61,7 @@ class LunSights:
         """
         answers = await asyncio.gather(*(self._identity(session, disk, read=read) for session, disk in found))
         paths = tuple(_path(session, disk, answer) for (session, disk), answer in zip(found, answers, strict=True))
-        link = links.of_name(self._roots, name)
-        named = scsi.name_of(paths, wwid, link)
+        named = wwid or next((own for path in paths if (own := scsi.identity_of(path, None))), None)
         right = [path for path in paths if named and not scsi.is_wrong(path, named)]  # another unit may have a map, too
         names = {named} | set().union(*(path.designators for path in right)) if named else set()
         nodes = {(path.node or "").removeprefix("/dev/") for path in right}
@@ -70,12 +69,14 @@ class LunSights:
         device_link = links.of_device(self._roots, named) if named else None
         shown = ScsiSight(
             paths=paths,
-            link=link,
+            link=links.of_name(self._roots, name),
             device_link=device_link,
             owner=self._owner(device_link) if device_link else "",
             map=seen,
             notes=notes_of(self._tools, named) if named else None,
+            main=scsi.main_name(paths, wwid),
             wwid=named if named != wwid else None,
+            kept=not (named and device_link) or proofs.is_linked(self._roots, device_link.removeprefix("/dev/"), named),
             dirty=any((self._roots.unwritten / one).exists() for one in {wwid, named} if one),
         )
         if not holders:

@@ -40,6 +40,11 @@ class Roots:
         return self.run / "cdmi-attach/unwritten"
 
     @property
+    def proofs(self) -> Path:
+        """One file for each disk that has proved itself, and for borrowed maps: the udev rule looks for them."""
+        return self.run / "cdmi-attach/proved"
+
+    @property
     def mounts(self) -> Path:
         """The directories that shares are mounted on."""
         return self.run / MOUNTS.removeprefix("/run/")

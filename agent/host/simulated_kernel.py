@@ -101,8 +101,10 @@ class Kernel:
 
     `records` are iscsid's: (target, portal) -> who wrote the settings; `flaws` says why one of them is of no use.
     `links` are /run/cdmi-attach/disk, `device_links` /dev/cdmi-attach (wwid -> SCSI address, or the map's node),
-    `claims` the addresses that udev is to leave to us, `announced` the logical units of which it knows that they are to
-    have a map (wwid -> owner; None: there is one of somebody else's, of which it knows nothing).
+    `claims` the addresses that udev is to leave to us, `expected` the unit that each was claimed for, `proofs` the
+    disks (by address) that udev was told of and the unit that each is, the newest last, `announced` the logical units
+    of which it knows that they are to have a map (wwid -> owner; None: there is one of somebody else's, of which it
+    knows nothing).
     `fabric` are the FC ports that see each other: local and remote. `unwritten` are the logical units of which a
     write-out failed (/run/cdmi-attach/unwritten).
     """
@@ -116,6 +118,8 @@ class Kernel:
     links: dict[str, str] = field(default_factory=dict)
     device_links: dict[str, str] = field(default_factory=dict)
     claims: set[str] = field(default_factory=set)
+    expected: dict[str, str] = field(default_factory=dict)
+    proofs: dict[str, str] = field(default_factory=dict)
     announced: dict[str, str | None] = field(default_factory=dict)
     maps: dict[str, Map] = field(default_factory=dict)
     multipathd: Multipathd = field(default_factory=Multipathd)
@@ -191,15 +195,28 @@ class Kernel:
         return session.portal if checks.is_wwpn(session.target) else self.initiator
 
     def probe(self) -> bool:
-        """Let sd finish: every device without a node gets one, and udev links the claimed. Whether there was any."""
+        """Let sd finish: every device without a node gets one. Whether there was any.
+
+        What a disk says then is no proof: udev links none of ours, and has multipathd leave it alone.
+        """
         waiting = [device for _, device in self.devices() if device.node is None]
         for device in waiting:
             device.node = f"/dev/sd{_letters(self.last_node)}"
             self.last_node += 1
-            if device.hctl in self.claims and device.wwid not in self.announced:
-                self.device_links.setdefault(device.wwid, device.hctl)
-            self._tell_multipathd(device)
+            if device.hctl not in self.claims:
+                self._tell_multipathd(device)
         return bool(waiting)
+
+    def prove(self, hctl: str, wwid: str) -> None:
+        """udev hears that a disk is that unit: of two that are it takes the newcomer (systemd, udev-node.c)."""
+        self.proofs.pop(hctl, None)
+        self.proofs[hctl] = wwid
+        self.device_links[wwid] = hctl
+
+    def unlink_unit(self, wwid: str) -> None:
+        """Nothing leads to a unit any more, and udev hears of it."""
+        self.device_links.pop(wwid, None)
+        self.proofs = {hctl: unit for hctl, unit in self.proofs.items() if unit != wwid}
 
     def _tell_multipathd(self, device: Device) -> None:
         """It takes a new disk into the map of its unit, or makes one where it is told to."""
@@ -257,7 +274,13 @@ class Kernel:
             self.multipathd.known.pop(hctl, None)
         self.leave_map(hctl)
         self.claims -= {hctl} if with_claim else set()
-        self.device_links = {wwid: at for wwid, at in self.device_links.items() if at != hctl}
+        self.proofs.pop(hctl, None)
+        lost = [wwid for wwid, at in self.device_links.items() if at == hctl]
+        for wwid in lost:
+            others = [other for other, unit in self.proofs.items() if unit == wwid]
+            self.device_links |= {wwid: others[-1]} if others else {}
+            if not others:
+                del self.device_links[wwid]
 
     def reboot(self) -> None:
         """Forget what lives in memory and /run; keep iscsid's records and the domains' names."""
@@ -266,6 +289,8 @@ class Kernel:
         self.links.clear()
         self.device_links.clear()
         self.claims.clear()
+        self.expected.clear()
+        self.proofs.clear()
         self.announced.clear()
         self.unwritten.clear()
         self.maps.clear()
@@ -285,6 +310,7 @@ class Kernel:
         lines |= {f"device link {wwid} -> {hctl}" for wwid, hctl in self.device_links.items()}
         lines |= {f"claim {hctl}" for hctl in self.claims}
         lines |= {f"not written out: {wwid}" for wwid in self.unwritten}
+        lines |= {f"proof of {hctl}: {wwid}" for hctl, wwid in self.proofs.items()}
         lines |= {f"announced paths of {wwid}" for wwid in self.announced}
         lines |= {f"announced map of {wwid}" for wwid, owner in self.announced.items() if owner is not None}
         lines |= {f"map of {found.wwid}: {', '.join(sorted(found.paths))}" for found in self.maps.values()}

@@ -43,6 +43,8 @@ def _join(kernel: Kernel, step: JoinMap) -> None:
     names = kernel.names(*found)
     if not names:
         raise _refused(step, Code.UNAVAILABLE, f"{step.hctl} gives no answer")
+    if (expected := kernel.expected.get(step.hctl, step.wwid)) not in names and step.hctl in kernel.claims:
+        raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} was claimed for {expected}")
     if not {step.wwid, found[1].wwid} <= names:
         raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} is {', '.join(sorted(names))}, not {step.wwid}")
     if not kernel.multipathd.runs:
@@ -118,6 +120,7 @@ def publish_map(kernel: Kernel, step: Publish) -> None:
     if not step.borrowed:
         found.set_read_only = found.set_read_only if step.read_only and others else step.read_only
         found.owner = step.owner or found.owner
+    kernel.unlink_unit(step.wwid)
     kernel.device_links[step.wwid] = found.node
     kernel.links[step.name] = f"{DEVICES}/{step.wwid}"
 

@@ -21,7 +21,7 @@ from attachers.sights import (
     ScsiSight,
     Sight,
 )
-from attachers.steps import Step
+from attachers.steps import DEVICES, Step
 
 
 def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
@@ -45,7 +45,7 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
     sessions = [s for s in kernel.sessions.values() if _is_of(query, s.target)]
     link = kernel.links.get(query.name)
     paths = tuple(_path(kernel, s, d, query) for s, d in _asked_for(query, sessions))
-    wwid = scsi.name_of(paths, query.wwid, link) or ""
+    wwid = query.wwid or (link or "").removeprefix(f"{DEVICES}/")
     at = kernel.device_links.get(wwid, "")
     linked = kernel.device(at)
     node, owner = (linked[1].node, linked[1].owner) if linked else (None, "")
@@ -64,9 +64,11 @@ def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSi
         ports=ports(kernel) if isinstance(query, FcQuery) and not _usable(sessions) else (),
         map=see_map(kernel, wwid, holders=query.holders),
         notes=notes_of(kernel, wwid),
+        main=scsi.main_name(paths, query.wwid),
         wwid=wwid if wwid not in ("", query.wwid) else None,
         users=tuple(kernel.users(wwid)) if query.holders else None,
         dirty=bool({wwid, query.wwid} & kernel.unwritten),
+        kept=linked is None or kernel.proofs.get(at) == wwid,
     )
 
 

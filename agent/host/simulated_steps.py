@@ -79,7 +79,7 @@ def take(kernel: Kernel, step: Step) -> None:
         case Unpublish():
             kernel.links.pop(step.name, None)
             if step.wwid:
-                kernel.device_links.pop(step.wwid, None)
+                kernel.unlink_unit(step.wwid)
         case RemoveDevice():
             _remove(kernel, step)
         case GiveUp(wwid):
@@ -126,12 +126,15 @@ def _scan(kernel: Kernel, step: Scan) -> None:
     if step.hctl in session.devices:
         raise MadeByAnotherError(step.describe())
     kernel.claims.add(step.hctl)
+    kernel.expected.pop(step.hctl, None)
+    kernel.expected |= {step.hctl: step.wwid} if step.wwid else {}
     if kernel.add_device(session, lun) is None:  # a scan that finds nothing is no failure, as in the kernel
         kernel.claims.discard(step.hctl)
 
 
 def _publish(kernel: Kernel, step: Publish) -> None:
     device = _verified(kernel, step, step.hctl, step.wwid)
+    _insist_on_expected(kernel, step)
     found = kernel.device(step.hctl)
     if found and device.wwid not in kernel.names(*found):
         raise _refused(step, Code.WRONG_DEVICE, f"the kernel still takes {step.hctl} for {device.wwid}")
@@ -141,8 +144,17 @@ def _publish(kernel: Kernel, step: Publish) -> None:
         keep = step.read_only and others  # never takes the right to write from another
         device.set_read_only = device.set_read_only if keep else step.read_only
         device.owner = step.owner or device.owner
-    kernel.device_links[step.wwid] = step.hctl
+    kernel.unlink_unit(step.wwid)
+    kernel.prove(step.hctl, step.wwid)
     kernel.links[step.name] = f"{DEVICES}/{step.wwid}"
+
+
+def _insist_on_expected(kernel: Kernel, step: Publish) -> None:
+    """A disk whose address was claimed for another unit is not handed out, whatever it says."""
+    found = kernel.device(step.hctl)
+    expected = kernel.expected.get(step.hctl) if step.hctl in kernel.claims else None
+    if found and expected and expected not in kernel.names(*found):
+        raise _refused(step, Code.WRONG_DEVICE, f"{step.hctl} was claimed for {expected}")
 
 
 def _verified(kernel: Kernel, step: Step, hctl: str, wwid: str) -> Device:
@@ -233,6 +245,10 @@ def _users_of(kernel: Kernel, step: GiveDisk) -> list[str]:
     device = published(kernel, step.name)
     if device is None:
         raise _refused(step, Code.NOT_FOUND, f"{LINKS}/{step.name} leads to no device")
+    wwid = kernel.links[step.name].rpartition("/")[2]
+    for hctl in device.paths if isinstance(device, Map) else [device.hctl]:
+        if not isinstance(device, Map) or kernel.is_usable(hctl):
+            _verified(kernel, step, hctl, wwid)
     return device.holders
 
 

@@ -38,8 +38,9 @@ class Object:
 
     `permissions` None: the entry has none, and anybody may.
 
-    `behind` is the logical unit that really answers there, where it is not `wwid`; `mapped` whether one does; `named`
-    whether the export says its name; `unready` how often it is resolved before the server has filled in its export.
+    `behind` is the logical unit that really answers there, where it is not `wwid`, `also` more names that it answers;
+    `mapped` whether one does; `named` whether the export says its name; `unready` how often it is resolved before the
+    server has filled in its export.
     `target` is an iSCSI name, or an FC port's; `beside` are more FC ports, `hidden` those of them, or of the portals,
     that do not show it.
     `instead` is a second export (`SECOND`), over another protocol. `exported`: it has any;
@@ -54,6 +55,7 @@ class Object:
     portals: tuple[str, ...] = (PORTAL,)
     size: int = SIZE
     behind: str = ""
+    also: tuple[str, ...] = ()
     mapped: bool = True
     named: bool = True
     unready: float = 0
@@ -141,7 +143,7 @@ class CdmiModel:
         for target in obj.targets:
             self.san.remove(target, obj.lun)
             if obj.mapped and obj.exported and target not in obj.hidden:
-                self.san.add(Lun(target, portals, obj.lun, obj.behind or obj.wwid, obj.size, allowed))
+                self.san.add(Lun(target, portals, obj.lun, obj.behind or obj.wwid, obj.size, allowed, also=obj.also))
 
     def _at(self, uri: str) -> str:
         """The ID of the object, or of the container, that is meant."""

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.engine.mutant import Mutant as Mutant
+from tests.engine.mutants_of_names import OF_NAMES
 from tests.engine.mutants_of_objects import OF_OBJECTS
 from tests.engine.mutants_of_plans import OF_PLANS
 from tests.engine.mutants_of_writes import OF_WRITES
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SUITE = (
     "tests/unit/test_iscsi_decide.py",
     "tests/unit/test_iscsi_portals.py",
+    "tests/unit/test_names_decide.py",
     "tests/unit/test_fc_decide.py",
     "tests/unit/test_confined.py",
     "tests/host/test_users.py",
@@ -33,6 +35,7 @@ PARTS = ("agent", "attachers", "tests", "pyproject.toml")
 MUTANTS = (
     *OF_PLANS,
     *OF_WRITES,
+    *OF_NAMES,
     Mutant(
         "a stranger's detach",
         "agent/engine/engine.py",

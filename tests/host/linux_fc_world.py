@@ -18,7 +18,7 @@ from attachers.base import Host
 from tests.cdmi_server.targets import Lun
 from tests.cdmi_server.tcm_fc import FcTargets
 from tests.host.fc_world import FcWorld
-from tests.host.linux_world import CLAIMS, DEVICES, LINKS, SYS, links_settled
+from tests.host.linux_world import CLAIMS, DEVICES, LINKS, SYS, links_settled, proofs
 
 LOCAL, TARGET = "20000200000000c0", "20000200000000c1"
 WIRE = (
@@ -115,6 +115,7 @@ class LinuxFcWorld:
                 for entry in directory.iterdir():
                     if entry.is_symlink() or entry.is_file():
                         yield f"{entry} -> {entry.readlink() if entry.is_symlink() else ''}"
+        yield from proofs()
 
     def _port(self) -> Path | None:
         """The array's port as this host sees it; the kernel shows it from the array's side as well."""

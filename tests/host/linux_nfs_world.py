@@ -17,7 +17,7 @@ from agent.host.linux import FUNCTIONS, LinuxHost
 from agent.workers.pool import Pool
 from attachers.base import Host
 from attachers.nfs_share import MOUNTS, Share
-from tests.host.linux_world import CLAIMS, DEVICES, LINKS, links_settled
+from tests.host.linux_world import CLAIMS, DEVICES, LINKS, links_settled, proofs
 from tests.host.nfs_server import NfsServer
 from tests.host.nfs_world import UNREACHED, NfsWorld
 
@@ -169,6 +169,7 @@ def _inventory() -> Iterator[str]:
             for entry in directory.iterdir():
                 if entry.name not in ("alua", "discovery_auth", "version", "path"):
                     yield f"{entry} -> {entry.readlink() if entry.is_symlink() else ''}"
+    yield from proofs()
 
 
 async def _run(*command: str) -> None:

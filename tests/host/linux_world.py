@@ -25,6 +25,7 @@ LINKS = Path("/run/cdmi-attach/disk")
 DEVICES = Path("/dev/cdmi-attach")
 CLAIMS = Path("/run/cdmi-attach/claim")
 ANNOUNCED = Path("/run/cdmi-attach/map")
+PROOFS = Path("/run/cdmi-attach/proved")
 WWIDS = Path("/etc/multipath/wwids")
 
 
@@ -48,6 +49,9 @@ class LinuxWorld:
 
     async def make_lun(self, lun: int, *, size: int = 16 << 20) -> str:
         return self._lio.make_lun(self.target, lun, size=size)
+
+    async def make_twin(self, lun: int, wwid: str) -> None:
+        self._lio.make_lun(self.target, lun, size=16 << 20, serial=wwid.removeprefix("naa.6001405"))
 
     async def swap_lun(self, lun: int) -> str:
         return self._lio.swap_lun(self.target, lun)
@@ -154,6 +158,7 @@ class LinuxWorld:
                 for entry in directory.iterdir():
                     if entry.is_symlink() or entry.is_file():
                         yield f"{entry} -> {entry.readlink() if entry.is_symlink() else ''}"
+        yield from proofs()
 
     async def _iscsiadm(self, *arguments: str) -> None:
         await self._run("iscsiadm", "-m", "node", "-T", self.target, "-p", self.portal, *arguments)
@@ -164,6 +169,12 @@ class LinuxWorld:
         )
         output, _ = await process.communicate()
         assert process.returncode == 0, f"{' '.join(command)}: {output.decode(errors='replace')}"
+
+
+def proofs() -> Iterator[str]:
+    """What udev is told of disks that have proved themselves, whichever disk it is at an address."""
+    with suppress(FileNotFoundError):
+        yield from (f"proof of {entry.name.partition('@')[0]}: {entry.read_text()}" for entry in PROOFS.iterdir())
 
 
 async def links_settled() -> None:

@@ -39,6 +39,10 @@ class SimulatedWorld:
         self.raw.san.add(Lun(self.target, (self.portal, self.other_portal), lun, wwid, size, (INITIATOR,)))
         return wwid
 
+    async def make_twin(self, lun: int, wwid: str) -> None:
+        portals = (self.portal, self.other_portal)
+        self.raw.san.add(Lun(self.target, portals, lun, wwid, 16 << 20, (INITIATOR,)))
+
     async def swap_lun(self, lun: int) -> str:
         wwid = self._next_wwid()
         self.raw.san.swap(self.target, lun, wwid=wwid)

@@ -179,7 +179,10 @@ async def test_a_cable_is_pulled_for_a_moment(world: FcWorld) -> None:
 
 
 async def test_a_cable_is_pulled_for_long(world: FcWorld) -> None:
-    """The kernel removes the disk, and brings one back by itself; claim and link of ours come with it."""
+    """The kernel removes the disk, and brings one back by itself; claim and path come with it, and are ours.
+
+    Its unit's link does not: what answers there now has to prove itself anew (case 96).
+    """
     before = await world.inventory()
     wwid = await world.make_lun(1)
     scan = await scan_of(world)
@@ -193,8 +196,11 @@ async def test_a_cable_is_pulled_for_long(world: FcWorld) -> None:
     await world.plug()
     path = await see_path(world)
     assert path.ours and path.designators >= {wwid}
+    sight = await look(world)
+    assert sight.device_link is None and sight.link is not None
+    await act(world, Publish(NAME, path.hctl, wwid, False, ""))
     async with asyncio.timeout(LIMIT_S):
-        while await world.inventory() != standing:  # udev makes the links again
+        while await world.inventory() != standing:  # udev makes the other links again
             await world.host.changed(world.host.changes, timeout_s=0.2)
     await act(world, Unpublish(NAME, wwid), RemoveDevice(path.hctl), disown(world))
     assert await world.inventory() == before

@@ -24,6 +24,10 @@ class World(Protocol):
         """Show a LUN to the host; returns its logical unit name."""
         ...
 
+    async def make_twin(self, lun: int, wwid: str) -> None:
+        """Show another disk as a LUN, which says the name of one that there is already."""
+        ...
+
     async def swap_lun(self, lun: int) -> str:
         """Put another logical unit behind the LUN number, without a word; returns its logical unit name."""
         ...

@@ -300,7 +300,7 @@ class Stage:
             "echo '# iscsiadm -m session'; iscsiadm -m session 2>&1; "
             "echo '# iscsiadm -m node'; iscsiadm -m node 2>&1; "
             "echo '# lsblk -S'; lsblk -S -n -o NAME,TRAN,WWN; "
-            "echo '# links'; find /dev/cdmi-attach /run/cdmi-attach/disk /run/cdmi-attach/claim /run/cdmi-attach/map "
+            "echo '# links'; cd /run/cdmi-attach && find /dev/cdmi-attach disk claim map proved "
             "-mindepth 1 ! -type d 2>/dev/null; "
             "echo '# multipath'; cat /sys/block/dm-*/dm/uuid 2>/dev/null; grep -hs '^/' /etc/multipath/wwids; "
             "systemctl -q is-active multipathd && multipathd show paths raw format '%i %d %t'; "

@@ -64,6 +64,7 @@ def add_disk(roots: Roots, session: Path, lun: int, node: str | None = "sda", *,
         for name, value in (("size", "131072"), ("ro", "0"), ("dev", f"8:{16 * lun}")):
             write(block / name, value)
         write(block / f"{node}1/dev", f"8:{16 * lun + 1}")
+        (block / "device").symlink_to(f"../../../{hctl}")
         link(roots.sys / f"block/{node}", block)
         (roots.dev / node).touch()
     return hctl

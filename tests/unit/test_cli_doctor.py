@@ -94,7 +94,7 @@ class World:
         self.write("etc/machine-id", "0" * 32)
         self.write("etc/iscsi/initiatorname.iscsi", f"## a comment\nInitiatorName={IQN}\n", mode=0o600)
         self.write(RECORD, "node.startup = manual\n")
-        self.write("usr/lib/udev/rules.d/10-cdmi-attach.rules", "# /run/cdmi-attach/map/\n")
+        self.write("usr/lib/udev/rules.d/10-cdmi-attach.rules", "# /run/cdmi-attach/proved/\n")
         self.write("proc/1/comm", "systemd\n")
         self.write("etc/cdmi-attach/config.toml", f'{CONFIG}password_file = "/{PASSWORD}"\n')
         self.write(PASSWORD, "secret", mode=0o400)
@@ -253,7 +253,7 @@ def test_multipathd_has_to_run_where_maps_are_insisted_on(world: World) -> None:
     assert finding.level is Level.FAILURE and "systemctl enable --now multipathd" in finding.mend
 
 
-def test_a_rule_of_before_maps(world: World) -> None:
+def test_a_rule_of_before_proofs(world: World) -> None:
     world.write("usr/lib/udev/rules.d/10-cdmi-attach.rules", "# an older one\n")
     finding = world.finding("udev-rule")
     assert finding.level is Level.FAILURE and "older version" in finding.says

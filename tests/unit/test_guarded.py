@@ -41,7 +41,7 @@ def taken_by(raw: SimulatedHost) -> list[Step]:
 async def test_attach_and_detach_leave_nothing(raw: SimulatedHost) -> None:
     host = await guard(raw)
     assert isinstance(await converge(host, Goal.ATTACHED), Ready)
-    assert len(raw.inventory()) == 6
+    assert len(raw.inventory()) == 7
     assert await converge(host, Goal.GONE) == Gone()
     assert not raw.inventory()
     assert not host._created.rows

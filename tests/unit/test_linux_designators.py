@@ -145,7 +145,8 @@ def test_all_that_leads_to_a_unit_has_one_name(wanted: str) -> None:
     """Case 86: whichever of its names the export says, links and map have that which udev and multipath take."""
     names = designators(page(descriptor(BINARY, EUI64, bytes.fromhex(EUI[4:])), naa("3000000072f1c5ba"), naa()))
     path = ScsiPath("6:0:0:1", "10.0.0.1:3260", "/dev/sda", "running", 1, False, None, names)
-    assert scsi.identity_of(path, wanted) == f"naa.{NAA}"
+    assert scsi.main_name([path], wanted) == (f"naa.{NAA}" if wanted == EUI else None)
+    assert scsi.identity_of(path, wanted) == wanted and scsi.identity_of(path, None) == f"naa.{NAA}"
     assert unit_names.main({EUI, "naa.5001405335a0af48"}) == "naa.5001405335a0af48"
     assert unit_names.main({EUI, "naa.3000000072f1c5ba"}) == EUI
 

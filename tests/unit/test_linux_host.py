@@ -163,24 +163,6 @@ async def test_a_scan_of_another_host_than_the_sessions_is_refused(stage: Stage,
     assert not links.is_claimed(stage.roots, hctl)
 
 
-def test_the_link_of_a_borrowed_disk_goes_with_it(tmp_path: Path) -> None:
-    """udev takes along what it adopted, which needs our claim: else the link would lead to the next disk called sda."""
-    roots = roots_in(tmp_path)
-    for node in ("sda", "sdb"):
-        (roots.dev / node).touch()
-    by_id = roots.dev / "disk/by-id/wwn-0x6001405000000001"
-    by_id.parent.mkdir(parents=True)
-    by_id.symlink_to("../../sda")
-    links.put_device(roots, WWID, "3:0:0:1", "sda")
-    assert (roots.devices / WWID).readlink() == Path("../disk/by-id/wwn-0x6001405000000001")
-    assert links.of_device(roots, WWID) == "/dev/sda"
-    assert not (roots.devices / "path").exists()
-    by_id.unlink()
-    assert links.of_device(roots, WWID) not in ("/dev/sda", "/dev/sdb")
-    links.put_device(roots, WWID, "3:0:0:1", "sdb")
-    assert links.of_device(roots, WWID) == "/dev/sdb", "where no rule makes links, ours has to do"
-
-
 async def test_claims_without_a_device_are_dropped_at_start_and_at_the_next_scan(pool: Pool, tmp_path: Path) -> None:
     """SCSI host numbers are used again: somebody else's disk may come at an address that was ours."""
     roots = roots_in(tmp_path)

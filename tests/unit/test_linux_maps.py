@@ -61,8 +61,7 @@ def test_a_map_is_known_by_its_uuid_whatever_its_name(roots: Roots) -> None:
 def test_whoever_has_a_name_already_is_found(roots: Roots) -> None:
     """No disk is made of a file under the name of another one: multipathd would take both for one unit."""
     assert bearer(roots, WWID) is None
-    hctl = add_disk(roots, add_session(roots), 1)
-    (roots.sys / "block/sda/device").symlink_to(f"../../../{hctl}")
+    add_disk(roots, add_session(roots), 1)
     assert bearer(roots, WWID) == "sda" and bearer(roots, OTHER) is None
     add_map(roots, uuid=dm.uuid_of(OTHER))
     assert bearer(roots, OTHER) == "dm-0"
@@ -88,7 +87,6 @@ def test_the_partitions_of_a_map(roots: Roots) -> None:
 
 def test_the_address_of_a_disk(roots: Roots) -> None:
     hctl = add_disk(roots, add_session(roots), 1)
-    (roots.sys / "block/sda/device").symlink_to(f"../../../{hctl}")
     assert dm.hctl_of(roots, "sda") == hctl
     assert dm.hctl_of(roots, "sdz") == ""
 
@@ -184,14 +182,6 @@ def test_udev_is_told_nothing_of_a_borrowed_map(roots: Roots) -> None:
     assert [path.name for path in roots.announced.iterdir()] == [WWID]
 
 
-def test_the_rule_reads_what_is_written() -> None:
-    rule = (Path(__file__).parents[2] / "systemd/10-cdmi-attach.rules").read_text()
-    assert 'ATTRS{wwid}=="naa.*|eui.*", IMPORT{file}="/run/cdmi-attach/map/$attr{wwid}"' in rule
-    assert 'ATTR{dm/uuid}=="mpath-*", IMPORT{file}="/run/cdmi-attach/map/$attr{dm/uuid}"' in rule
-    assert 'ENV{CDMI_ATTACH_MAP}=="?*", GOTO="cdmi_attach_end"' in rule
-    assert 'SYMLINK+="cdmi-attach/$env{CDMI_ATTACH_WWID}"' in rule
-
-
 class SilentPool:
     """Workers of which every INQUIRY waits for ever in the kernel."""
 
@@ -213,7 +203,6 @@ async def test_a_silent_path_of_a_map_is_asked_once_however_often_the_map_is_loo
     session = add_session(roots)
     hctl = add_disk(roots, session, 1)
     write(session / f"target6:0:0/{hctl}/state", state)
-    (session / f"target6:0:0/{hctl}/block/sda/device").symlink_to(f"../../../{hctl}")
     add_map(roots, "sda")
     pool: Any = SilentPool()
     luns = LunSights(Tools(roots, pool, Changes(), Iscsiadm(roots), Multipathd(roots)))
@@ -242,8 +231,7 @@ async def test_the_map_of_another_unit_is_not_taken_for_the_one_that_was_asked_f
 ) -> None:
     """Case 3: a server shows another LUN there, of which this host has a map. That one is none of our business."""
     session = add_session(roots)
-    hctl = add_disk(roots, session, 1, wwid=answer)
-    (session / f"target6:0:0/{hctl}/block/sda/device").symlink_to(f"../../../{hctl}")
+    add_disk(roots, session, 1, wwid=answer)
     add_map(roots, "sda", uuid=dm.uuid_of(OTHER) if answer == OTHER else "mpath-20123456789abcdef")
     pool: Any = AnsweringPool(answer)
     luns = LunSights(Tools(roots, pool, Changes(), Iscsiadm(roots), Multipathd(roots)))

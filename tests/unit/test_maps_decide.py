@@ -89,7 +89,11 @@ ATTACH: dict[str, tuple[ScsiSight, Context, object]] = {
     ),
     "both logins failed": (ScsiSight(RECORDS), tried(failed=(LOGIN, LOGIN2)), Code.TARGET_REFUSED),
     "something else under way": (replace(SEEN, busy=(REMOVE_MAP.describe(),)), tried(), Wait),
-    "a session, nothing announced": (ScsiSight(RECORDS, BARE), tried(), ANNOUNCE),
+    "a session, nothing announced: not before a disk has proved itself": (
+        ScsiSight(RECORDS, BARE),
+        tried(),
+        ("begin", SCAN),
+    ),
     "announced": (ScsiSight(RECORDS, BARE, notes=NOTES), tried(), ("begin", SCAN)),
     "one scan under way": (ScsiSight(RECORDS, BARE, notes=NOTES), tried(under_way=frozenset({SCAN})), ("begin", SCAN2)),
     "a disk that was there before": (replace(SEEN, notes=None), tried(), ANNOUNCE),

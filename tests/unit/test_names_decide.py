@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from attachers import iscsi
-from attachers.base import Context, Goal, Ready
+from attachers.base import Context, Goal, Keep, Ready
 from attachers.problems import Code
 from attachers.sights import ScsiSight
 from attachers.steps import DEVICES
@@ -27,19 +27,23 @@ from tests.unit.test_iscsi_decide import (
     tried,
 )
 
+CONTROLLER = replace(seen(BORROWED, kind="controller"), owned=(PLAN.target,))
+BY_EUI, BOTH = replace(PLAN, wwid=EUI), frozenset({RIGHT, EUI})
 CASES: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
     "the kernel remembers an iSCSI name": (PLAN, seen(sysfs_wwid="iqn.2012-06.org.x:t,lun,0"), tried(), PUBLISH),
-    "the export says its EUI": (replace(PLAN, wwid=EUI), seen(designators=frozenset({RIGHT, EUI})), tried(), PUBLISH),
-    "the same, published": (
-        replace(PLAN, wwid=EUI),
-        seen(LINKED, designators=frozenset({RIGHT, EUI})),
-        tried(wwid=RIGHT),
+    "the export says its EUI": (BY_EUI, replace(seen(designators=BOTH), main=RIGHT), tried(), Keep),
+    "the same, kept": (replace(BY_EUI, main=RIGHT), seen(designators=BOTH), tried(), PUBLISH),
+    "the same, published": (replace(BY_EUI, main=RIGHT), seen(LINKED, designators=BOTH), tried(wwid=RIGHT), Ready),
+    "an earlier version published it by its EUI": (
+        BY_EUI,
+        replace(seen(LINKED, designators=BOTH), link=f"{DEVICES}/{EUI}", main=RIGHT),
+        tried(wwid=EUI),
         Ready,
     ),
     "the same, and it is another object's": (
-        replace(PLAN, wwid=EUI),
-        seen(designators=frozenset({RIGHT, EUI})),
-        others(f"wwid:{RIGHT}"),
+        BY_EUI,
+        replace(seen(designators=BOTH), main=RIGHT),
+        others(WWID_KEY),
         Code.CONFLICT,
     ),
     "unnamed, and it is another object's": (
@@ -48,9 +52,10 @@ CASES: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
         replace(UNVERIFIED, needed=frozenset({WWID_KEY})),
         Code.CONFLICT,
     ),
+    "published, and udev does not know of it": (PLAN, replace(LINKED, kept=False), tried(), PUBLISH),
     "a CD": (PLAN, seen(node="/dev/sr0", kind="CD or DVD drive"), tried(), REMOVE),
     "a tape, removed once": (PLAN, seen(node=None, kind="tape drive"), tried(REMOVE), Code.WRONG_DEVICE),
-    "a controller that was there before": (PLAN, seen(BORROWED, kind="controller"), tried(), Code.WRONG_DEVICE),
+    "a controller that was there before": (PLAN, CONTROLLER, tried(), Code.WRONG_DEVICE),
 }
 
 

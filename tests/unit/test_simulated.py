@@ -150,6 +150,11 @@ async def test_domains_hold_what_they_are_given() -> None:
     with pytest.raises(Problem) as caught:
         await host.act(RemoveDevice(HCTL), timeout_s=30)
     assert caught.value.code is Code.IN_USE
+    host.san.swap(T, 1, wwid=f"{W[:-1]}f")
+    with pytest.raises(Problem) as caught:
+        await host.act(GiveDisk("vm", "one-7", "sdb", "scsi", False), timeout_s=30)
+    assert caught.value.code is Code.WRONG_DEVICE, "the link's disk proves itself at the hand-over"
+    host.san.swap(T, 1, wwid=W)
     for step in (GiveDisk("other", "one-7", "sda", "scsi", False), TakeDisk("other", "one-7", "sda")):
         with pytest.raises(Problem) as caught:
             await host.act(step, timeout_s=30)
