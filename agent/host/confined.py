@@ -232,8 +232,11 @@ class ConfinedHost:
 
     async def _look_at_map(self, wwid: str) -> ScsiSight:
         """The map of a logical unit as it is now, with the ways by which it was last asked about."""
-        query = self._found.get(wwid, look_for(things_of_map(wwid)[Kind.MAP]))
-        sight = await self._guarded.observe(query)
+        anywhere = look_for(things_of_map(wwid)[Kind.MAP])
+        sight = await self._guarded.observe(self._found.get(wwid, anywhere))
+        assert isinstance(sight, ScsiSight)
+        if sight.map is None:  # these ways may lead to another unit by now: a map by that name is none of theirs
+            sight = await self._guarded.observe(anywhere)
         assert isinstance(sight, ScsiSight)
         return sight
 
