@@ -351,11 +351,10 @@ def _refuse_users(plan: Plan, sight: NfsSight, context: Context) -> Decision | N
     if not sight.file.holders:
         return None
     problem = _in_use(plan, sight.file.holders)
+    if plan.pin not in (None, sight.file.id):  # who has it open has the one that was there: no link to this one stays
+        return Fail(problem) if sight.file.trouble else _withdraw(plan, sight, context, problem)
     taken = any(isinstance(done, Unpublish) for done in context.done)
-    right = plan.pin in (None, sight.file.id)
-    return Fail(
-        problem, restore=PublishFile(context.name, plan.share, plan.path, plan.pin) if taken and right else None
-    )
+    return Fail(problem, restore=PublishFile(context.name, plan.share, plan.path, plan.pin) if taken else None)
 
 
 def _unmount(plan: Plan, sight: NfsSight, context: Context) -> Decision:

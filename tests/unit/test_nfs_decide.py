@@ -215,6 +215,8 @@ ATTACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
 }
 GIVEN_BACK = replace(MADE, file=None)
 SILENT_FILE = file(trouble=Trouble.SILENT, holders=())
+OTHER_LINKED = replace(FILE_LINKED, file=replace(OTHER, holders=("qemu",)))
+OTHER_TAKEN = replace(OTHER_LINKED, scsi=ScsiSight())
 DETACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "nothing there": (PLAN, NfsSight(), tried(), Gone),
     "something under way": (PLAN, replace(LINKED, scsi=ScsiSight(busy=("make",))), tried(), Wait),
@@ -247,6 +249,8 @@ DETACH: dict[str, tuple[nfs.Plan, NfsSight, Context, object]] = {
     "a file, and nobody asked who uses it": (FILE_PLAN, NfsSight((MOUNT,)), tried(stood=True), Look),
     "a file in use": (FILE_PLAN, file(holders=("qemu",)), tried(stood=True), Code.IN_USE),
     "a file that was never handed out, in use": (FILE_PLAN, file(holders=("qemu",)), tried(), UNMOUNT),
+    "another file, and the pinned one in use (93)": (FILE_PLAN, OTHER_LINKED, tried(), UNPUBLISH_FILE),
+    "another file, and its link taken (93)": (FILE_PLAN, OTHER_TAKEN, tried(UNPUBLISH_FILE), Code.IN_USE),
     "a file that others need, too": (FILE_PLAN, NfsSight((MOUNT,)), others(FILE_KEY, MOUNT_KEY), Gone),
     "a file of a mount that others need": (FILE_PLAN, file(holders=()), others(MOUNT_KEY), Gone),
     "a file, stacked (64)": (FILE_PLAN, NfsSight((MOUNT, OVER)), tried(stood=True), Code.CONFLICT),
