@@ -84,7 +84,7 @@ def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:
     """Records, sessions and LUNs of every portal, and the logical unit itself."""
     p = plan_of(plan)
-    keys = set(p.keys)
+    keys = {_own(p), *p.keys}
     for portal in p.portals:
         keys |= {_record(p.target, portal), _session(p.target, portal), _lun(p.target, portal, p.lun)}
     return frozenset(keys)
@@ -269,8 +269,8 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
 
 
 def _is_lun_needed(plan: Plan, context: Context) -> bool:
-    """Whether another attachment relies on the number of the LUN at any of the portals."""
-    return any(_lun(plan.target, portal, plan.lun) in context.needed for portal in plan.portals)
+    """Whether anything else relies on the number of the LUN, at whichever portal."""
+    return _own(plan) in context.needed
 
 
 def _is_free(plan: Plan, path: ScsiPath, free: Collection[str], context: Context) -> bool:
@@ -309,6 +309,11 @@ def _created(sight: ScsiSight) -> frozenset[str]:
 
 def _unit(plan: Plan) -> lun.Unit:
     return lun.Unit(f"LUN {plan.lun} of {plan.target}", plan.unit, plan.size, plan.lun)
+
+
+def _own(plan: Plan) -> str:
+    """The key of our word that a LUN is ours: it is given for the target, and not for one of its portals."""
+    return f"own:{plan.target}#{plan.lun}"
 
 
 def _record(target: str, portal: str) -> str:
