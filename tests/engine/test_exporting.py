@@ -17,7 +17,7 @@ async def test_it_is_made_and_removed_again(world: World) -> None:
         view = await daemon.attach("one", source)
         assert view["phase"] == "attached" and view["verified"]
         what = [step["what"].split()[0] for step in view["steps"]]
-        assert what == ["have", "resolve", "grant", "record", "log", "scan", "publish"]
+        assert what == ["have", "resolve", "expect", "grant", "record", "log", "scan", "publish"]
         assert world.object().exported and world.object().permissions == [INITIATOR]
         await daemon.detach("one")
         assert not world.object().exported and world.object().permissions == []
