@@ -301,6 +301,10 @@ async def follow_up(case: Case, point: str, *, reboot: bool, said: bool) -> None
     written = world.san.failing.get(world.object().wwid) is not None
     async with running(world) as daemon:
         await daemon.engine.settled()
+        gone = not any(line.startswith(("device", "map")) for line in world.kernel.inventory())
+        if said and gone and not reboot:
+            kept = daemon.ledger.rows.get("one") or daemon.ledger.tainted.get("one")
+            assert kept and any("remove" in fact for fact in kept.tainted), f"{point}: lost, and not noted before"
         try:
             await daemon.detach("one")
         except Problem as problem:
