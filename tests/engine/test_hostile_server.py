@@ -23,12 +23,14 @@ from agent.cli import explain
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
 from agent.engine.ledger import MIGRATIONS, Ledger
+from agent.host.created import open_created
+from agent.host.guarded import GuardedHost
 from agent.host.simulated import SimulatedHost
 from agent.model import Request
-from agent.store import open_store
+from agent.store import MEMORY, open_store
 from attachers import iscsi
 from attachers.problems import Code, Problem
-from attachers.steps import STEPS, CreateRecord, DeleteRecord
+from attachers.steps import STEPS, CreateRecord, DeleteRecord, Disown, Own
 from tests.api.test_openapi import validator
 from tests.cdmi_server.hostile import ATTACKS, IMAGE, NASTY, Attack
 from tests.cdmi_server.runner import ServerHandle, running_server
@@ -43,6 +45,8 @@ REFUSALS = {
     Code.DIRTY,
     Code.TARGET_REFUSED,
 }
+NOTES = CreateRecord | DeleteRecord | Own | Disown
+"""Steps that write something down on this host, and dial nobody."""
 QUICK = Limits(connect_s=0.5, read_s=0.5, total_s=0.5, write_s=0.5)
 
 
@@ -126,7 +130,9 @@ async def daemon(disk: Path, url: str, attack: Attack) -> AsyncIterator[tuple[En
             steps.append(what)
 
     store = open_store(disk / "ledger.sqlite", MIGRATIONS)
-    desk = Desk(SimulatedHost(hook=note), client, Ledger(store), {iscsi.protocol: iscsi}, Settings(PROTOCOLS))
+    host = GuardedHost(SimulatedHost(hook=note), open_created(MEMORY))
+    await host.recover()
+    desk = Desk(host, client, Ledger(store), {iscsi.protocol: iscsi}, Settings(PROTOCOLS))
     engine = Engine(desk)
     await engine.start()
     try:
@@ -134,6 +140,7 @@ async def daemon(disk: Path, url: str, attack: Attack) -> AsyncIterator[tuple[En
     finally:
         await engine.stop()
         await client.close()
+        await host.close()
         store.close()
 
 
@@ -173,7 +180,7 @@ async def test_an_attack_is_refused_by_its_rule_and_reaches_nothing(tmp_path: Pa
         own, allowed = ("127.0.0.1", int(server.origin.rpartition(":")[2])), {(host, 3260) for host in attack.dials}
         assert own in seen.addresses and seen.addresses - {own} <= allowed
         assert seen.names <= {"127.0.0.1", *attack.dials}
-        assert all(isinstance(step, CreateRecord | DeleteRecord) or step.portal in problem.detail for step in steps)
+        assert all(isinstance(step, NOTES) or step.portal in problem.detail for step in steps)
         if attack.dials:
             return
         lun = server.store.find("/vol1/")
