@@ -8,7 +8,12 @@ from attachers import checks
 
 @dataclass(frozen=True, slots=True)
 class HostQuery:
-    """Ask what this host is and can do."""
+    """Ask what this host is and can do, and its name on sessions of `iface`, an interface of open-iscsi, or empty."""
+
+    iface: str = ""
+
+    def __post_init__(self) -> None:
+        checks.iface(self.iface)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class Ability:
 class HostSight:
     """What this host is: its names towards the storage network, and what it can do.
 
+    `initiator_name` is what a login says; where that is the name of an interface's own, `own_name` is the host's.
     `ailing` says what is wrong with the record of what was created here.
     """
 
@@ -38,6 +44,12 @@ class HostSight:
     multipath: Ability = Ability(available=False, reason="nobody looked for multipathd")
     nfs: Ability = Ability(available=False, reason="the kernel has no module nfsv4")
     ailing: str = ""
+    own_name: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name by which a server may know this host."""
+        return tuple(name for name in (self.initiator_name, self.own_name, *self.wwpns) if name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ RESOLVED = make_object(
 HOST = make_object(
     {
         "hostname": make_text(),
-        "initiator_name": MAYBE_TEXT | {"description": "the iSCSI name (IQN) of this host"},
+        "initiator_name": MAYBE_TEXT | {"description": "the iSCSI name (IQN) that logins of this host say"},
         "wwpns": make_list(make_text())
         | {"description": "the names of this host's Fibre Channel ports, 16 hex digits each"},
         "protocols": {

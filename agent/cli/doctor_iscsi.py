@@ -5,11 +5,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.cli.doctor_host import Finding, Host, failure, ok, unchecked, warning
+from agent.cli.doctor_host import Finding, Host, Level, failure, ok, unchecked, warning
 
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
 LOCK = "/run/lock/iscsi/lock.write"
 NODES = ("/etc/iscsi/nodes", "/var/lib/iscsi/nodes")
+IFACES = ("/etc/iscsi/ifaces", "/var/lib/iscsi/ifaces")
 MODPROBE = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
 IQN = re.compile(r"iqn\.\d{4}-\d{2}\.[a-z0-9][a-z0-9.-]*(:[^\s:][^\s]*)?|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32}")
 NEW_NAME = (
@@ -73,7 +74,27 @@ def initiator_name(host: Host) -> Finding:
     if len(names) > 1:
         mend = f"sed -i -E '0,/^\\s*InitiatorName/! s/^\\s*InitiatorName.*//' {INITIATOR}"
         return failure(f"{INITIATOR} has {len(names)} names", "iscsid and we may take different ones", mend)
-    return _perhaps_a_clone(host, names[0])
+    found = _perhaps_a_clone(host, names[0])
+    return found if found.level is not Level.OK else _of_interface(host, names[0])
+
+
+def _of_interface(host: Host, name: str) -> Finding:
+    """The name that a login by the configured interface says: its own, where it has one."""
+    iface = str((host.config or {}).get("iscsi", {}).get("interface", "default"))
+    if iface in ("", "default", "iser"):
+        return ok(name)
+    text = next((text for place in IFACES if (text := host.text(f"{place}/{iface}")) is not None), None)
+    if text is None:
+        mend = f"iscsiadm -m iface -I {shlex.quote(iface)} -o new"
+        return failure(f"open-iscsi has no interface {iface!a}, which the configuration names", OURS_MEANS, mend)
+    own = re.findall(r"^[ \t]*iface\.initiatorname[ \t]*=[ \t]*(.*?)[ \t]*$", text, re.MULTILINE)
+    if not own or own[-1] in ("", "<empty>"):
+        return ok(name)
+    if not IQN.fullmatch(own[-1]):
+        means = "targets know this host by that name on that interface"
+        mend = f'iscsiadm -m iface -I {shlex.quote(iface)} -o update -n iface.initiatorname -v "$(iscsi-iname)"'
+        return failure(f"interface {iface} names no iqn: {own[-1]!a}", means, mend)
+    return ok(f"{own[-1]} (of interface {iface})")
 
 
 def _perhaps_a_clone(host: Host, name: str) -> Finding:

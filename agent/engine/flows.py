@@ -20,7 +20,7 @@ from agent.engine.in_hand import refuse_changing
 from agent.engine.ledger import Former, Grant, Row
 from agent.engine.moving import FAILS, find_again, may_move
 from agent.engine.pause import within
-from agent.engine.permits import grant, host_sight, permit_again, routes_of, to_be_made
+from agent.engine.permits import grant, grant_again, host_sight, permit_again, routes_of, to_be_made
 from agent.engine.plans import plan_of
 from agent.engine.preference import Known, first_usable, may_pass, passed, share, told, with_those_before
 from agent.engine.reaching import reach, reach_former
@@ -281,7 +281,7 @@ async def _permitted_again(desk: Desk, row: Row, *, deadline: float, steps_until
     except Problem as problem:
         if problem.code is not Code.TARGET_REFUSED:
             raise
-        await within(desk, deadline, grant(desk, row))
+        await within(desk, deadline, grant_again(desk, row))
         return await _again(desk, row, deadline=deadline, steps_until=steps_until)
 
 

@@ -8,15 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.cdmi.answers import DanglingError
-from agent.cdmi.initiators import same
 from agent.contract import Cdmi
 from agent.engine.attached import attached, refuse_attached
 from agent.engine.desk import Desk
 from agent.engine.in_hand import alone, held, refuse_making
 from agent.engine.lun_content import LunContent
-from agent.engine.others import others_among, refuse_others
+from agent.engine.others import is_us, others_among, refuse_others
 from agent.engine.pause import pause
-from agent.engine.permits import host_sight
 from agent.engine.touched import refuse_touched
 from agent.model import IsLunError, Part, Reading, Stat
 from agent.uses import CAREFUL, Despite
@@ -93,15 +91,11 @@ class Objects:
     async def fence(self, source: str, names: Sequence[str], *, despite: Despite = CAREFUL) -> dict[str, Any]:
         """See `agent.model.Objects`."""
         async with held(self._desk, source, object_id=despite.object_id) as found:
-            if attached(self._desk, found) and await self._is_us(names):
+            if attached(self._desk, found) and await is_us(self._desk, names):
                 refuse_attached(self._desk, found, field="host")
             log.warning("fence %s off %s", ", ".join(names), found.uri)
             fenced = await self._desk.cdmi.fence(found.uri, names)
         return {"uri": found.uri, "host": list(names), "exports": [asdict(one) for one in fenced]}
-
-    async def _is_us(self, names: Sequence[str]) -> bool:
-        host = await host_sight(self._desk)
-        return any(same(name, ours) for name in names for ours in (host.initiator_name, *host.wwpns))
 
     async def capacity(self, source: str) -> dict[str, Any]:
         """See `agent.model.Objects`."""

@@ -45,8 +45,14 @@ async def others_among(desk: Desk, names: Iterable[str]) -> tuple[str, ...]:
     if not given:
         return ()
     host = await host_sight(desk)
-    ours = (host.initiator_name, *host.wwpns)
-    return tuple(name for name in given if not any(same(name, one) for one in ours))
+    return tuple(name for name in given if not any(same(name, one) for one in host.names))
+
+
+async def is_us(desk: Desk, names: Iterable[str]) -> bool:
+    """Whether one of them is this host: by a name that it has, or had when it was granted what it still uses."""
+    host = await host_sight(desk)
+    ours = (*host.names, *(grant.initiator for grant in desk.ledger.grants))
+    return any(same(name, one) for name in names for one in ours)
 
 
 def _listed(names: tuple[str, ...]) -> str:

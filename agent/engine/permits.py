@@ -10,7 +10,7 @@ from agent.engine.converge import observe
 from agent.engine.desk import Desk, permissions_of
 from agent.engine.ledger import MADE, Grant, Row
 from agent.model import Access, Present, Request, Resolved, SeenExport
-from attachers import nfs
+from attachers import iscsi, nfs
 from attachers.problems import Problem
 from attachers.sights import HostQuery, HostSight, RouteQuery, RouteSight
 
@@ -32,8 +32,8 @@ async def helper_ails(desk: Desk) -> str:
 
 
 async def host_sight(desk: Desk) -> HostSight:
-    """What this host is. Raises `Problem` (`unavailable`, `unsupported-on-host`)."""
-    sight = await observe(desk.host, HostQuery())
+    """What this host is, with the name that its logins say. Raises `Problem` (`unavailable`, `unsupported-on-host`)."""
+    sight = await observe(desk.host, HostQuery(desk.settings.iface))
     assert isinstance(sight, HostSight)
     return sight
 
@@ -123,6 +123,34 @@ async def grant(desk: Desk, row: Row) -> None:
         what = f"grant {', '.join(names)} on {row.granted_at}"
         async with desk.locks.hold([permissions_of(row.granted_at)]), desk.noted(row.name, what, "Grant"):
             await desk.cdmi.grant(row.granted_at, row.key, *names)
+
+
+async def grant_again(desk: Desk, row: Row) -> None:
+    """As `grant`, where a target refuses what it once let in. A login may say another name by now (attach.md, case 87).
+
+    The former name stays permitted as long as this is attached: another session may still have it. Raises `Problem`.
+    """
+    if row.protocol == iscsi.protocol and names_in(grants_of(desk, row)):
+        await _grant_by_new_name(desk, row)
+    await grant(desk, row)
+
+
+async def _grant_by_new_name(desk: Desk, row: Row) -> None:
+    sight = await host_sight(desk)
+    known = {initiators.normal(one.initiator) for one in grants_of(desk, row)}
+    if initiators.normal(sight.initiator_name) in known:
+        return
+    resolved = await desk.cdmi.resolve(row.uri)
+    export = next((one for one in resolved.exports if (one.key, one.protocol) == (row.key, row.protocol)), None)
+    if export is None or (resolved.object_id.casefold(), export.at or resolved.uri) != (
+        row.object_id.casefold(),
+        row.granted_at,
+    ):
+        return
+    permits = permits_of(export, row.request, sight, {})
+    async with desk.locks.hold([permissions_of(row.granted_at)]):
+        grants = to_be_made(row.granted_at, row.key, permits, desk.ledger.grants)
+        await desk.ledger.change(row.name, grants=grants)
 
 
 def names_in(grants: list[Grant]) -> list[str]:

@@ -36,6 +36,9 @@ SETTINGS = {
     "node.session.initial_login_retry_max": "1",
     node_db.SESSIONS: "1",
 }
+WITHOUT_FILE = ("", "default", "iser")
+"""The interfaces that open-iscsi has by itself."""
+_WORD = re.compile(r"[!-~]{1,223}", re.ASCII)
 TICK_S = 0.01  # how often the lock is tried for, as iscsiadm does; nothing tells that it was let go
 # Exit codes of include/iscsi_err.h.
 SUCCESS, NOT_FOUND, DATABASE, INVALID, INTERNAL, EXISTS = 0, 2, 6, 7, 9, 15
@@ -305,8 +308,23 @@ def missing(roots: Roots) -> str:
     return ""
 
 
-def initiator_name(roots: Roots) -> str:
-    """This host's iSCSI name, or empty (initiatorname.iscsi, written by the distribution)."""
+def initiator_name(roots: Roots, iface: str = "") -> str:
+    """The name that a login by that interface says, or empty: its own, else this host's (usr/initiator.c)."""
+    return _iface_name(roots, iface) or _own_name(roots)
+
+
+def _own_name(roots: Roots) -> str:
+    """This host's name: initiatorname.iscsi, written by the distribution."""
     content = sysfs.text(roots.etc / "iscsi/initiatorname.iscsi") or ""
     match = re.search(r"^\s*InitiatorName\s*=\s*(\S+)", content, re.MULTILINE)
     return match.group(1) if match else ""
+
+
+def _iface_name(roots: Roots, iface: str) -> str:
+    """The name of an interface's own, or empty. What is no single word is no name: no target lets it in.
+
+    Of the interfaces that open-iscsi has by itself no file is read (usr/iface.c iface_conf_read).
+    """
+    file = None if iface in WITHOUT_FILE else node_db.iface_file(roots, iface)
+    name = node_db.settings(file).get("iface.initiatorname", "") if file else ""
+    return name if _WORD.fullmatch(name) and name != "<empty>" else ""

@@ -183,8 +183,8 @@ class LinuxHost:
                 return replace(sight, busy=self._under_way.busy(frozenset({f"domain:{domain}"})))
             case BlocksQuery():
                 return await self._reader.look(query)
-            case HostQuery():
-                return self._host()
+            case HostQuery(iface):
+                return self._host(iface)
             case RouteQuery(server):
                 return RouteSight(**await self._tools.look("route_to", {"server": server}, ROUTE_S))
 
@@ -274,13 +274,15 @@ class LinuxHost:
 
     # The host
 
-    def _host(self) -> HostSight:
+    def _host(self, iface: str) -> HostSight:
+        name, own_name = iscsiadm.initiator_name(self._roots, iface), iscsiadm.initiator_name(self._roots)
         no_iscsi, no_libvirt = iscsiadm.missing(self._roots), domains.missing(self._roots)
         wwpns = fc_sysfs.wwpns(self._roots)
         no_multipath = self._tools.multipathd.missing()
         return HostSight(
             hostname=socket.gethostname(),
-            initiator_name=iscsiadm.initiator_name(self._roots),
+            initiator_name=name,
+            own_name="" if own_name == name else own_name,
             wwpns=wwpns,
             iscsi=Ability(not no_iscsi, no_iscsi),
             fc=Ability(bool(wwpns), "" if wwpns else fc_sysfs.NO_PORT),

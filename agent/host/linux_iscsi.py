@@ -71,8 +71,7 @@ def _values(tools: Tools, step: CreateRecord | Login) -> dict[str, str]:
 
 
 def _insist_on_iface(tools: Tools, step: CreateRecord) -> None:
-    places = (tools.roots.etc / "iscsi/ifaces", tools.roots.lib / "iscsi/ifaces")
-    if step.iface not in ("", "default", "iser") and not any((place / step.iface).is_file() for place in places):
+    if step.iface not in iscsiadm.WITHOUT_FILE and node_db.iface_file(tools.roots, step.iface) is None:
         text = f"open-iscsi has no interface {step.iface} on this host"
         raise Problem(Code.UNSUPPORTED_ON_HOST, text, hint=f"make it: iscsiadm -m iface -I {step.iface} -o new")
 

@@ -47,6 +47,13 @@ def nodes(roots: Roots) -> Path | None:
     return next((path for path in (roots.etc / "iscsi/nodes", roots.lib / "iscsi/nodes") if path.is_dir()), None)
 
 
+def iface_file(roots: Roots, name: str) -> Path | None:
+    """The file of an interface: beside the records, else wherever a distribution has it."""
+    top = nodes(roots)
+    places = [*([top.parent] if top else []), roots.etc / "iscsi", roots.lib / "iscsi"]
+    return next((path for place in places if (path := place / "ifaces" / name).is_file()), None)
+
+
 def portals(roots: Roots, target: str) -> tuple[str, ...]:
     """The portals of a target that have a record, in canonical form. Records for host names are left out."""
     found = (portal_of(path.name) for path in _entries(roots, target))

@@ -80,6 +80,7 @@ class Session:
     state: str = "LOGGED_IN"
     devices: dict[str, Device] = field(default_factory=dict)
     target_id: int = 0
+    initiator: str = ""
 
     def at(self, lun: int) -> str:
         """The SCSI address of a LUN on it."""
@@ -100,6 +101,8 @@ class Kernel:
     """Everything that outlives the processes on top. `records` (and domains' names) outlive the kernel, too.
 
     `records` are iscsid's: (target, portal) -> who wrote the settings; `flaws` says why one of them is of no use.
+    `ifaces` are the interfaces of open-iscsi that have an initiator name of their own, `named` the records that were
+    made by one of these: they keep the name of that time.
     `links` are /run/cdmi-attach/disk, `device_links` /dev/cdmi-attach (wwid -> SCSI address, or the map's node),
     `claims` the addresses that udev is to leave to us, `expected` the unit that each was claimed for, `proofs` the
     disks (by address) that udev was told of and the unit that each is, the newest last, `announced` the logical units
@@ -114,6 +117,8 @@ class Kernel:
     boot_id: str = field(default_factory=lambda: str(uuid4()))
     records: dict[tuple[str, str], str] = field(default_factory=dict)
     flaws: dict[tuple[str, str], str] = field(default_factory=dict)
+    ifaces: dict[str, str] = field(default_factory=dict)
+    named: dict[tuple[str, str], str] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     device_links: dict[str, str] = field(default_factory=dict)
@@ -192,7 +197,7 @@ class Kernel:
 
     def name_on(self, session: Session) -> str:
         """What this host is called on a session: its initiator name, or its port's."""
-        return session.portal if checks.is_wwpn(session.target) else self.initiator
+        return session.portal if checks.is_wwpn(session.target) else session.initiator or self.initiator
 
     def probe(self) -> bool:
         """Let sd finish: every device without a node gets one. Whether there was any.

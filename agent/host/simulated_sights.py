@@ -35,8 +35,8 @@ def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
             return _domain(kernel, query, running)
         case BlocksQuery():
             return simulated_blocks.see(kernel, query)
-        case HostQuery():
-            return _host(kernel, len(running))
+        case HostQuery(iface):
+            return _host(kernel, iface, len(running))
         case RouteQuery(server):
             return simulated_nfs.route(kernel, server)
 
@@ -146,12 +146,14 @@ def _domain(kernel: Kernel, query: DomainQuery, running: tuple[Step, ...]) -> Do
     )
 
 
-def _host(kernel: Kernel, stragglers: int) -> HostSight:
+def _host(kernel: Kernel, iface: str, stragglers: int) -> HostSight:
+    name = kernel.ifaces.get(iface, kernel.initiator)
     works = sights.Ability(available=True)
     maps = works if kernel.multipathd.runs else sights.Ability(False, "multipathd does not run on this host")
     return HostSight(
         hostname="simulated",
-        initiator_name=kernel.initiator,
+        initiator_name=name,
+        own_name="" if name == kernel.initiator else kernel.initiator,
         wwpns=tuple(port.wwpn for port in ports(kernel)),
         iscsi=works,
         fc=works if ports(kernel) else sights.Ability(available=False, reason="the simulated host has no FC port"),

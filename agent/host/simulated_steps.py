@@ -67,6 +67,7 @@ def take(kernel: Kernel, step: Step) -> None:
     match step:
         case CreateRecord():
             kernel.records[step.target, step.portal] = OURS
+            kernel.named[step.target, step.portal] = kernel.ifaces.get(step.iface, "")
             kernel.flaws.pop((step.target, step.portal), None)
         case Login():
             _log_in(kernel, step)
@@ -111,10 +112,11 @@ def _log_in(kernel: Kernel, step: Login) -> None:
         raise _refused(step, Code.UNAVAILABLE, f"iscsid has no record of {step.target} at {step.portal}")
     if step.portal in kernel.san.dead:
         raise _refused(step, Code.TARGET_TIMEOUT, f"{step.portal} did not answer within {LOGIN_LIMIT_S:.0f} s")
-    if not kernel.san.shown(kernel.initiator, step.target, step.portal):
-        text = f"{step.target} at {step.portal} refused the login of {kernel.initiator}"
+    name = kernel.named.get((step.target, step.portal)) or kernel.initiator
+    if not kernel.san.shown(name, step.target, step.portal):
+        text = f"{step.target} at {step.portal} refused the login of {name}"
         raise _refused(step, Code.TARGET_REFUSED, text, hint="let the server permit this initiator")
-    kernel.add_session(step.target, step.portal)
+    kernel.add_session(step.target, step.portal).initiator = name
 
 
 def _scan(kernel: Kernel, step: Scan) -> None:
@@ -221,6 +223,7 @@ def _delete_record(kernel: Kernel, step: DeleteRecord) -> None:
         text = f"a session uses the record of {step.target} at {step.portal}"
         raise _refused(step, Code.IN_USE, text, hint="log out first")
     kernel.records.pop((step.target, step.portal), None)
+    kernel.named.pop((step.target, step.portal), None)
     kernel.flaws.pop((step.target, step.portal), None)
 
 

@@ -4,6 +4,30 @@ from tests.engine.mutant import Mutant
 
 OF_PLANS = (
     Mutant(
+        "the permission asked for the host's name, whatever the interface's is",
+        "agent/engine/permits.py",
+        "HostQuery(desk.settings.iface)",
+        "HostQuery()",
+    ),
+    Mutant(
+        "a new initiator name never asked for after a boot",
+        "agent/engine/permits.py",
+        "        await _grant_by_new_name(desk, row)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "a host fenced off by the name that it had when it was let in",
+        "agent/engine/others.py",
+        "(*host.names, *(grant.initiator for grant in desk.ledger.grants))",
+        "host.names",
+    ),
+    Mutant(
+        "an interface's empty initiator name taken for one",
+        "agent/host/iscsiadm.py",
+        ' and name != "<empty>" else ""',
+        ' else ""',
+    ),
+    Mutant(
         "an answer to an INQUIRY taken for a path that carries I/O",
         "attachers/lun.py",
         "    return carries(unit, path) or hand_out(unit, path, proved, sight, context)",

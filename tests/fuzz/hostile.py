@@ -230,7 +230,7 @@ class Daemon:
             case 3:
                 return self._blocks(self._wwid())
             case 4:
-                return HostQuery()
+                return HostQuery(self._dice.of("", "default", "x"))
         return IscsiQuery(self._name(), self._target(), (self._portal(), self._portal()), self._dice.of(*LUNS), wwid)
 
     def _step(self) -> Step:

@@ -26,7 +26,7 @@ from attachers.steps import CreateRecord, Step
 T, P = "iqn.2024-01.org.example:one", "10.0.0.1:3260"
 STEP = CreateRecord(T, P)
 BAD = {"type": "CreateRecord", "target": "x", "portal": P, "chap": "", "iface": ""}
-OBSERVE = {"id": 1, "verb": "observe", "value": {"type": "HostQuery"}, "timeout_s": 5, "attachment": ""}
+OBSERVE = {"id": 1, "verb": "observe", "value": {"type": "HostQuery", "iface": ""}, "timeout_s": 5, "attachment": ""}
 
 
 class Helper:
@@ -242,8 +242,8 @@ async def test_malformed_frames_end_the_connection(helper: Helper, frame: bytes)
         ({"verb": "__class__"}, "bad-request"),
         ({"value": None}, "bad-request"),
         ({"value": {"type": "CreateRecord", "target": T, "portal": P}}, "bad-request"),
-        ({"verb": "act", "value": {"type": "HostQuery"}}, "bad-request"),
-        ({"verb": "act", "value": {"step": {"type": "HostQuery"}, "then": None}}, "bad-request"),
+        ({"verb": "act", "value": {"type": "HostQuery", "iface": ""}}, "bad-request"),
+        ({"verb": "act", "value": {"step": {"type": "HostQuery", "iface": ""}, "then": None}}, "bad-request"),
         ({"verb": "act", "value": {"step": BAD, "then": None}}, "invalid-request"),
         ({"verb": "act", "value": {"step": {**BAD, "target": T}, "then": BAD}}, "bad-request"),
     ],

@@ -69,6 +69,18 @@ async def test_an_empty_host(stage: Stage) -> None:
     assert sight.iscsi.reason
 
 
+async def test_the_hosts_names_are_the_interfaces_and_its_own(stage: Stage) -> None:
+    """Case 87: `names` are all by which a server may know it."""
+    own, host = "iqn.2026-01.org.example:storage", "iqn.1993-08.org.debian:01:8d2"
+    write(stage.roots.etc / "iscsi/initiatorname.iscsi", f"InitiatorName={host}\n")
+    write(stage.roots.etc / "iscsi/ifaces/storage", f"iface.initiatorname = {own}\n")
+    for iface, name, other in (("storage", own, host), ("", host, ""), ("other", host, "")):
+        sight = await stage.host.observe(HostQuery(iface))
+        assert isinstance(sight, HostSight)
+        assert (sight.initiator_name, sight.own_name) == (name, other)
+        assert sight.names == ((own, host) if other else (host,))
+
+
 async def test_records_sessions_and_paths_and_none_is_ours(stage: Stage) -> None:
     (stage.roots.etc / "iscsi/nodes" / TARGET / "10.0.0.1,3260").mkdir(parents=True)
     session = add_session(stage.roots)

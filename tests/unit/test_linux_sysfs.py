@@ -123,6 +123,59 @@ def test_the_initiators_name(roots: Roots) -> None:
     assert iscsiadm.initiator_name(roots) == "iqn.1993-08.org.debian:01:8d2"
 
 
+OWN, HOST = "iqn.2026-01.org.example:storage", "iqn.1993-08.org.debian:01:8d2"
+
+
+def add_iface(roots: Roots, text: str, where: str = "etc") -> None:
+    """The interface `storage`, on a host with a name."""
+    write(roots.etc / "iscsi/initiatorname.iscsi", f"InitiatorName={HOST}\n")
+    write(getattr(roots, where) / "iscsi/ifaces/storage", f"# BEGIN RECORD 2.1.8\n{text}\n# END RECORD\n")
+
+
+@pytest.mark.parametrize("where", ["etc", "lib"])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (f"iface.iscsi_ifacename = storage\niface.initiatorname = {OWN}\niface.transport_name = tcp", OWN),
+        (f"iface.initiatorname={OWN}", OWN),
+        (f"  iface.initiatorname\t=  {OWN} \t", OWN),
+        (f"iface.initiatorname = {HOST}:old\niface.initiatorname = {OWN}", OWN),
+        (f"iface.initiatorname = {OWN}\niface.initiatorname = <empty>", HOST),
+        ("iface.initiatorname = <empty>", HOST),
+        ("iface.initiatorname =", HOST),
+        ("iface.initiatorname", HOST),
+        (f"#iface.initiatorname = {OWN}", HOST),
+        (f"  # iface.initiatorname = {OWN}", HOST),
+        (f"iface.initiatorname_old = {OWN}", HOST),
+        (f"iface.initiatorname = {OWN} and more", HOST),
+        (f"iface.initiatorname = {'i' * 224}", HOST),
+        ("iface.net_ifacename = eth1", HOST),
+        ("", HOST),
+    ],
+)
+def test_the_name_that_a_login_by_an_interface_says(roots: Roots, where: str, text: str, name: str) -> None:
+    """Case 87: its own where it has one, else the host's."""
+    add_iface(roots, text, where)
+    assert iscsiadm.initiator_name(roots, "storage") == name
+    assert iscsiadm.initiator_name(roots) == HOST
+
+
+def test_an_interface_that_is_not_there_or_is_open_iscsis_own_has_the_hosts_name(roots: Roots) -> None:
+    add_iface(roots, f"iface.initiatorname = {OWN}")
+    for name in ("", "default", "iser"):  # of which open-iscsi reads no file
+        write(roots.etc / "iscsi/ifaces" / (name or "x"), f"iface.initiatorname = {OWN}\n")
+        assert iscsiadm.initiator_name(roots, name) == HOST
+    assert iscsiadm.initiator_name(roots, "other") == HOST
+
+
+def test_the_interface_beside_the_records_counts(roots: Roots) -> None:
+    """What another version left elsewhere is read by no iscsiadm."""
+    add_iface(roots, f"iface.initiatorname = {HOST}:old", "etc")
+    add_iface(roots, f"iface.initiatorname = {OWN}", "lib")
+    (roots.lib / "iscsi/nodes").mkdir()
+    assert iscsiadm.initiator_name(roots, "storage") == OWN
+
+
 # The lock that a killed iscsiadm leaves behind (attach.md, case 25)
 
 

@@ -61,6 +61,7 @@ QUERIES: list[sights.Query] = [
     sights.DomainQuery("one-7"),
     sights.BlocksQuery(W, 4096, 8192, 4711, 5, 123456),
     sights.HostQuery(),
+    sights.HostQuery("storage.0"),
     sights.RouteQuery("fd00::1"),
 ]
 SIGHTS: list[sights.Sight] = [
