@@ -1,5 +1,6 @@
 """The crash suite over a unit that is found again elsewhere: ask, commit, leave the old place."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from agent.host.simulated_san import Lun
 from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, REMOTE_2, wwid_of
 from tests.engine.test_crashes import Scene, Script, crash_everywhere, delete_all, one_lun, put_all
 from tests.engine.world import Processes, World
+
+OWN, NEWER = "iqn.2026-01.org.example:storage", "iqn.2026-01.org.example:storage-2"
 
 
 async def a_lun_moves(world: World, daemon: Processes) -> None:
@@ -28,6 +31,24 @@ async def a_port_moves(world: World, daemon: Processes) -> None:
     await delete_all(world, daemon)
 
 
+async def a_name_changes(world: World, daemon: Processes) -> None:
+    """The session is gone, the record damaged: made anew, a login says another name (case 87)."""
+    await put_all(world, daemon)
+    target = world.object().target
+    world.kernel.foreign_logout(target, PORTAL)
+    world.kernel.kernel.flaws[target, PORTAL] = "it is empty"
+    world.kernel.kernel.ifaces["storage"] = NEWER
+    await put_all(world, daemon)
+    assert set(world.object().permissions or ()) == {OWN, NEWER}
+    await delete_all(world, daemon)
+
+
+def one_named(world: World) -> None:
+    world.settings = replace(world.settings, iface="storage")
+    world.kernel.kernel.ifaces["storage"] = OWN
+    world.add_object(1)
+
+
 def one_fibre_of_two(world: World) -> None:
     world.cable(REMOTE, REMOTE_2)
     world.add_fc_object(1)
@@ -46,3 +67,15 @@ async def test_a_crash_while_a_lun_is_found_again(
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 async def test_a_crash_and_a_reboot_while_a_lun_is_found_again(fast_disk: Path, follow_up: str) -> None:
     await crash_everywhere(fast_disk, one_lun, follow_up, script=a_lun_moves, dies="both", stride=6, reboot=True)
+
+
+@pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
+@pytest.mark.parametrize("follow_up", ["finish", "undo"])
+async def test_a_crash_while_a_new_name_is_permitted(fast_disk: Path, follow_up: str, dies: str) -> None:
+    """Case 87: what was asked for under either name is taken back."""
+    await crash_everywhere(fast_disk, one_named, follow_up, script=a_name_changes, dies=dies, stride=2)
+
+
+@pytest.mark.parametrize("follow_up", ["finish", "undo"])
+async def test_a_crash_and_a_reboot_while_a_new_name_is_permitted(fast_disk: Path, follow_up: str) -> None:
+    await crash_everywhere(fast_disk, one_named, follow_up, script=a_name_changes, dies="both", stride=5, reboot=True)
