@@ -205,7 +205,10 @@ def _migrate(path: str, conn: sqlite3.Connection, migrations: Sequence[str]) -> 
         text = f"was written by a newer version (schema {version}, known up to {len(migrations)})"
         raise _problem(path, text, "install that version again")
     if 0 < version < len(migrations) and path != MEMORY:
-        _keep_copy(conn, Path(f"{path}.v{version}"))
+        try:
+            _keep_copy(conn, Path(f"{path}.v{version}"))
+        except (sqlite3.Error, OSError) as error:  # no room for it is no reason to keep anybody from detaching
+            log.error("%s is brought to a newer schema, and no copy of it is kept: %s", path, error)
     for number, script in enumerate(migrations[version:], start=version + 1):
         try:
             conn.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")

@@ -11,7 +11,7 @@ import pwd
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,13 +189,13 @@ def _flush(fd: int | None, node: str, fate: Path, *, lost: bool) -> None:
         if fd is None:
             raise Problem(Code.TARGET_TIMEOUT, f"{node} cannot be opened to write out its cache", hint="try again")
         _insist_on(fd, node, fate.name)
-        write_out(fd, f"{node} ({fate.name})", fate)
+        write_out(fd, f"{node} ({fate.name})", fate, lost=lost)
     except (Problem, OSError):
         if not lost:
             raise
 
 
-def write_out(fd: int, name: str, fate: Path) -> None:
+def write_out(fd: int, name: str, fate: Path, *, lost: bool = False) -> None:
     """Write out what the host caches of a block device, and forget the cache. Raises `Problem` dirty.
 
     While we have it open, nobody else's close writes it out (block/bdev.c). `fate` is a file that is there from before
@@ -206,6 +206,11 @@ def write_out(fd: int, name: str, fate: Path) -> None:
     try:
         os.close(os.open(fate, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     except FileExistsError:
+        if lost:  # what the earlier one lost is known; what was written since then is not lost yet
+            with suppress(OSError):
+                os.fsync(fd)
+                fcntl.ioctl(fd, BLKFLSBUF, 0)
+            return
         detail = f"an earlier write-out of {name} failed, or was not seen to succeed"
         raise Problem(Code.DIRTY, detail, hint=REMEDY_OF_DIRTY) from None
     try:

@@ -16,7 +16,8 @@ from agent.host.allowed import Allowed
 from agent.host.confined_rows import Lately, disks_in, is_made, is_out, links_of, published
 from agent.host.created import Kind, Row, Thing
 from agent.host.guarded import GuardedHost
-from agent.host.guarded_judge import look_for, stands, things_of_map
+from agent.host.guarded_judge import foreign, look_for, stands, things_of_map
+from agent.host.guarded_owned import owned, targets_with
 from attachers import checks
 from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
@@ -29,6 +30,7 @@ from attachers.sights import (
     Query,
     ScsiQuery,
     ScsiSight,
+    Session,
     Sight,
 )
 from attachers.steps import (
@@ -43,6 +45,7 @@ from attachers.steps import (
     Own,
     Publish,
     PublishFile,
+    RemoveDevice,
     RemoveMap,
     Rescan,
     ResizeMap,
@@ -159,9 +162,12 @@ class ConfinedHost:
                 await self._insist_on_free_file(step, out or getattr(step, "read_only", False))
             case AnnounceMap(owner=owner):
                 self._allowed().insist_on_owner(step, owner)
+                await self._insist_on_a_disk(step)
             case JoinMap(hctl):
                 await self._reached(step, hctl)
                 self._insist_on_member(step, await self._look_at_map(step.wwid))
+            case RemoveDevice(hctl) if not is_made(hctl, self.created):
+                await self._insist_on_our_way(step, hctl)
             case LeaveMap() | ResizeMap() | RemoveMap():
                 self._insist_on_member(step, await self._look_at_map(step.wwid))
             case Publish():
@@ -183,6 +189,34 @@ class ConfinedHost:
         portals = [session.portal for session in sight.sessions] if isinstance(sight, ScsiSight) else []
         if portals and not any(self._reaches(target, portal) for portal in portals):
             self._allowed().insist_on_nexus(step, target, portals[0])
+
+    async def _insist_on_our_way(self, step: RemoveDevice, hctl: str) -> None:
+        """`Own` may name a target before it has a session: of a session that somebody else makes to a portal that is no
+        configured server's it says nothing. Raises `Problem` (`conflict`).
+        """
+        for target in targets_with(hctl, self.created):
+            sight = await self._guarded.observe(look_for(owned(target, 0)))
+            sessions = sight.sessions if isinstance(sight, ScsiSight) else ()
+            if any(hctl in one.devices and not self._is_way(one) for one in sessions):
+                raise foreign(step, f"device {hctl}")
+
+    async def _insist_on_a_disk(self, step: AnnounceMap) -> None:
+        """Raises `Problem` unless a disk of that name answers on a way that may be a configured server's.
+
+        udev gives the node of a map that was announced to the configured owner, and hides what is on it.
+        """
+        asked = [q for q in self._found.values() if isinstance(q, IscsiQuery | FcQuery) and q.wwid == step.wwid]
+        if not asked:
+            raise _not_seen(step, step.wwid)
+        sight = await self._guarded.observe(asked[-1])
+        assert isinstance(sight, ScsiSight)
+        ways = {hctl for one in sight.sessions if self._is_way(one) for hctl in one.devices}
+        if not any(path.hctl in ways and step.wwid in path.designators for path in sight.paths):
+            text = f"no disk of a configured server answers {step.wwid}"
+            raise Problem(Code.CONFLICT, text, hint="look again", step=step.describe())
+
+    def _is_way(self, session: Session) -> bool:
+        return session.ours or self._reaches(session.target, session.portal)
 
     async def _insist_on_reach(self, step: Publish) -> None:
         """Raises `Problem` unless it is a configured server's. Whether it is free to be written is for the guard, but
@@ -242,9 +276,8 @@ class ConfinedHost:
 
     def _insist_on_member(self, step: Publish | JoinMap | LeaveMap | ResizeMap | RemoveMap, sight: ScsiSight) -> None:
         members = [path.hctl for path in sight.map.paths if path.hctl] if sight.map else []
-        ours = _ours(sight)
-        ways = {hctl for one in sight.sessions if self._reaches(one.target, one.portal) for hctl in one.devices}
-        if members and not any(hctl in ours | ways or is_made(hctl, self.created) for hctl in members):
+        ways = {hctl for one in sight.sessions if self._is_way(one) for hctl in one.devices}
+        if members and not any(hctl in ways or is_made(hctl, self.created) for hctl in members):
             text = f"the map of {step.wwid} has no disk of a configured server"
             raise Problem(Code.CONFLICT, text, hint="whoever made it has to change it", step=step.describe())
 

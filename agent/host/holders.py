@@ -266,7 +266,7 @@ def _served(disk: Sought, sys: Path, proc: str) -> Iterator[str]:
     remote: list[str] | None = None
     for name, made_of, number in backstores(sys):
         remote = remote_places(proc) if remote is None else remote
-        if f"b{number}" in disk.block or any(_leads_to(one, disk, remote) for one in made_of):
+        if f"b{number}" in disk.block or any(_leads_to(one, disk, remote, known=number) for one in made_of):
             yield f"LIO backstore {name}"
     for name, device, enabled in namespaces(sys):
         remote = remote_places(proc) if remote is None else remote
@@ -274,10 +274,14 @@ def _served(disk: Sought, sys: Path, proc: str) -> Iterator[str]:
             yield f"NVMe target namespace {name}"
 
 
-def _leads_to(name: str, disk: Sought, remote: list[str]) -> bool:
+def _leads_to(name: str, disk: Sought, remote: list[str], *, known: str = "") -> bool:
     """Whether a name is the disk's, or a partition's, or a link of ours that led to it until a moment ago."""
     end = resolved(name, remote)
-    lost = end.startswith(tuple(f"{folder}/" for folder in disk.lost)) and not os.path.lexists(end)
+    lost = (
+        known in ("", "0:0")
+        and end.startswith(tuple(f"{folder}/" for folder in disk.lost))
+        and not os.path.lexists(end)
+    )
     return lost or name in disk.names or end in disk.names or _is_node(end, disk)
 
 

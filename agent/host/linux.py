@@ -128,7 +128,7 @@ class LinuxHost:
         multipathd = Multipathd(self._roots)
         self._tools = Tools(self._roots, pool, self._changes, iscsiadm.Iscsiadm(self._roots), multipathd)
         self._under_way = UnderWay(self._changes)
-        self._uevents = Uevents(self._changes)
+        self._uevents = Uevents(self._changes, gone=self._drop_stale_claims)
         self._luns = LunSights(self._tools)
         self._reach = Reach(self._tools)
         self._nfs_steps = NfsSteps(self._reach)
@@ -141,6 +141,10 @@ class LinuxHost:
         proofs.take_over(self._roots)
         links.drop_stale_claims(self._roots)
         nfs_reach.drop_unused_points(self._roots)
+
+    def _drop_stale_claims(self) -> None:
+        """What comes at an address that has lost its disk is anybody's: a SCSI host's number is used again (ida)."""
+        links.drop_stale_claims(self._roots, keep=self._under_way.scanned())
 
     @property
     def changes(self) -> int:
@@ -256,6 +260,7 @@ class LinuxHost:
                 pass  # the record says it
             case Disown(targets, lun):
                 links.drop_claims_of(self._roots, targets, lun)
+                self._drop_stale_claims()
             case Rescan():
                 await linux_disks.rescan(self._tools, step, deadline)
             case Logout():

@@ -164,7 +164,7 @@ async def _flush(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) 
             raise Problem(Code.TARGET_TIMEOUT, detail, hint="bring a path back")
         await _stop_queueing(tools, step, found, deadline)
         return False
-    args = {"node": str(tools.roots.dev / found.node), "number": found.number}
+    args = {"node": str(tools.roots.dev / found.node), "number": found.number, "lost": step.lost}
     fate = str(tools.roots.unwritten / step.wwid)
     limit = min(FLUSH_S, left(deadline) / 2)
     try:  # it is never killed (case 46): it ends when a path is back, or the last one is given up

@@ -37,7 +37,7 @@ def _read(node: str, number: str) -> None:
         os.close(fd)
 
 
-def flush_map(node: str, number: str, fate: str) -> None:
+def flush_map(node: str, number: str, fate: str, lost: bool = False) -> None:
     """Write out what the host caches of a map, and forget the cache; `fate` as in `blocks.write_out`.
 
     Raises `Problem` dirty.
@@ -45,6 +45,6 @@ def flush_map(node: str, number: str, fate: str) -> None:
     fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         blocks.insist_on_device(fd, node, number)
-        blocks.write_out(fd, node, Path(fate))
+        blocks.write_out(fd, node, Path(fate), lost=lost)
     finally:
         os.close(fd)

@@ -5,6 +5,7 @@ import errno
 import logging
 import re
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 NETLINK_KOBJECT_UEVENT = 15
@@ -62,8 +63,9 @@ def alarms(message: bytes) -> bool:
 class Uevents:
     """Listens to the kernel (group 1) and to udev (group 2: its rules have run) on the running event loop."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, gone: Callable[[], None] = lambda: None) -> None:
         self._changes = changes
+        self._gone = gone
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         try:
@@ -87,6 +89,8 @@ class Uevents:
             else:
                 grown |= matters(message)
                 alarm |= matters(message) and alarms(message)
+        if alarm:
+            self._gone()
         if grown:
             self._changes.grow(alarm=alarm)
 

@@ -189,8 +189,8 @@ async def test_a_disk_at_a_portal_that_nobody_configured_is_never_handed_out(
 async def test_a_map_of_others_is_not_ours_because_its_name_was_announced_first(
     host: ConfinedHost, raw: SimulatedHost
 ) -> None:
-    """multipathd makes it later, of the administrator's disk."""
-    await act(host, AnnounceMap(OTHER))
+    """multipathd makes it later, of the administrator's disk; udev would hide it, and give it away."""
+    assert (await refused(host, AnnounceMap(OTHER, "oneadmin:disk"))).code is Code.UNAVAILABLE
     raw.kernel.multipathd.greedy = True
     raw.foreign_session(T, ABROAD)
     raw.foreign_device(T, ABROAD, 3)
@@ -198,12 +198,27 @@ async def test_a_map_of_others_is_not_ours_because_its_name_was_announced_first(
     await look(host, portal=ABROAD, lun=3, wwid=OTHER)
     before = raw.inventory()
     for step in (
+        AnnounceMap(OTHER, "oneadmin:disk"),
         Publish("vm", "", OTHER, True, ""),
         RemoveMap(OTHER),
         ResizeMap(OTHER, 4096),
         LeaveMap("3:0:0:3", OTHER),
     ):
         assert (await refused(host, step)).code is Code.CONFLICT
+    assert raw.inventory() == before
+
+
+async def test_a_lun_that_was_named_before_its_session_is_not_taken_from_an_administrators_one(
+    host: ConfinedHost, raw: SimulatedHost
+) -> None:
+    """Whose target it is cannot be known before there is a session: it is judged by the session that the disk is on."""
+    await act(host, Own((T,), 3))
+    raw.foreign_session(T, ABROAD)
+    hctl = raw.foreign_device(T, ABROAD, 3)
+    raw.kernel.probe()
+    before = raw.inventory()
+    for wwid in (None, OTHER):
+        assert (await refused(host, RemoveDevice(hctl, wwid))).code is Code.CONFLICT
     assert raw.inventory() == before
 
 
@@ -280,7 +295,8 @@ async def test_no_disk_gets_the_name_of_another_one(host: ConfinedHost, raw: Sim
     raw.kernel.multipathd.greedy = True
     raw.foreign_session(T, ABROAD)
     raw.foreign_device(T, ABROAD, 9)
-    await act(host, AnnounceMap(DISK), Mount(INSIDE, ""))
+    await refused(host, AnnounceMap(DISK))
+    await act(host, Mount(INSIDE, ""))
     before = raw.inventory()
     assert (await refused(host, MakeDisk(INSIDE, "a.img", DISK, 1 << 20))).code is Code.CONFLICT
     assert raw.inventory() == before

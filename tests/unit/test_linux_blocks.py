@@ -99,6 +99,22 @@ def test_nothing_is_written_to_another_disk_though_a_loss_is_known(
     assert disk.done == ["delete"]
 
 
+def test_force_writes_out_what_was_written_since_the_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path came back, and the user went on: only what the earlier write-out lost is lost."""
+    done: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("fsync"))
+    monkeypatch.setattr(fcntl, "ioctl", lambda *_: done.append("forget"))
+    fate = tmp_path / "fate"
+    fate.touch()
+    with pytest.raises(Problem) as caught:
+        blocks.write_out(7, "/dev/sdx", fate)
+    assert (caught.value.code, done) == (Code.DIRTY, [])
+    blocks.write_out(7, "/dev/sdx", fate, lost=True)
+    assert done == ["fsync", "forget"] and fate.exists()
+
+
 def test_a_write_out_that_succeeds_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(tmp_path, monkeypatch, fails=0, names={WWID})
     disk.remove()

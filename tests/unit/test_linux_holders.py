@@ -275,6 +275,29 @@ def test_what_is_served_from_our_link_counts(tmp_path: Path, there: bool) -> Non
     assert found == holders([lost], proc=str(proc), sys=str(sys_), helper=NOBODY, zygote=NOBODY)[0]
 
 
+def test_a_backstore_whose_own_link_is_gone_uses_no_other_disk(tmp_path: Path) -> None:
+    """The kernel says which disk it is made of; where its name leads to by now is no reason to keep all others."""
+    sys_, proc, links = tmp_path / "sys", tmp_path / "proc", tmp_path / "run/disk"
+    backstore = sys_ / "kernel/config/target/core/iblock_0/vm1"
+    for folder in (backstore, proc, links):
+        folder.mkdir(parents=True)
+    (links / "vm1").symlink_to(tmp_path / "dev/cdmi-attach/naa.1")
+    (backstore / "udev_path").write_text(f"{links / 'vm1'}\n")
+    (backstore / "info").write_text(
+        "Status: ACTIVATED\n        iBlock device: sdb  UDEV PATH: x\n        Major: 8 Minor: 16\n"
+    )
+    for number, found in (("8:0", []), ("8:16", ["LIO backstore vm1"])):
+        folders = [str(links), str(tmp_path / "dev/cdmi-attach")]
+        disk: dict[str, list[str] | str] = {
+            "node": "sda",
+            "block": [number],
+            "character": [],
+            "names": [],
+            "lost": folders,
+        }
+        assert holders([disk], proc=str(proc), sys=str(sys_), helper=NOBODY, zygote=NOBODY)[0] == found
+
+
 def test_a_descriptor_that_a_backstore_was_made_of_is_nobody_elses(tmp_path: Path) -> None:
     """Our disks made of files are told as /proc/self/fd/N, which leads to what this very process has open there."""
     proc, sys_, node = tmp_path / "proc", tmp_path / "sys", tmp_path / "sdq"

@@ -18,7 +18,7 @@ from agent.workers.pool import Pool
 from attachers.base import MadeByAnotherError, Uncertain
 from attachers.problems import Code, Problem
 from attachers.sights import DomainQuery, HostQuery, HostSight, IscsiQuery, ScsiSight
-from attachers.steps import DEVICES, GiveDisk, Login, Logout, Publish, RemoveDevice, Scan, Unpublish
+from attachers.steps import DEVICES, Disown, GiveDisk, Login, Logout, Publish, RemoveDevice, Scan, Unpublish
 from tests.unit.linux_tree import PORTAL, TARGET, WWID, add_disk, add_session, roots_in, write
 
 SOON_S = 20.0
@@ -197,6 +197,16 @@ def test_a_claim_whose_scan_is_under_way_is_kept(tmp_path: Path) -> None:
         links.claim(roots, hctl)
     links.drop_stale_claims(roots, keep={HCTL})
     assert (links.is_claimed(roots, HCTL), links.is_claimed(roots, "6:0:0:2")) == (True, False)
+
+
+async def test_a_claim_goes_with_what_it_was_made_for(pool: Pool, tmp_path: Path) -> None:
+    """Others ended the session: the next disk at that address is anybody's, and udev may not give it away."""
+    roots = roots_in(tmp_path)
+    host = LinuxHost(pool, roots)
+    links.claim(roots, HCTL)
+    await host.act(Disown((TARGET,), 1), timeout_s=SOON_S)
+    assert not links.is_claimed(roots, HCTL)
+    await host.close()
 
 
 async def test_a_mount_point_that_a_crash_left_is_gone_after_a_start_and_no_other(pool: Pool, tmp_path: Path) -> None:

@@ -149,6 +149,17 @@ def test_a_migration_keeps_a_copy_and_is_whole(tmp_path: Path) -> None:
     copy.close()
 
 
+def test_a_copy_that_has_no_room_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    """What was attached has to be detached, also after an upgrade on a full disk."""
+    store = open_store(tmp_path / "l", [TABLE])
+    store.run_now(lambda db: insert(db, 1))
+    store.close()
+    (tmp_path / "l.v1").mkdir()  # nothing can be written there
+    store = open_store(tmp_path / "l", [TABLE, "ALTER TABLE t ADD COLUMN y TEXT"])
+    assert store.run_now(lambda db: db.execute("SELECT * FROM t").fetchall()) == [(1, None)]
+    store.close()
+
+
 async def test_a_full_disk_is_a_problem_and_not_the_end(tmp_path: Path) -> None:
     store = open_store(tmp_path / "l", [TABLE])
     pages = await store.run(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
