@@ -150,7 +150,9 @@ def test_a_guest_that_writes_sees_nothing_of_a_path_that_goes_and_comes(stage: S
             writer.goes_on()
         assert paths(until(stage, "writer", "attached")) == {ONE: "running", TWO: "running"}
         writer.goes_on()
+        stage.guest.run("virsh -q suspend writer")  # LIO's backstore is made anew, and is not there for a moment
         stage.resize("writer", 2 * LUN_SIZE)
+        stage.guest.run("virsh -q resume writer")
         assert int(stage.guest.run("cdmi-attach resize writer").stdout) == 2 * LUN_SIZE
         writer.goes_on()
         with cut(stage, ONE, TWO):
