@@ -4,6 +4,7 @@ from agent.caller import Caller
 from agent.engine.desk import Desk
 from agent.engine.ledger import Row
 from agent.model import Phase, Stat
+from attachers.base import Goal
 from attachers.problems import Code, Problem
 
 
@@ -40,3 +41,10 @@ def refuse_strangers(row: Row | None, by: Caller) -> None:
             f"name: {row.name} is an attachment of user {row.owner_uid}; user {by.uid} may look at it, not change it",
             hint="ask its owner or root, or be in the group that [socket] admins of config.toml names",
         )
+
+
+def refused_before(row: Row) -> Problem | None:
+    """Why a detach that waited for another one had nothing to do: that one was refused, and so is this; else None."""
+    if row.goal is Goal.GONE or not row.problem:
+        return None
+    return Problem(Code(row.problem["code"]), str(row.problem["detail"]), hint=str(row.problem["hint"]))

@@ -154,11 +154,13 @@ class Desk:
 
     def grant_is_needed(self, grant: Grant, name: str) -> bool:
         """Whether another attachment on this host (without a name: any) still relies on that permission."""
+        where = (object_of(grant.uri), grant.key)
         return any(
             row.name != name
-            and row.key == grant.key
-            and object_of(row.granted_at) == object_of(grant.uri)
-            and row.relies_on(grant.initiator)
+            and (
+                ((object_of(row.granted_at), row.key) == where and row.relies_on(grant.initiator))
+                or any((object_of(one.uri), one.key) == where for one in row.former)
+            )
             for row in self.ledger.rows.values()
         )
 

@@ -10,7 +10,7 @@ from agent import timeouts
 from agent.caller import DAEMON, Caller
 from agent.cdmi.choose import choose
 from agent.engine import flows, losses
-from agent.engine.attached import refuse_strangers
+from agent.engine.attached import refuse_strangers, refused_before
 from agent.engine.desk import Desk, refuse_stale
 from agent.engine.domains import give_up, hand_over
 from agent.engine.ledger import Row
@@ -90,7 +90,7 @@ class Engine:
         name = request.name
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
-            refuse_strangers(row, by)
+            refuse_strangers(row or self._desk.ledger.tainted.get(name), by)
             outcome = Outcome.ALREADY if row and row.handed_out else Outcome.CREATED
             task = await self._join(row, request) if row else await self._begin(request, by.uid)
         limit = request.timeout_s + timeouts.SETTLE_S
@@ -127,17 +127,18 @@ class Engine:
             self._forget(name)
         elif left.handed_out or left.goal is Goal.GONE:  # else it is a new one of that name
             task.result()
-            raise self._still_under_way(name)
+            raise refused_before(left) or self._still_under_way(name)
         return True
 
     async def give(self, name: str, wanted: DomainRequest, *, by: Caller = DAEMON) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
 
         async def give(deadline: float) -> None:
+            had = wanted in self._desk.ledger.rows[name].domains
             try:
                 await hand_over(self._desk, name, wanted, deadline=deadline)
             except Problem:
-                if wanted in self._desk.ledger.rows[name].domains:
+                if not had and wanted in self._desk.ledger.rows[name].domains:
                     await give_up(self._desk, name, wanted, deadline=deadline)
                 raise
 
@@ -215,7 +216,6 @@ class Engine:
         self._failed.pop(request.name, None)
         self._desk.steps.pop(request.name, None)
         await self._desk.ledger.add(Row(request.name, request, owner_uid, tainted=losses.before(self._desk, request)))
-        await self._desk.ledger.seen(request.name)
         return self._tasks.begin(request.name, lambda: self._bring_up(request.name, request.timeout_s))
 
     async def _join(self, row: Row, request: Request) -> Task:
@@ -277,6 +277,7 @@ class Engine:
             self._mending.watch()
 
     async def _bring_up(self, name: str, timeout_s: float) -> None:
+        await self._mending.stop(name)  # it works by the plan of before, which may be given up now
         stood = self._desk.ledger.rows[name].handed_out
         try:
             await flows.attach(self._desk, name, deadline=self._desk.host.now() + timeout_s)
@@ -287,6 +288,7 @@ class Engine:
             await self._give_up(name, problem)
             raise
         if not stood:
+            await self._desk.ledger.seen(name)  # its row says it
             log.info("attached", extra=self._fields(Message.ATTACHED, name))
             self._count("attach", name, "ok")
         if has_several(self._desk.ledger.rows[name]):

@@ -259,7 +259,16 @@ async def _where_it_is(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone
             return await _bring_up(desk, desk.ledger.rows[row.name], deadline=deadline)
         if in_time:
             raise
+        await _make_good(desk, row, deadline=deadline)
     return await _permitted_again(desk, row, deadline=deadline)
+
+
+async def _make_good(desk: Desk, row: Row, *, deadline: float) -> None:
+    """Be permitted as the ledger intends: a crash, or a server that was away, may have come between."""
+    try:
+        await within(desk, min(deadline, desk.host.now() + timeouts.ASK_S), grant(desk, row))
+    except Problem as problem:
+        log.warning("permitted once more, in vain: %s", problem.detail)
 
 
 async def _has_moved(desk: Desk, name: str, *, deadline: float) -> bool:
