@@ -40,7 +40,9 @@ def rights(entry: Mapping[str, Any]) -> Rights | None:
     if not lists:
         return None
     mode = str(entry.get("mode") or "rw").casefold()
-    usual = lists.get(HOSTS, ("*",) if "mode" in entry else ())
+    # A server that names some hosts, and leaves `hosts` out, may mean these alone: to be named besides harms nobody.
+    everybody = "mode" in entry and not any(lists.values())
+    usual = lists.get(HOSTS, ("*",) if everybody else ())
     ro, rw, root = (lists.get(LISTS[right], ()) for right in ("ro", "rw", "root"))
     found = {"ro": (*usual, *ro, *rw, *root), "rw": (*rw, *(usual if mode != "ro" else ()))}
     if LISTS["root"] in lists or mode == "root":
