@@ -23,6 +23,7 @@ class Booting:
     def set(self) -> "Booting":
         """Start them now."""
         # What it says at its end is read after the boot.
+        self.guest.write("/etc/systemd/journald.conf.d/zz-kept.conf", "[Journal]\nStorage=persistent\n")
         self.guest.run("mkdir -p /var/log/journal && systemctl restart systemd-journald && journalctl --flush")
         self.guest.write("/etc/nfs.conf.d/short.conf", SHORT)
         self.guest.write("/etc/exports", f"{ROOT}/alive *(rw,no_root_squash,insecure,no_subtree_check)\n")
