@@ -108,11 +108,11 @@ def test_a_cable_pulled_for_long_and_put_back(fibre: Fibre) -> None:
     assert fibre.guest.run(f"test -e {link}", check=False).returncode != 0, "udev took the disk's link along"
     fibre.plug(ONE)
     fibre.until_disks(1)
-    assert fibre.shown() == standing, "link and claim are as they were"
     assert fibre.guest.run("ls /dev/disk/by-id | grep -c wwn- || true").stdout.strip() == "0", "nobody probed it"
     with traced(fibre.guest, *SERVICES) as executed:
         assert stage.api("PUT", "/v1/attachments/long", {"source": lun.source})[0] == 200
     assert executed.programs == []
+    assert fibre.shown() == standing, "once it is proved, link and claim are as they were"
     assert fibre.guest.run(f"head -c 14 {link}").stdout == "still the same"
     fibre.pull(ONE, lost=True)
     fibre.until_disks(0)
