@@ -30,13 +30,25 @@ OF_WRITES = (
     Mutant(
         "a permission withdrawn that an attachment through another server relies on",
         "agent/engine/desk.py",
-        "and object_of(row.granted_at) == object_of(grant.uri)",
-        "and row.granted_at == grant.uri",
+        "((object_of(row.granted_at), row.key) == where and row.relies_on(grant.initiator))",
+        "((row.granted_at, row.key) == (grant.uri, grant.key) and row.relies_on(grant.initiator))",
     ),
     Mutant(
         "an export removed on the strength of an old look",
         "agent/cdmi/unexporting.py",
         "        if took_s > max(wire.limits.settle_s, SLOWER * usual_s):\n",
         "        if took_s < 0:\n",
+    ),
+    Mutant(
+        "a mend that goes on by a plan that was given up",
+        "agent/engine/engine.py",
+        "        await self._mending.stop(name)  # it works by the plan of before, which may be given up now\n",
+        "",
+    ),
+    Mutant(
+        "a repeated hand-over that is refused takes the disk back",
+        "agent/engine/engine.py",
+        "if not had and wanted in",
+        "if wanted in",
     ),
 )
