@@ -50,6 +50,13 @@ class Booting:
             if wanted in line and (found := re.match(r"\[\s*([\d.]+)\]", line))
         ]
 
+    def guests_ended_first(self, *, after: float) -> None:
+        """See, in the journal of the boot before this one, that the guests ended before what their disks hang on."""
+        guests = self.journal("machine-qemu", "scope: Deactivated")
+        ends = self.journal("cdmi-attach-helperd|run-cdmi", "Deactivated")
+        ends = [at for at in (*ends, *self.journal("Remote File", "Stopped target")) if at > after]
+        assert len(guests) == 2 and ends and max(guests) < min(ends)
+
 
 def test_a_reboot_with_guests_that_write_and_ten_attachments(guest: Guest) -> None:
     """Case 102: libvirt starts its guests once at a boot, and has to find their disks then."""
@@ -71,12 +78,7 @@ def test_a_reboot_with_guests_that_write_and_ten_attachments(guest: Guest) -> No
         asked = float(guest.run("cut -d ' ' -f 1 /proc/uptime").stdout)
         guest.reboot()
     assert guest.run("iscsiadm -m node -o show | grep -c startup.=.automatic", check=False).stdout.strip() == "0"
-    guests = booting.journal("machine-qemu", "scope: Deactivated")
-    ends = booting.journal("cdmi-attach-helperd|run-cdmi", "Deactivated") + booting.journal(
-        "Remote File", "Stopped target"
-    )
-    ends = [at for at in ends if at > asked]
-    assert len(guests) == 2 and ends and max(guests) < min(ends), "the guests end before what their disks hang on"
+    booting.guests_ended_first(after=asked)
     guest.run("timeout 120 systemctl is-system-running --wait", check=False, timeout_s=150)
     ready, libvirt = (
         int(guest.run(f"systemctl show -P ActiveEnterTimestampMonotonic {unit}").stdout)
