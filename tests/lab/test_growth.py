@@ -24,7 +24,7 @@ def grown(whole: Whole, cycles: int, ways: Sequence[Way] = WAYS) -> tuple[Accoun
         for way in ways
     ]
     command = f"cd /opt/cdmi-attach && exec python3 -m tests.lab.inside_growth {cycles}"
-    told = json.loads(whole.stage.guest.run(command, input=json.dumps(wanted), timeout_s=120 + 30 * cycles).stdout)
+    told = json.loads(whole.stage.guest.run(command, input=json.dumps(wanted), timeout_s=120 + 60 * cycles).stdout)
     print(shlex.join(f"{key}={told['before'][key]}->{told['after'][key]}" for key in told["before"]))
     return told["before"], told["after"]
 
