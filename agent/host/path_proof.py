@@ -43,7 +43,8 @@ def _read(node: str, number: str, device: str) -> tuple[str, str]:
                 why = "" if os.preadv(disk, [room], 0) else "it has no bytes"
             except OSError as error:
                 why = error.strerror or str(error)
-        return why, _known_access(device) or (_told_access(disk) if why else "")
+        told = _told_access(disk) if why else ""
+        return why, _known_access(device) or told
     except Problem as problem:
         return problem.detail, ""
     finally:
@@ -56,10 +57,10 @@ def _known_access(device: str) -> str:
 
 
 def _told_access(disk: int) -> str:
-    """What the target says of itself, where no handler asks it.
+    """What the target says of itself, which counts where no handler asks it.
 
-    Also how the kernel's handler comes to know that a state has changed: it fails every read by itself as long as it
-    thinks that the path is in standby, and only this command then gets through to the target
+    It is asked after every failed read, for the handler's sake too: as long as the kernel thinks that the path is in
+    standby, it fails each read by itself, and only by this command comes to know that the state has changed
     (drivers/scsi/device_handler/scsi_dh_alua.c alua_prep_fn, alua_check_sense).
     """
     try:
