@@ -49,7 +49,7 @@ class Cdmi(Protocol):
         """The URL of a container's snapshot. Raises as `place`."""
         ...
 
-    async def copy(self, source: str, destination: str, *, size: int | None) -> str:
+    async def copy(self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str]) -> str:
         """Begin a copy on the server; whether anything is at the destination was looked at before.
 
         Returns the ID that the server's answer names as the copy's; empty where it names none.

@@ -306,9 +306,11 @@ class Operations(Protocol):
     """What takes long on servers, as the API needs it: whether it is done already, and its view. Raises `Problem`."""
 
     async def clone(
-        self, source: str, destination: str, *, size: int | None, wait_s: float
+        self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str], wait_s: float
     ) -> tuple[bool, dict[str, Any]]:
-        """Copy an object on its server. Idempotent: a repeated request joins the first."""
+        """Copy an object on its server; `metadata` are items of the copy's own. Idempotent: a repeated request joins
+        the first.
+        """
         ...
 
     async def snapshot(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:

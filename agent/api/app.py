@@ -240,7 +240,8 @@ class Handlers:
         """POST of a copy."""
         parse.known_query(request.query)
         wanted, clone = parse.clone_request(await _body(request)), self._engine.operations.clone
-        done, view = await clone(wanted.source, wanted.destination, size=wanted.size, wait_s=wanted.wait_s)
+        more: dict[str, Any] = {"size": wanted.size, "metadata": wanted.metadata, "wait_s": wanted.wait_s}
+        done, view = await clone(wanted.source, wanted.destination, **more)
         return _operation(view, done=done)
 
     async def snapshot(self, request: web.Request) -> web.Response:

@@ -133,6 +133,7 @@ class CloneRequest:
     source: str
     destination: str
     size: int | None
+    metadata: dict[str, str]
     wait_s: float
 
 
@@ -143,6 +144,7 @@ def clone_request(body: dict[str, Any]) -> CloneRequest:
         source=_uri_of(fields, "source"),
         destination=_uri_of(fields, "destination"),
         size=fields.whole("size", low=1, high=MAX_GENERATION, default=None),
+        metadata=_own_items(body, fields),
         wait_s=_wait(fields),
     )
     fields.finish()
@@ -179,10 +181,9 @@ def create_request(body: dict[str, Any]) -> CreateRequest:
         uri=_uri_of(fields, "uri"),
         kind=kind,
         size=fields.whole("size", low=low, high=MAX_GENERATION, default=0 if kind == "dataobject" else None),
-        metadata=_items(body, fields, null=False) if body.get("metadata") is not None else {},
+        metadata=_own_items(body, fields),
         wait_s=_wait(fields),
     )
-    fields.known.add("metadata")
     fields.finish()
     return request
 
@@ -258,6 +259,12 @@ def metadata(body: dict[str, Any]) -> dict[str, str | None]:
     fields.known.add("metadata")
     fields.finish()
     return _items(body, fields, null=True)
+
+
+def _own_items(body: dict[str, Any], fields: Fields) -> dict[str, str]:
+    """The metadata that something new is to have: none is said as nothing, or as null."""
+    fields.known.add("metadata")
+    return _items(body, fields, null=False) if body.get("metadata") is not None else {}
 
 
 def _items(body: dict[str, Any], fields: Fields, *, null: bool) -> dict[str, Any]:

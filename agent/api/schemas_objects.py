@@ -61,6 +61,13 @@ WAIT: Schema = {
     "description": "answer 202 after so many seconds",
 }
 
+ITEMS: Schema = {
+    "type": "object",
+    "maxProperties": parse.MAX_ITEMS,
+    "propertyNames": {"pattern": f"^(?:(?![cC][dD][mM][iI]_){parse.ITEM.pattern})$"},
+    "additionalProperties": {"type": "string", "maxLength": parse.MAX_VALUE},
+}
+
 CLONE_REQUEST = make_object(
     {
         "source": SOURCE,
@@ -71,6 +78,7 @@ CLONE_REQUEST = make_object(
             "maximum": parse.MAX_GENERATION,
             "description": "bytes, of a LUN: not less than the source's",
         },
+        "metadata": {"anyOf": [ITEMS, {"type": "null"}]},
         "wait_s": WAIT,
     },
     required=("source", "destination"),
@@ -97,13 +105,6 @@ RESTORE_REQUEST = make_object(
     required=("uri", "name"),
     closed=True,
 )
-
-ITEMS: Schema = {
-    "type": "object",
-    "maxProperties": parse.MAX_ITEMS,
-    "propertyNames": {"pattern": f"^(?:(?![cC][dD][mM][iI]_){parse.ITEM.pattern})$"},
-    "additionalProperties": {"type": "string", "maxLength": parse.MAX_VALUE},
-}
 
 CREATE_REQUEST = make_object(
     {

@@ -85,10 +85,10 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         return copies.snapshot_place(sources.parse(source, self._servers), name).url
 
-    async def copy(self, source: str, destination: str, *, size: int | None) -> str:
+    async def copy(self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str]) -> str:
         """See `agent.contract.Cdmi`."""
         places = (sources.parse(one, self._servers) for one in (source, destination))
-        return await copies.copy(self._wire, *places, size=size)
+        return await copies.copy(self._wire, *places, size=size, metadata=metadata)
 
     async def snapshot(self, source: str, name: str) -> None:
         """See `agent.contract.Cdmi`."""

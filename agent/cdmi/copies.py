@@ -6,6 +6,7 @@ there would replace it, so nothing is begun before it has been seen that nothing
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,8 +26,12 @@ SNAPSHOTS = "cdmi_snapshots"
 BLOCK = ("iscsi", "fc")
 
 
-async def copy(wire: Wire, source: Location, destination: Location, *, size: int | None) -> str:
+async def copy(
+    wire: Wire, source: Location, destination: Location, *, size: int | None, metadata: Mapping[str, str]
+) -> str:
     """Begin a copy at a place where nothing is; `size` (bytes, None: the source's) is for LUNs. Raises `Problem`.
+
+    `metadata` are items that it has beside, or instead of, those of its source, from its first moment on.
 
     Returns the ID that the answer names; empty where it names none.
     """
@@ -39,7 +44,8 @@ async def copy(wire: Wire, source: Location, destination: Location, *, size: int
     if pending := pending_of(found.members):
         raise Problem(Code.BUSY, f"source: {pending}", hint="wait until the server has made it")
     kind = kind_of(found.answer, found.members)
-    more = {} if size is None else {"metadata": _resized(found, kind, size)}
+    grown = {} if size is None else _resized(found, kind, size)
+    more = {"metadata": _kept(found) | grown | dict(metadata)} if grown or metadata else {}
     url = spelt(destination, kind).url
     first, *others = spellings(found)
     answer = await wire.create(destination.server, url, json.dumps({"copy": first, **more}).encode())
@@ -74,17 +80,22 @@ def spellings(found: Found) -> tuple[str, ...]:
     return tuple(dict.fromkeys([relative, f"{server.root}{inner}", url]))
 
 
+def _kept(found: Found) -> dict[str, Any]:
+    """The source's metadata: what is sent replaces all of it."""
+    there = found.members.get("metadata")
+    items = there.items() if isinstance(there, dict) else ()
+    return {name: value for name, value in items if name not in MADE_BY_SERVERS}
+
+
 def _resized(found: Found, kind: str, size: int) -> dict[str, Any]:
-    """The copy's metadata with another size: what is sent replaces all of the source's."""
+    """The item that is another size."""
     had = size_of(found.members, kind)
     if kind != CONTAINER or had is None:
         what = "size: only a copy of a LUN can be larger than its source"
         raise Problem(Code.INVALID_REQUEST, what, hint="leave size out, and resize the copy")
     if size < had:
         raise Problem(Code.INVALID_REQUEST, f"size: {size} is less than the source's {had} bytes", hint="give more")
-    metadata = found.members["metadata"]
-    kept = {name: value for name, value in metadata.items() if name not in MADE_BY_SERVERS}
-    return kept | {"cdmi_assignedsize": str(size)}
+    return {"cdmi_assignedsize": str(size)}
 
 
 def snapshot_place(source: Location, name: str) -> Location:

@@ -55,8 +55,7 @@ def delete(args: "Words") -> int:
 def clone(args: "Words") -> int:
     """Prints the copy's address."""
     body = {"source": args.source, "destination": args.destination, "wait_s": _wait(args)}
-    body |= {} if args.size is None else {"size": args.size}
-    return _made(args, "/v1/objects/clone", body)
+    return _made(args, "/v1/objects/clone", body | _own(args))
 
 
 def snapshot(args: "Words") -> int:
@@ -74,7 +73,7 @@ def restore(args: "Words") -> int:
 def create(args: "Words") -> int:
     """Prints the object's address."""
     body = {"uri": args.destination, "kind": args.kind, "wait_s": _wait(args)}
-    return _made(args, "/v1/objects", body | ({} if args.size is None else {"size": args.size}))
+    return _made(args, "/v1/objects", body | _own(args))
 
 
 def move(args: "Words") -> int:
@@ -138,6 +137,19 @@ def _made(args: "Words", route: str, body: "dict[str, Any]") -> int:
             client.TIMEOUT, f"{view.get('kind')} to {view.get('destination')} is under way{percent}", hint
         )
     return 0
+
+
+def _own(args: "Words") -> "dict[str, Any]":
+    """Size and metadata of what is made, where they are said."""
+    items = dict(_item(text) for text in args.metadata or ())
+    return ({} if args.size is None else {"size": args.size}) | ({"metadata": items} if items else {})
+
+
+def _item(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise client.Failure(client.USAGE, f"{text} is not KEY=VALUE", "")
+    return name, value
 
 
 def _known(args: "Words", shown: str = "") -> "dict[str, Any]":

@@ -61,6 +61,9 @@ COMMON = (
 )
 
 YES = Word("--yes", action="store_true", help="do not ask on a terminal")
+METADATA = Word(
+    "--metadata", action="append", metavar="KEY=VALUE", help="an item that it has from its beginning; may be repeated"
+)
 EVEN_IF = Word(
     "--even-if-permitted-to-others", action="store_true", help="go on although other hosts are permitted to use it"
 )
@@ -136,6 +139,7 @@ VERBS = {
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("destination", metavar="DESTINATION", help="a path on the same server, where nothing is"),
         Word("--size", type=int, metavar="BYTES", help="of a LUN's copy; not less than the source's"),
+        METADATA,
         Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
     ),
     "snapshot": Verb(
@@ -157,6 +161,7 @@ VERBS = {
         Word("destination", metavar="DESTINATION", help="a path on a server, where nothing is"),
         Word("--size", type=int, metavar="BYTES", help="of the LUN, or of the data object, which is full of zeros"),
         Word("--kind", choices=("container", "dataobject"), default="container", help="container: a LUN, with a size"),
+        METADATA,
         Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
     ),
     "move": Verb(

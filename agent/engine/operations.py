@@ -57,10 +57,10 @@ class Operations:
             await asyncio.wait(tasks)
 
     async def clone(
-        self, source: str, destination: str, *, size: int | None, wait_s: float
+        self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str], wait_s: float
     ) -> tuple[bool, dict[str, Any]]:
         """See `agent.model.Operations`."""
-        wanted = Operation(_new_id(), "clone", source, self._desk.cdmi.place(destination), size=size)
+        wanted = replace(_new("clone", source, self._desk.cdmi.place(destination)), size=size, metadata=dict(metadata))
         return await self._begin(wanted, wait_s)
 
     async def snapshot(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:
@@ -224,17 +224,26 @@ class Operations:
                 operation.destination, kind=operation.name, size=size, metadata=metadata
             )
         else:
-            made = await self._desk.cdmi.copy(operation.source, operation.destination, size=operation.size)
+            size, metadata = operation.size, dict(operation.metadata)
+            made = await self._desk.cdmi.copy(operation.source, operation.destination, size=size, metadata=metadata)
         return await self._keep(operation, answered=True, object_id=made, owned=bool(made))
 
     async def _complete(self, operation: Operation, there: Making) -> Operation:
         operation = await self._keep(operation, object_id=there.object_id)
         if operation.kind == "clone":
             async with held(self._desk, operation.destination):  # an attach of it may be writing its permissions
+                await self._mark(operation)
                 await self._desk.cdmi.export_like(operation.source, operation.destination)
         if operation.kind == "create" and operation.size is not None:
             await self._fill(operation.destination, operation.size, there.object_id)
         return await self._keep(operation, state=OperationState.DONE, percent=100, uri=there.uri)
+
+    async def _mark(self, operation: Operation) -> None:
+        """Let the copy have the items of its own, where the server has passed over them."""
+        if operation.metadata:
+            there = (await self._desk.cdmi.stat(operation.destination)).metadata
+            if missing := {name: text for name, text in operation.metadata.items() if there.get(name) != text}:
+                await self._desk.cdmi.change(operation.destination, missing)
 
     async def _fill(self, uri: str, size: int, object_id: str) -> None:
         """Let what was made have its size, or the little more that a server rounds it up to."""

@@ -328,12 +328,12 @@ class FakeOperations:
     despite: list[Despite] = field(default_factory=list)
 
     async def clone(
-        self, source: str, destination: str, *, size: int | None, wait_s: float
+        self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str], wait_s: float
     ) -> tuple[bool, dict[str, Any]]:
         """As the contract says."""
         if "taken" in destination:
             raise Problem(Code.CONFLICT, "destination: there is already something", hint="choose another place")
-        self.asked.append((source, destination, size, wait_s))
+        self.asked.append((source, destination, size, dict(metadata), wait_s))
         return self._made("clone", source, destination, wait_s)
 
     async def snapshot(self, source: str, name: str, *, wait_s: float) -> tuple[bool, dict[str, Any]]:

@@ -80,9 +80,9 @@ CLONE = {"source": "cdmi://s/a", "destination": "cdmi://s/b"}
 
 
 async def test_a_clone_is_done_or_under_way(caller: Caller, engine: FakeEngine) -> None:
-    done = await caller.call("POST", "/v1/objects/clone", CLONE | {"size": 4096})
+    done = await caller.call("POST", "/v1/objects/clone", CLONE | {"size": 4096, "metadata": {"owner": "vm 5"}})
     assert (done.status, done.json["state"]) == (201, "done")
-    assert engine.operations.asked == [("cdmi://s/a", "cdmi://s/b", 4096, 60.0)]
+    assert engine.operations.asked == [("cdmi://s/a", "cdmi://s/b", 4096, {"owner": "vm 5"}, 60.0)]
     late = await caller.call("POST", "/v1/objects/clone", CLONE | {"wait_s": 0})
     assert (late.status, late.json["state"]) == (202, "running")
     looked = await caller.call("GET", late.headers["Location"])
@@ -111,6 +111,8 @@ async def test_what_is_taken_and_what_is_not_known(caller: Caller) -> None:
         ("clone", CLONE | {"size": 0}, "size"),
         ("clone", CLONE | {"size": "1G"}, "size"),
         ("clone", CLONE | {"wait_s": -1}, "wait_s"),
+        ("clone", CLONE | {"metadata": {"cdmi_size": "1"}}, "metadata"),
+        ("clone", CLONE | {"metadata": {"owner": None}}, "metadata.owner"),
         ("clone", CLONE | {"colour": 1}, "colour"),
         ("snapshot", {"uri": "cdmi://s/a"}, "name"),
         ("snapshot", {"uri": "cdmi://s/a", "name": "../x"}, "name"),

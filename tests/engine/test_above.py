@@ -40,7 +40,7 @@ async def restore(daemon: Processes, source: str) -> None:
 
 
 async def clone(daemon: Processes, source: str) -> None:
-    await daemon.engine.operations.clone(f"{ROOT}pool/other", source, size=None, wait_s=20)
+    await daemon.engine.operations.clone(f"{ROOT}pool/other", source, size=None, metadata={}, wait_s=20)
 
 
 ACTS = (delete, move, restore, clone)

@@ -126,8 +126,8 @@ async def test_what_another_host_makes_where_ours_was_refused_stays(
     async with scene(tmp_path, x_copy_reads="2", x_copy_error=error) as server, daemon(tmp_path, server) as lab:
         copy = lab.client.copy
 
-        async def refused(source: str, destination: str, *, size: int | None) -> str:
-            await copy(source, destination, size=size)
+        async def refused(source: str, destination: str, *, size: int | None, metadata: dict[str, str]) -> str:
+            await copy(source, destination, size=size, metadata=metadata)
             raise Problem(Code.CDMI_REFUSED, "answered 409: there is something", hint="")
 
         monkeypatch.setattr(lab.client, "copy", refused)

@@ -20,6 +20,8 @@ from agent.host.simulated import SimulatedHost
 from agent.store import open_store
 from attachers import iscsi
 from attachers.problems import Code, Problem
+from tests.cdmi_server import copies
+from tests.cdmi_server.copies import copy
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Action, Fault
 from tests.cdmi_server.runner import ServerHandle, running_server
@@ -47,10 +49,12 @@ class Lab:
     engine: Engine
     client: CdmiClient
 
-    async def clone(self, source: str, destination: str, *, size: int | None = None, wait_s: float = WAIT_S) -> Any:
+    async def clone(
+        self, source: str, destination: str, *, size: int | None = None, wait_s: float = WAIT_S, **metadata: str
+    ) -> Any:
         """POST of a clone: whether it is done, and its view."""
-        url = self.server.url
-        return await self.engine.operations.clone(url + source, url + destination, size=size, wait_s=wait_s)
+        places = (self.server.url + source, self.server.url + destination)
+        return await self.engine.operations.clone(*places, size=size, metadata=metadata, wait_s=wait_s)
 
 
 @asynccontextmanager
@@ -107,6 +111,33 @@ async def test_a_lun_is_cloned_grown_and_exported_anew(tmp_path: Path, dialect: 
         source = await lab.client.resolve(f"{server.url}vol1")
         assert source.exports[0].permissions == ("iqn.2010-01.com.acme:host1",)
     assert read(server, "/vol2/")[:6] == b"blocks" and len(read(server, "/vol2/")) == 2 * SIZE
+
+
+@pytest.mark.parametrize("source", ["vol1", "image"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_copy_has_metadata_of_its_own(tmp_path: Path, dialect: str, source: str) -> None:
+    """From its first moment on, so that what breaks off afterwards is known by it."""
+    async with scene(tmp_path, dialect=dialect, x_copy_reads="1") as server, daemon(tmp_path, server) as lab:
+        done, view = await lab.clone(source, "copy", owner="vm 5", colour="blue")
+        assert done and (await lab.clone(source, "copy", owner="vm 5", colour="blue"))[1]["id"] == view["id"]
+        told = (await lab.client.stat(view["uri"])).metadata
+        assert (told["owner"], told["colour"]) == ("vm 5", "blue")
+        assert (await lab.client.stat(f"{server.url}{source}")).metadata["colour"] == "red", "the source keeps its own"
+        with pytest.raises(Problem) as caught:
+            await lab.clone(source, "copy", owner="vm 6")
+        assert caught.value.code is Code.CONFLICT, "that is another request"
+
+
+async def test_a_server_that_passes_over_the_metadata_of_a_copy_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forgetful(service: Any, source: Any, fresh: Any, metadata: Any) -> Any:
+        return await copy(service, source, fresh, None)
+
+    monkeypatch.setattr(copies, "copy", forgetful)
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        _, view = await lab.clone("vol1", "copy", owner="vm 5")
+        assert (await lab.client.stat(view["uri"])).metadata["owner"] == "vm 5"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -188,7 +219,9 @@ async def test_places_where_nothing_can_be_made(tmp_path: Path) -> None:
         with pytest.raises(Problem, match="needs a path"):
             await lab.clone("vol1", "cdmi_objectid/00007ED90010D891022876A8DE0BC0FD")
         with pytest.raises(Problem) as caught:
-            await lab.engine.operations.clone(f"{server.url}vol1", "cdmi://elsewhere.example/x", size=None, wait_s=1)
+            await lab.engine.operations.clone(
+                f"{server.url}vol1", "cdmi://elsewhere.example/x", size=None, metadata={}, wait_s=1
+            )
         assert caught.value.code is Code.FORBIDDEN
         with pytest.raises(Problem) as caught:
             await lab.clone("nowhere", "copy")

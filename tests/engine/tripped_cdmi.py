@@ -45,7 +45,7 @@ class TrippedCdmi:
     def snapshot_place(self, source: str, name: str) -> str:
         return f"{source}/cdmi_snapshots/{name}"
 
-    async def copy(self, source: str, destination: str, *, size: int | None) -> str:
+    async def copy(self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str]) -> str:
         raise NotImplementedError
 
     async def snapshot(self, source: str, name: str) -> None:

@@ -157,15 +157,16 @@ def test_an_object_is_looked_at_and_deleted(command: Command) -> None:
 
 
 def test_copies_and_snapshots(command: Command) -> None:
-    run = command("clone", SOURCE, "cdmi://s/copy", "--size", "4096")
+    run = command("clone", SOURCE, "cdmi://s/copy", "--size", "4096", "--metadata", "owner=vm 5")
     assert (run.status, run.out) == (0, "cdmi://s/copy\n")
-    assert command.engine.operations.asked == [(SOURCE, "cdmi://s/copy", 4096, 3600.0)]
+    assert command.engine.operations.asked == [(SOURCE, "cdmi://s/copy", 4096, {"owner": "vm 5"}, 3600.0)]
     assert command("snapshot", SOURCE, "monday").out == f"{SOURCE}/cdmi_snapshots/monday/\n"
     late = command("clone", SOURCE, "cdmi://s/copy", "--timeout", "0")
     assert (late.status, late.out) == (6, "")
     assert "is under way, 40 % done; repeat the command" in late.err
     assert json.loads(command("snapshot", SOURCE, "x", "--json").out)["state"] == "done"
     assert command("clone", SOURCE, "cdmi://s/taken").status == 5
+    assert command("clone", SOURCE, "cdmi://s/copy", "--metadata", "owner").status == 2
 
 
 def test_usage_errors_are_two(command: Command) -> None:
