@@ -129,8 +129,8 @@ class Handlers:
 
     async def list(self, request: web.Request) -> web.Response:
         """All attachments."""
-        parse.known_query(request.query)
-        return web.Response(body=self._engine.listing(), content_type="application/json", charset="utf-8")
+        listing = self._engine.listing(prefix=parse.prefix(request.query))
+        return web.Response(body=listing, content_type="application/json", charset="utf-8")
 
     async def attach(self, request: web.Request) -> web.Response:
         """PUT of an attachment."""
@@ -149,10 +149,11 @@ class Handlers:
 
     async def detach(self, request: web.Request) -> web.Response:
         """DELETE of an attachment."""
-        parse.known_query(request.query, "force", "must_exist")
+        parse.known_query(request.query, "force", "must_exist", "generation")
         name = checks.name(request.match_info["name"])
         must_exist, force = parse.must_exist(request.query), parse.force(request.query)
-        there = await self._engine.detach(name, force=force, by=asked.get().by)
+        generation = parse.generation(request.query)
+        there = await self._engine.detach(name, force=force, generation=generation, by=asked.get().by)
         return _gone(f"name: there is no attachment {name}", there=there, must_exist=must_exist)
 
     async def give(self, request: web.Request) -> web.Response:

@@ -126,7 +126,20 @@ MUST_EXIST: dict[str, Any] = {
     "description": "1: 404 where there is none; else 204 with the header X-Nothing-To-Do, and nothing is changed",
     "schema": {"enum": ["0", "1"], "default": "0"},
 }
+GENERATION: dict[str, Any] = {
+    "name": "generation",
+    "in": "query",
+    "description": "lower than the last one seen for this name: refused (stale)",
+    "schema": {"type": "integer", "minimum": 0, "maximum": parse.MAX_GENERATION},
+}
+PREFIX: dict[str, Any] = {
+    "name": "prefix",
+    "in": "query",
+    "description": "only those whose names begin so: one-42- for all disks of a VM",
+    "schema": NAME_TEXT,
+}
 QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
+    Op.LIST: (PREFIX,),
     Op.OBJECT_STAT: (*OBJECT_QUERY, _flag(parse.USERS, "1: also who may use it on other hosts, and its snapshots")),
     Op.OBJECT_CHANGE: OBJECT_QUERY,
     Op.OBJECT_DELETE: (*OBJECT_QUERY, EVEN_IF, WITH_SNAPSHOTS, OBJECT_ID, MUST_EXIST),
@@ -159,6 +172,7 @@ QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
             "description": "the loss of what cannot be written out is known; logged with the caller, kept as `tainted`",
             "schema": {"enum": ["0", "1"], "default": "0"},
         },
+        GENERATION,
         MUST_EXIST,
     ),
 }

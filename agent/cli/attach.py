@@ -20,6 +20,8 @@ def attach(args: "Words") -> int:
     body: dict[str, Any] = {"source": args.source, "access": "ro" if args.ro else "rw"}
     body |= {"protocols": args.protocol} if args.protocol else {}
     body |= {"present": "file"} if args.file else {}
+    body |= {"share": True} if args.share else {}
+    body |= {"generation": args.generation} if args.generation is not None else {}
     body |= {"min_paths": args.min_paths} if args.min_paths is not None else {}
     body |= {"domain": {"name": args.domain, "target": args.target}} if args.domain else {}
     body |= {"timeout_s": args.timeout} if args.timeout is not None else {}
@@ -35,7 +37,9 @@ def attach(args: "Words") -> int:
 
 def detach(args: "Words") -> int:
     """Prints nothing on stdout."""
-    route = client.attachment(args.name) + client.query(force=args.force, must_exist=args.must_exist)
+    route = client.attachment(args.name) + client.query(
+        force=args.force, must_exist=args.must_exist, generation=args.generation
+    )
     answer = _ask(args, "DELETE", route, None, client.LONGEST_S + client.GRACE_S)
     told = "there is no such attachment, nothing was done" if answer.get("absent") else "is detached"
     show.say(show.visible(f"{args.name}{':' if answer.get('absent') else ''} {told}"))

@@ -132,9 +132,12 @@ class Connection:
 
 def attachment(name: str) -> str:
     """The route of one attachment."""
-    return "/v1/attachments/" + "".join(
-        char if char in PLAIN else "".join(f"%{byte:02X}" for byte in char.encode()) for char in name
-    )
+    return "/v1/attachments/" + escaped(name)
+
+
+def escaped(text: str) -> str:
+    """The text as a part of a route (`urllib` takes as long to load as the request)."""
+    return "".join(char if char in PLAIN else "".join(f"%{byte:02X}" for byte in char.encode()) for char in text)
 
 
 def call(path: str, method: str, route: str, body: "Any" = None, *, timeout_s: float) -> "dict[str, Any]":
@@ -147,9 +150,13 @@ def call(path: str, method: str, route: str, body: "Any" = None, *, timeout_s: f
         connection.close()
 
 
-def query(**flags: bool) -> str:
-    """The query of a route, from what is set of these."""
-    given = "&".join(f"{name}=1" for name, value in flags.items() if value)
+def query(**values: "bool | int | str | None") -> str:
+    """The query of a route, from what is set of these: True is 1, False and None are left out."""
+    given = "&".join(
+        f"{name}={1 if value is True else escaped(str(value))}"
+        for name, value in values.items()
+        if value is not None and value is not False
+    )
     return f"?{given}" if given else ""
 
 

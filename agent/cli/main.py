@@ -61,12 +61,6 @@ def _run(args: Words) -> int:
             from agent.cli import attach
 
             return {"attach": attach.attach, "detach": attach.detach, "resize": attach.resize}[args.verb](args)
-        case (
-            "stat" | "delete" | "clone" | "snapshot" | "restore" | "create" | "move" | "set-size" | "fence" | "capacity"
-        ):
-            from agent.cli import objects
-
-            return objects.VERBS[args.verb](args)
         case "cat":
             from agent.cli import content
 

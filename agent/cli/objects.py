@@ -39,6 +39,24 @@ def stat(args: "Words") -> int:
     return 0
 
 
+def set_metadata(args: "Words") -> int:
+    """Prints nothing on stdout, or with --json the object."""
+    items: dict[str, str | None] = {}
+    for item in args.item:
+        name, equals, value = item.partition("=")
+        if not (name and equals):
+            raise client.Failure(client.USAGE, f"{item} is not KEY=VALUE", "")
+        items[name] = value
+    items |= dict.fromkeys(args.remove or ())
+    if not items:
+        raise client.Failure(client.USAGE, "KEY=VALUE or --remove KEY is missing", "")
+    body = {"metadata": items}
+    answer = client.call(args.socket, "PATCH", _route(args.source), body, timeout_s=client.LONGEST_S)
+    if args.json:
+        print(show.as_json(answer))
+    return 0
+
+
 def delete(args: "Words") -> int:
     """Prints nothing on stdout."""
     shown = ask(args, "delete")
@@ -164,6 +182,7 @@ def _route(source: str) -> str:
 
 VERBS = {
     "stat": stat,
+    "set-metadata": set_metadata,
     "delete": delete,
     "clone": clone,
     "snapshot": snapshot,

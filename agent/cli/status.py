@@ -15,6 +15,8 @@ def run(args: "Words") -> int:
         if args.name is None or args.watch:
             raise client.Failure(client.USAGE, "--svg goes with a NAME and without --watch", "")
         return _picture(args)
+    if args.vm is not None and args.name is not None:
+        raise client.Failure(client.USAGE, "--vm goes without a NAME", "")
     if args.watch:
         from agent.cli import watch
 
@@ -25,7 +27,9 @@ def run(args: "Words") -> int:
 
 def text(args: "Words") -> str:
     """What `status` prints now."""
-    route = "/v1/attachments" if args.name is None else client.attachment(args.name)
+    route = client.attachment(args.name) if args.name is not None else "/v1/attachments"
+    if args.vm is not None:
+        route += client.query(prefix=f"one-{args.vm}-")
     answer = client.call(args.socket, "GET", route, timeout_s=client.GRACE_S)
     if args.json:
         return show.as_json(answer)

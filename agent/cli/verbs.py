@@ -60,6 +60,9 @@ COMMON = (
     Word("--json", action="store_true", help="print the daemon's answer as it is"),
 )
 
+GENERATION = Word(
+    "--generation", type=int, metavar="N", help="refused (exit 5) where a request with a higher number was seen"
+)
 YES = Word("--yes", action="store_true", help="do not ask on a terminal")
 METADATA = Word(
     "--metadata", action="append", metavar="KEY=VALUE", help="an item that it has from its beginning; may be repeated"
@@ -74,6 +77,8 @@ VERBS = {
         Word("source", metavar="SOURCE", help="cdmi://HOST/cdmi_objectid/ID, or a URL of a configured server"),
         Word("--name", required=True, metavar="NAME", help="what the attachment is called"),
         Word("--ro", action="store_true", help="read-only"),
+        Word("--share", action="store_true", help="the same object may be attached here once more, for writing"),
+        GENERATION,
         Word("--protocol", action="append", metavar="P", help="in order of preference; may be repeated"),
         Word("--file", action="store_true", help="hand out the file itself, not a block device (NFS)"),
         Word("--min-paths", type=int, metavar="N", help="wait for so many paths (1); the rest joins by itself"),
@@ -87,6 +92,7 @@ VERBS = {
         "undo an attachment",
         Word("name", metavar="NAME", completes="attachment"),
         Word("--must-exist", action="store_true", help="fail where there is none (exit 4), and say so else"),
+        GENERATION,
         Word(
             "--force",
             action="store_true",
@@ -96,6 +102,7 @@ VERBS = {
     "status": Verb(
         "show the attachments, or one with its steps",
         Word("name", metavar="NAME", nargs="?", completes="attachment"),
+        Word("--vm", metavar="ID", help="all disks of this virtual machine: what is called one-ID-..."),
         Word("--watch", action="store_true", help="show them again whenever they change"),
         Word(
             "--svg",
@@ -121,6 +128,12 @@ VERBS = {
     ),
     "stat": Verb(
         "show an object: kind, size, format, hash, times", Word("source", metavar="SOURCE", help="as that of attach")
+    ),
+    "set-metadata": Verb(
+        "set items of an object's metadata, or take them away; all others stay",
+        Word("source", metavar="SOURCE", help="as that of attach"),
+        Word("item", metavar="KEY=VALUE", nargs="*", help="what is set"),
+        Word("--remove", action="append", metavar="KEY", help="what is taken away; may be repeated"),
     ),
     "cat": Verb(
         "read an object's bytes: to standard output, or whole and proved into a file",

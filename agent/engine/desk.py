@@ -11,6 +11,7 @@ from typing import Any
 from agent.cdmi.sources import object_of
 from agent.contract import Cdmi
 from agent.engine.begun import Begun
+from agent.engine.generations import by_name, numbered, refuse_late
 from agent.engine.ledger import Grant, Ledger, Row
 from agent.engine.locks import Locks
 from agent.engine.meter import Meter, NoMeter
@@ -216,13 +217,24 @@ def refuse_overtaken(desk: Desk, name: str) -> None:
 
 def refuse_stale(desk: Desk, object_key: str, generation: int | None) -> None:
     """Raises `Problem` (`stale`) when a later request for the object was seen already."""
-    last = desk.ledger.generations.get(object_key)
-    if generation is not None and last is not None and generation < last:
-        raise Problem(
-            Code.STALE,
-            f"generation: {generation} is older than {last}, the last one seen for this object",
-            hint="a later request has overtaken this one; nothing is to be done",
-        )
+    refuse_late(desk.ledger.generations.get(object_key), generation, "this object")
+
+
+def refuse_stale_name(desk: Desk, name: str, generation: int | None) -> None:
+    """Raises `Problem` (`stale`) when a later request for an attachment of that name was seen already."""
+    refuse_late(desk.ledger.generations.get(by_name(name)), generation, name)
+
+
+async def mind_late(desk: Desk, name: str, generation: int | None) -> None:
+    """Before an attachment is taken down (it may be gone already): refuse a late request, keep this one's number.
+
+    It counts for the object as well, unless others may have that beside it. Raises `Problem` (`stale`).
+    """
+    refuse_stale_name(desk, name, generation)
+    row = desk.ledger.rows.get(name)
+    alone = row is not None and row.request.access is Access.RW and not row.request.share
+    if numbers := numbered(name, row.object_key if row and alone else "", generation):
+        await desk.ledger.saw(numbers)
 
 
 def refuse_second_use(desk: Desk, row: Row) -> None:

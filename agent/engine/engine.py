@@ -11,10 +11,11 @@ from agent.caller import DAEMON, Caller
 from agent.cdmi.choose import choose
 from agent.engine import flows, losses
 from agent.engine.attached import refuse_strangers, refused_before
-from agent.engine.desk import Desk, refuse_stale
+from agent.engine.desk import Desk, mind_late, refuse_stale, refuse_stale_name
 from agent.engine.domains import give_up, hand_over
+from agent.engine.joining import refuse_leaving, refuse_other
 from agent.engine.ledger import Row
-from agent.engine.listing import Listing
+from agent.engine.listing import Listing, only
 from agent.engine.lun_content import LunContent
 from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
@@ -91,6 +92,7 @@ class Engine:
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
             refuse_strangers(row or self._desk.ledger.tainted.get(name), by)
+            refuse_stale_name(self._desk, name, request.generation)
             outcome = Outcome.ALREADY if row and row.handed_out else Outcome.CREATED
             task = await self._join(row, request) if row else await self._begin(request, by.uid)
         limit = request.timeout_s + timeouts.SETTLE_S
@@ -102,18 +104,20 @@ class Engine:
             return Outcome.PENDING, self.view(name)
         raise self._still_under_way(name)
 
-    async def detach(self, name: str, *, force: bool, by: Caller = DAEMON) -> bool:
+    async def detach(self, name: str, *, force: bool, generation: int | None = None, by: Caller = DAEMON) -> bool:
         """See `agent.engine.interface.Engine`."""
         async with self._desk.locks.hold([f"name:{name}"]):
             row = self._desk.ledger.rows.get(name)
             if row is None:
                 shown = self._failed.get(name) or self._desk.ledger.tainted.get(name)
                 refuse_strangers(shown, by)
+                await mind_late(self._desk, name, generation)
                 if not force:
                     await self._desk.ledger.seen(name)
                 self._forget(name)
                 return shown is not None
             refuse_strangers(row, by)
+            await mind_late(self._desk, name, generation)
             before, row = row, await losses.force(self._desk, row, by) if force else row
             task = self._tasks.last(name)
             if task is None or row.goal is not Goal.GONE or force:  # one that is under way may have no time left
@@ -169,8 +173,10 @@ class Engine:
             )
         return view_of(row, self._desk.steps.get(name, []))
 
-    def listing(self) -> bytes:
+    def listing(self, *, prefix: str = "") -> bytes:
         """See `agent.engine.interface.Engine`."""
+        if prefix:
+            return only(prefix, self._shown())
         version = (self._desk.ledger.version, self._desk.events.last, len(self._failed))
         return self._listing.of(version, self._shown())
 
@@ -223,18 +229,8 @@ class Engine:
 
         Raises `Problem` where the name stands for something else, or a later request has overtaken this one.
         """
-        if not _same(row.request, request):
-            raise Problem(
-                Code.CONFLICT,
-                f"name: {row.name} is already an attachment of {row.request.source} with other settings",
-                hint="choose another name, or detach this one first",
-            )
-        if row.goal is Goal.GONE:
-            raise Problem(
-                Code.BUSY,
-                f"name: {row.name} is on its way out ({row.phase})",
-                hint=f"repeat the detach until it succeeds: cdmi-attach detach {row.name}",
-            )
+        refuse_other(row, request)
+        refuse_leaving(row)
         refuse_stale(self._desk, row.object_key, request.generation)
         if request.generation is not None:
             await self._desk.ledger.change(row.name, request=replace(row.request, generation=request.generation))
@@ -389,8 +385,3 @@ class Engine:
             f"{name} is still {phase}; the daemon goes on with it",
             hint=f"see: cdmi-attach status {name}",
         )
-
-
-def _same(one: Request, other: Request) -> bool:
-    """Whether two requests ask for the same; how long the caller waits, and the generation, do not matter."""
-    return replace(one, timeout_s=0, generation=None) == replace(other, timeout_s=0, generation=None)

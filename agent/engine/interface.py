@@ -20,8 +20,10 @@ class Engine(Protocol):
         """
         ...
 
-    async def detach(self, name: str, *, force: bool, by: Caller = DAEMON) -> bool:
+    async def detach(self, name: str, *, force: bool, generation: int | None = None, by: Caller = DAEMON) -> bool:
         """Make it gone; an unknown name is success. Returns whether there was one.
+
+        A `generation` lower than one that was seen for that name is a late request's, and refused (stale).
 
         With `force` the loss of what cannot be written out is known, as `by` says.
         """
@@ -43,8 +45,8 @@ class Engine(Protocol):
         """One attachment. Raises `Problem` not-found."""
         ...
 
-    def listing(self) -> bytes:
-        """All of them, by name: the JSON object {"attachments": [...]}."""
+    def listing(self, *, prefix: str = "") -> bytes:
+        """All of them whose names begin with `prefix`, by name: the JSON object {"attachments": [...]}."""
         ...
 
     async def resolve(self, source: str) -> dict[str, Any]:

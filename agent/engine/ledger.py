@@ -10,10 +10,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from agent.engine.former import Former as Former
+from agent.engine.generations import FORGOTTEN, KEPT, numbered
+from agent.engine.operation import Operation as Operation
 from agent.model import DomainRequest, OperationState, Phase, Request
 from agent.store import Store
 from agent.uses import known_by
@@ -152,46 +154,6 @@ class Row:
         return self.object_id or self.uri
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """Something that takes long on a server; times are Unix's, to be shown: no age is told by them.
-
-    `begun`: the server may have been asked (at `begun_at`), committed before it is; `answered`: it said yes. `keys` are
-    what an object that is moved or brought back is known by, `by` who asked for it, as a sentence has it. `owned`: its
-    answer named `object_id`; `despite_permitted`: although other hosts may use it.
-    """
-
-    id: str
-    kind: str
-    source: str
-    destination: str
-    name: str = ""
-    size: int | None = None
-    state: OperationState = OperationState.RUNNING
-    since: float = 0.0
-    begun: bool = False
-    begun_at: float = 0.0
-    answered: bool = False
-    percent: int | None = None
-    uri: str = ""
-    object_id: str = ""
-    problem: Mapping[str, Any] | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    keys: tuple[str, ...] = ()
-    by: str = ""
-    owned: bool = False
-    despite_permitted: bool = False
-
-    def describe(self) -> str:
-        """What it is, for logs and problems."""
-        return f"{self.kind} of {self.source or self.name} to {self.destination}"
-
-    def is_like(self, other: "Operation") -> bool:
-        """Whether the same was asked for."""
-        mine, its = ((one.kind, one.source, one.size, one.name, one.metadata) for one in (self, other))
-        return mine == its
-
-
 class Ledger:
     """All rows in memory, written through to the store. `version` grows with every change of a row.
 
@@ -313,14 +275,23 @@ class Ledger:
             before = self.rows.get(row.name)
             if row == before and not grants and not revoked:
                 return before, row
-            generation = row.request.generation if row.object_key else None
-            await self._timed(lambda db: _write(db, row, grants, revoked, generation))
+            numbers = numbered(row.name, row.object_key, row.request.generation)
+            await self._timed(lambda db: _write(db, row, grants, revoked, numbers))
             self.rows[row.name] = row
             self._changed(row.name, row)
             self.grants = (self.grants | {*grants}) - {*revoked}
-            if generation is not None:
-                self.generations[row.object_key] = max(generation, self.generations.get(row.object_key, generation))
+            self._note(numbers)
         return before, row
+
+    async def saw(self, numbers: Mapping[str, int]) -> None:
+        """Commit the number of a request that takes something down: see `agent.engine.generations`."""
+        async with self._lock:
+            await self._timed(lambda db: _number(db, numbers))
+            self._note(numbers)
+
+    def _note(self, numbers: Mapping[str, int]) -> None:
+        for key, number in numbers.items():
+            self.generations[key] = max(number, self.generations.get(key, number))
 
     async def _timed(self, work: Callable[[sqlite3.Connection], None]) -> None:
         began = time.monotonic()
@@ -341,15 +312,19 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _write(
-    db: sqlite3.Connection, row: Row, grants: Collection[Grant], revoked: Collection[Grant], generation: int | None
+    db: sqlite3.Connection, row: Row, grants: Collection[Grant], revoked: Collection[Grant], numbers: Mapping[str, int]
 ) -> None:
     values = (row.name, row.goal, row.phase, row.object_id, json.dumps(to_json(row)))
     _execute(db, "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?)", *values)
     for grant in grants:
         _execute(db, "INSERT OR IGNORE INTO grants VALUES (?, ?, ?)", grant.uri, grant.key, grant.initiator)
     _take(db, revoked)
-    if generation is not None:
-        _execute(db, NEWER, row.object_key, generation)
+    _number(db, numbers)
+
+
+def _number(db: sqlite3.Connection, numbers: Mapping[str, int]) -> None:
+    for key, number in numbers.items():
+        _execute(db, NEWER, key, number)
 
 
 def _drop(db: sqlite3.Connection, name: str, revoked: Collection[Grant], kept: Row | None) -> None:
@@ -384,6 +359,7 @@ def _read(db: sqlite3.Connection) -> _Read:
     operations = [body for (body,) in db.execute("SELECT body FROM operations ORDER BY since")]
     bodies = [body for (body,) in db.execute("SELECT body FROM attachments ORDER BY name")]
     grants = db.execute("SELECT uri, key, initiator FROM grants").fetchall()
+    _execute(db, FORGOTTEN, KEPT)
     return bodies, grants, db.execute("SELECT object_id, generation FROM generations").fetchall(), operations, tainted
 
 

@@ -16,6 +16,12 @@ class _Told:
     text: str
 
 
+def only(prefix: str, rows: Iterable[tuple[Row, list[dict[str, Any]]]]) -> bytes:
+    """The JSON object that has those whose names begin so."""
+    views = [view_of(row, steps) for row, steps in rows if row.name.startswith(prefix)]
+    return json.dumps({"attachments": views}).encode()
+
+
 class Listing:
     """Remembers the text of each attachment, and of all."""
 

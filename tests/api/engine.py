@@ -67,6 +67,7 @@ class FakeEngine:
     reasons: list[str] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
     forced: list[Caller] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     crash: str = ""
     given: dict[str, dict[str, str]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
@@ -107,9 +108,11 @@ class FakeEngine:
     async def _attach(self) -> None:
         await self._open.wait()
 
-    async def detach(self, name: str, *, force: bool, by: Caller = DAEMON) -> bool:
+    async def detach(self, name: str, *, force: bool, generation: int | None = None, by: Caller = DAEMON) -> bool:
         """As the contract says."""
         self.callers.append(by)
+        if generation is not None:
+            self.numbers.append(generation)
         if force:
             self.forced.append(by)
         if name in self.in_use:
@@ -155,9 +158,10 @@ class FakeEngine:
             "problem": None,
         }
 
-    def listing(self) -> bytes:
+    def listing(self, *, prefix: str = "") -> bytes:
         """As the contract says."""
-        return json.dumps({"attachments": [self.view(name) for name in sorted(self.requests)]}).encode()
+        names = [name for name in sorted(self.requests) if name.startswith(prefix)]
+        return json.dumps({"attachments": [self.view(name) for name in names]}).encode()
 
     async def resolve(self, source: str) -> dict[str, Any]:
         """As the contract says."""

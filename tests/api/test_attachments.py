@@ -111,6 +111,22 @@ async def test_force_says_who_asked_for_it(caller: Caller, engine: FakeEngine) -
     assert (await caller.call("DELETE", "/v1/attachments/a?force=2")).status == 422
 
 
+async def test_the_number_of_a_request(caller: Caller, engine: FakeEngine) -> None:
+    assert (await caller.call("DELETE", "/v1/attachments/a?generation=7")).status == 204
+    assert engine.numbers == [7]
+    for wrong in ("-1", "1.5", "x", "", str(2**63), "\u0661"):
+        assert (await caller.call("DELETE", f"/v1/attachments/a?generation={wrong}")).status == 422, wrong
+
+
+async def test_a_list_of_those_that_begin_so(caller: Caller) -> None:
+    for name in ("one-4-0", "one-42-0", "one-42-1"):
+        await caller.attach(name)
+    listed = await caller.call("GET", "/v1/attachments?prefix=one-42-")
+    assert [view["name"] for view in listed.json["attachments"]] == ["one-42-0", "one-42-1"]
+    assert (await caller.call("GET", "/v1/attachments?prefix=..%2F")).status == 422
+    assert len((await caller.call("GET", "/v1/attachments?prefix=")).json["attachments"]) == 3
+
+
 async def test_resolve_host_and_health(caller: Caller, engine: FakeEngine) -> None:
     resolved = await caller.call("POST", "/v1/resolve", {"source": "cdmi://s/x"})
     assert (resolved.status, resolved.json["exports"][0]["used"]) == (200, True)

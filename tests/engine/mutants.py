@@ -13,6 +13,7 @@ from tests.engine.mutant import Mutant as Mutant
 from tests.engine.mutants_of_names import OF_NAMES
 from tests.engine.mutants_of_objects import OF_OBJECTS
 from tests.engine.mutants_of_plans import OF_PLANS
+from tests.engine.mutants_of_requests import OF_REQUESTS
 from tests.engine.mutants_of_writes import OF_WRITES
 from tests.engine.mutants_unwritten import UNWRITTEN
 
@@ -36,14 +37,15 @@ MUTANTS = (
     *OF_PLANS,
     *OF_WRITES,
     *OF_NAMES,
+    *OF_REQUESTS,
     Mutant(
         "a stranger's detach",
         "agent/engine/engine.py",
         """\
             refuse_strangers(row, by)
-            before, row =""",
+            await mind_late""",
         """\
-            before, row =""",
+            await mind_late""",
     ),
     Mutant(
         "CHAP shown to whoever the daemon names",

@@ -256,9 +256,9 @@ class Processes:
         found: list[dict[str, Any]] = json.loads(self.engine.listing())["attachments"]
         return found
 
-    async def detach(self, name: str, *, force: bool = False) -> None:
+    async def detach(self, name: str, *, force: bool = False, generation: int | None = None) -> None:
         """DELETE, and wait for it."""
-        await self.engine.detach(name, force=force, by=Caller(0, 1, admin=True))
+        await self.engine.detach(name, force=force, generation=generation, by=Caller(0, 1, admin=True))
 
 
 @asynccontextmanager

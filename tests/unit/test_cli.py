@@ -103,6 +103,38 @@ def test_attach_passes_its_options_on(command: Command) -> None:
     assert command("attach", SOURCE, "--name", "b", "--file").status == 1
 
 
+def test_attach_and_detach_say_their_number(command: Command) -> None:
+    assert command("attach", SOURCE, "--name", "a", "--share", "--generation", "7").status == 0
+    request = command.engine.requests["a"]
+    assert (request.share, request.generation) == (True, 7)
+    assert command("detach", "a", "--generation", "8").status == 0 and command("detach", "a").status == 0
+    assert command.engine.numbers == [8]
+    assert command("detach", "a", "--generation", "-1").status == 1
+
+
+def test_all_disks_of_a_vm(command: Command) -> None:
+    for name in ("one-4-0", "one-42-0", "one-42-1", "one-421-0"):
+        command("attach", SOURCE, "--name", name)
+    found = json.loads(command("status", "--vm", "42", "--json").out)["attachments"]
+    assert [view["name"] for view in found] == ["one-42-0", "one-42-1"]
+    assert "one-42-1" in command("status", "--vm", "42").out and "one-4-0" not in command("status", "--vm", "42").out
+    nothing = command("status", "--vm", "5", "--json")
+    assert (nothing.status, json.loads(nothing.out)) == (0, {"attachments": []})
+    assert command("status", "one-42-0", "--vm", "42").status == 2
+    assert command("status", "--vm", "../x").status == 1
+
+
+def test_metadata_is_set_and_taken_away(command: Command) -> None:
+    run = command("set-metadata", SOURCE, "owner=one=42", "note=", "old=1")
+    assert (run.status, run.out) == (0, "")
+    assert command.engine.objects.metadata == {"owner": "one=42", "note": "", "old": "1"}
+    answer = json.loads(command("--json", "set-metadata", SOURCE, "--remove", "old").out)
+    assert answer["metadata"] == {"owner": "one=42", "note": ""}
+    for words in ((), ("colour",), ("=red",)):
+        assert command("set-metadata", SOURCE, *words).status == 2
+    assert command("set-metadata", SOURCE, "cdmi_size=1").status == 1
+
+
 def test_detach_says_nothing_on_stdout_and_may_be_repeated(command: Command) -> None:
     command("attach", SOURCE, "--name", "a")
     absent = "a: there is no such attachment, nothing was done"

@@ -27,11 +27,15 @@ PLAIN = (
     "attach S --name n",
     "attach --name n S --ro --protocol fc --protocol iscsi --timeout 7.5",
     "attach S --name n --file --domain d --target sda",
+    "attach S --name n --share --generation 7",
     "detach n --force",
+    "detach n --generation 8",
+    "status --vm 42 --json",
     "events",
     "events n --since 12 --no-follow",
     "resolve S",
     "stat S",
+    "set-metadata S --remove a",
     "cat S",
     "put f D --replace",
     "cat S -o f --json",
@@ -53,6 +57,8 @@ ODD = (
     "status --help",
     "status -h",
     "stat",
+    "set-metadata S a=b",
+    "attach S --name n --generation x",
     "sta",
     "delete",
     "cat",
@@ -135,7 +141,14 @@ def test_bash_completes_verbs_options_and_names(tmp_path: Path) -> None:
     assert complete("cdmi-attach ", path=tmp_path) == set(VERBS)
     assert complete("cdmi-attach st", path=tmp_path) == {"stat", "status"}
     assert complete("cdmi-attach --s", path=tmp_path) == {"--socket"}
-    assert complete("cdmi-attach status --", path=tmp_path) == {"--watch", "--svg", "--socket", "--json", "--help"}
+    assert complete("cdmi-attach status --", path=tmp_path) == {
+        "--vm",
+        "--watch",
+        "--svg",
+        "--socket",
+        "--json",
+        "--help",
+    }
     assert complete("cdmi-attach attach S --t", path=tmp_path) == {"--target", "--timeout"}
     assert complete("cdmi-attach completion ", path=tmp_path) == {"bash"}
     assert complete("cdmi-attach attach S --timeout ", path=tmp_path) == set()
