@@ -3,7 +3,7 @@
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
-HERE := tests/unit tests/engine tests/api tests/host
+HERE := tests/unit tests/engine tests/api tests/host tests/opennebula
 AIOHTTP := 3.11.16 3.13.2
 # What aiohttp's own server of these releases leaves to the garbage collector (the tests' servers) is not ours to mend.
 OLDER := -q -p no:cacheprovider -W ignore::pytest.PytestUnraisableExceptionWarning

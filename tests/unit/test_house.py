@@ -2,13 +2,15 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PRODUCT = sorted(p for top in ("agent", "attachers") for p in (ROOT / top).rglob("*.py"))
+PRODUCT = sorted(p for top in ("agent", "attachers", "opennebula") for p in (ROOT / top).rglob("*.py"))
+DRIVERS = "opennebula/lib/"
 EVERYTHING = sorted({*PRODUCT, *(p for top in ("tests", "demo", "bench") for p in (ROOT / top).rglob("*.py"))})
 MAX_MODULE = 400
 MAX_FUNCTION = 50
@@ -31,6 +33,8 @@ MAY_SPAWN = (
     "agent/cli/doctor_host.py",
     "agent/splice.py",
     "agent/shown_memory.py",
+    "opennebula/lib/cdmi_one/remote.py",
+    "opennebula/lib/cdmi_one/vm.py",
 )
 
 
@@ -47,7 +51,7 @@ def imports_of(path: Path) -> Iterator[str]:
 
 
 def module_of(path: Path) -> str:
-    return name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return name_of(path).removeprefix(DRIVERS).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=name_of)
@@ -59,6 +63,18 @@ def test_imports_point_one_way(path: Path) -> None:
             assert top in PURE | {"attachers"}, f"attachers/ is pure and may not import {module}"
         elif top in SPAWNERS:
             assert name_of(path).startswith(MAY_SPAWN), f"{module} belongs behind the host seam"
+
+
+@pytest.mark.parametrize("path", [path for path in PRODUCT if name_of(path).startswith(DRIVERS)], ids=name_of)
+def test_drivers_need_nothing_but_an_older_python(path: Path) -> None:
+    """They run on front-ends: Python 3.9 of its distribution, and nothing of ours."""
+    text = path.read_text()
+    ast.parse(text, feature_version=(3, 9))
+    for module in imports_of(path):
+        top = module.partition(".")[0]
+        assert top == "cdmi_one" or top in sys.stdlib_module_names - {"tomllib"}, f"{module} is not there"
+    if " | " in text:
+        assert "from __future__ import annotations" in text, "X | None is for later versions, but in annotations"
 
 
 def test_commands_start_without_the_daemon() -> None:

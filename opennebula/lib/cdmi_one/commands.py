@@ -1,0 +1,68 @@
+"""Lines for the shell of a host: `cdmi-attach` with its words, and the link that a VM's disk is."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from cdmi_one.places import Place
+from cdmi_one.remote import CONFLICT, NOT_FOUND, TIMEOUT
+from cdmi_one.vm import Disk
+
+TAKEN = 75
+"""The status of a script that found something at the place of a copy (`EX_TEMPFAIL`; cdmi-attach has none like it)."""
+HOURS = "1 2 3 4"
+"""How often a server's work is waited for, an hour each: the same request again joins the one that is under way."""
+
+
+def cdmi(*words: object) -> str:
+    """`cdmi-attach` with these words."""
+    return shlex.join(["cdmi-attach", *map(str, words)])
+
+
+def attach(name: str, source: str, disk: Disk) -> str:
+    """Attach, and print the link: again is the same."""
+    words = ["--name", name, *(["--ro"] if disk.read_only else [])]
+    return cdmi("attach", source, *words)
+
+
+def detach(name: str) -> str:
+    """Detach; that nothing is attached is success."""
+    return cdmi("detach", name)
+
+
+def link(attached: str, place: Place) -> list[str]:
+    """Attach, and let the disk of the VM be the daemon's link, which is the same on every host."""
+    folder, disk = shlex.quote(place.folder), shlex.quote(place.path)
+    return [f"link=$({attached})", f"mkdir -p {folder}", f'ln -sfn "$link" {disk}']
+
+
+def unlink(place: Place) -> str:
+    """Take the disk's link away, dangling or not; anything else that is there stays."""
+    disk = shlex.quote(place.path)
+    return f"if [ -L {disk} ]; then rm -f {disk}; fi"
+
+
+def clone(source: str, destination: str, *, size_mb: int, note: Mapping[str, str]) -> str:
+    """Copy on the server. Ends with `TAKEN` where something is at the destination."""
+    words: list[object] = [source, destination]
+    words += ["--size", size_mb << 20] if size_mb > 0 else []
+    for name, value in note.items():
+        words += ["--metadata", f"{name}={value}"]
+    return patiently(cdmi("clone", *words), taken=True)
+
+
+def patiently(line: str, *, taken: bool = False) -> str:
+    """What takes a server long: asked for again while it is under way. With `taken`, a conflict is `TAKEN`."""
+    ends = f"{CONFLICT}) exit {TAKEN};; " if taken else ""
+    once = f"s=0; {line} >/dev/null || s=$?; case $s in 0) break;; {TIMEOUT}) ;; {ends}*) exit $s;; esac"
+    return f"for hour in {HOURS}; do {once}; done; [ $s = 0 ] || exit $s"
+
+
+def tolerate_missing(line: str) -> str:
+    """The line; that there is no such thing is no failure."""
+    return _instead(line, NOT_FOUND, ":")
+
+
+def _instead(line: str, status: int, act: str) -> str:
+    return f"{line} || {{ s=$?; if [ $s = {status} ]; then {act}; else exit $s; fi; }}"

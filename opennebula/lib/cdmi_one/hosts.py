@@ -1,0 +1,48 @@
+"""Where something is done: on the host that oned names, on the front-end, or through any host with a daemon."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from cdmi_one.failure import Failure
+from cdmi_one.remote import HERE, LONG_S, MISSING, UNREACHABLE, RemoteFailure, run
+from cdmi_one.settings import Settings
+
+NO_DAEMON = 3
+ELSEWHERE = (NO_DAEMON, MISSING, UNREACHABLE)
+"""Statuses after which another host may be asked: nothing was begun here."""
+
+
+def is_front_end(host: str, settings: Settings) -> bool:
+    """Whether that name is the front-end's."""
+    mine = socket.gethostname()
+    names = {mine, mine.partition(".")[0], "localhost", *settings.front_end}
+    return host in names or host.partition(".")[0] == mine
+
+
+def detach_at(host: str, settings: Settings, lines: Sequence[str]) -> str:
+    """What takes disks away from a host. A front-end without the command has none. Raises `Failure`."""
+    if not is_front_end(host, settings):
+        return run(host, lines)
+    try:
+        return run(HERE, ["command -v cdmi-attach >/dev/null || exit 127", *lines])
+    except RemoteFailure as failure:
+        if failure.status != MISSING:
+            raise
+        return ""
+
+
+def through(host: str, settings: Settings, lines: Sequence[str]) -> str:
+    """What a server is asked for, through that host's daemon, or another's where it has none. Raises `Failure`."""
+    first = HERE if host == HERE or is_front_end(host, settings) else host
+    failures: list[RemoteFailure] = []
+    for one in dict.fromkeys((first, *settings.bridges)):
+        try:
+            return run(one, lines, limit_s=LONG_S)
+        except RemoteFailure as failure:
+            if failure.status not in ELSEWHERE:
+                raise
+            failures.append(failure)
+    said = "; ".join(failure.detail for failure in failures)
+    raise Failure(said, "name a host with a daemon in BRIDGE_LIST of cdmi.conf, and retry")

@@ -1,0 +1,59 @@
+"""The frame of every script: one plain line on standard error when it fails, nothing on the way."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+
+from cdmi_one.failure import Failure, one_line
+
+USAGE = "cdmi_one tm|datastore VERB ARGUMENTS"
+Verb = Callable[[Sequence[str]], None]
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one verb of one driver. Returns the exit status: 0, or 1 after the line."""
+    try:
+        _verb(words)(words[2:])
+    except Failure as failure:
+        return _fail(words, str(failure))
+    except KeyboardInterrupt:
+        return _fail(words, "interrupted; what was begun on the host goes on")
+    except Exception as error:  # oned knows lines only: the cause is in the system's log
+        _log(traceback.format_exc())
+        return _fail(words, f"internal error: {type(error).__name__}: {error}; see the system's log (cdmi_one)")
+    return 0
+
+
+def _verb(words: Sequence[str]) -> Verb:
+    verbs = _driver(words[0] if words else "")
+    if len(words) < 2 or words[1] not in verbs:
+        raise Failure(f"there is no verb {' '.join(words[:2])}", f"usage: {USAGE}")
+    return verbs[words[1]]
+
+
+def _driver(name: str) -> Mapping[str, Verb]:
+    if name == "tm":
+        from cdmi_one import tm
+
+        return tm.VERBS
+    if name == "datastore":
+        from cdmi_one import datastore
+
+        return datastore.VERBS
+    return {}
+
+
+def _fail(words: Sequence[str], text: str) -> int:
+    """The line names the script, so that it is no line of oned's own kinds (`ERROR: ...` would go to its log alone)."""
+    print(one_line(f"cdmi/{words[1] if len(words) > 1 else '?'}: {text}"), file=sys.stderr)
+    return 1
+
+
+def _log(text: str) -> None:
+    import syslog
+
+    syslog.openlog("cdmi_one")
+    for line in text.splitlines():
+        syslog.syslog(syslog.LOG_ERR, line)

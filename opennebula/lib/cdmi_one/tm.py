@@ -1,0 +1,14 @@
+"""The verbs of the transfer driver, by the names of their scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cdmi_one import deploying, releasing
+
+VERBS: Mapping[str, Callable[[Sequence[str]], None]] = {
+    "ln": deploying.ln,
+    "clone": deploying.clone,
+    "mvds": releasing.mvds,
+    "delete": releasing.delete,
+}

@@ -1,0 +1,109 @@
+"""What one_tm.rb and one_datastore.rb do with a driver's scripts, by the contract: lines, stdin, environment, errors.
+
+Written from the contract and not from OpenNebula's code. What a release of 7.x does with standard error is done here.
+"""
+
+import asyncio
+import os
+import re
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LOG_LINE = re.compile(r"^(ERROR|INFO|WARN|DEBUG):\s+(\d+)?\s*(.*)$")
+AT_ONCE = 15
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a script, or a transfer file, has ended: the error as oned's user sees it, and the lines for VMs' logs.
+
+    `plain` are the lines of standard error that make up the error.
+    """
+
+    status: int
+    error: str = ""
+    printed: str = ""
+    log: tuple[tuple[int, str], ...] = ()
+    plain: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+
+@dataclass
+class Drivers:
+    """`/var/lib/one/remotes` and what its scripts are run with; `cancelled` are scripts that go on as orphans."""
+
+    remotes: Path
+    home: Path
+    path: str
+    tms: Sequence[str] = ("cdmi", "shared", "ssh")
+    more: Mapping[str, str] = field(default_factory=dict)
+    cancelled: list[Process] = field(default_factory=list)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    async def transfer(self, lines: Sequence[str], stdin: str = "") -> Done:
+        """A transfer file: up to the first line that fails, without any roll-back."""
+        log: list[tuple[int, str]] = []
+        for line in lines:
+            words = line.split(" ")
+            if not line.strip() or line.startswith("#"):
+                continue
+            done = await self.tm(words[1], words[0].lower(), [word for word in words[2:] if word], stdin)
+            log += done.log
+            if not done.ok:
+                error = f"Error executing image transfer script: {done.error}"
+                return Done(done.status, error, done.printed, tuple(log), done.plain)
+        return Done(0, log=tuple(log))
+
+    async def tm(self, tm: str, action: str, words: Sequence[str], stdin: str = "") -> Done:
+        """One script of a transfer driver; `ln.shared` is `ln` where there is none of the longer name."""
+        if tm not in self.tms:
+            return Done(1, f"Transfer Driver '{tm}' not available")
+        script = self.remotes / "tm" / tm / action
+        if not script.exists():
+            script = script.with_name(action.rpartition(".")[0] or action)
+        async with self._slots:
+            return await _end_of(await self.start(script, words), stdin)
+
+    async def datastore(self, ds: str, action: str, number: int, message: str, *, old: bool = False) -> Done:
+        """One script of a datastore driver: since 6.8 the message is its standard input, before it was an argument."""
+        script = self.remotes / "datastore" / ds / action
+        words = [message, str(number)] if old else [str(number)]
+        return await _end_of(await self.start(script, words), "" if old else message)
+
+    async def start(self, script: Path, words: Sequence[str]) -> Process:
+        """A script as a process, in oned's environment: HOME, PATH, LANG, and not much more."""
+        environ = {"HOME": str(self.home), "PATH": self.path, "LANG": "C", **self.more}
+        return await asyncio.create_subprocess_exec(
+            script, *words, cwd=self.home, env=environ, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
+
+    async def cancel(self, process: Process) -> None:
+        """DRIVER_CANCEL: nobody waits for the script any more; it goes on."""
+        self.cancelled.append(process)
+
+    async def orphans(self) -> list[Done]:
+        """Wait until all that were cancelled have ended."""
+        done = [await _end_of(process, "") for process in self.cancelled]
+        self.cancelled.clear()
+        return done
+
+
+async def _end_of(process: Process, stdin: str) -> Done:
+    async with asyncio.timeout(60):
+        out, err = await process.communicate(stdin.encode())
+    assert process.returncode is not None
+    lines = err.decode().splitlines()
+    found = [(LOG_LINE.match(line), line) for line in lines]
+    log = tuple((int(match[2] or -1), match[3]) for match, _ in found if match)
+    plain = tuple(line for match, line in found if not match)
+    return Done(process.returncode, "".join(plain), out.decode(), log, plain)
+
+
+def own_path(*first: Path) -> str:
+    """PATH with these folders before the system's own."""
+    return os.pathsep.join([*map(str, first), "/usr/bin", "/bin"])

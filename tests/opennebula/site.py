@@ -1,0 +1,248 @@
+"""An OpenNebula site in one process: a CDMI server, two hosts, a front-end, and stand-ins for ssh and onevm in PATH."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from agent.cdmi.server import Server
+from agent.host.simulated_san import San
+from tests.cdmi_server import targets
+from tests.cdmi_server.records import Record
+from tests.cdmi_server.runner import ServerHandle, running_server
+from tests.opennebula.hosts import LINKS, Guests, SimulatedDaemon
+from tests.opennebula.oned import FRONT_END, Disk, Oned, Vm
+from tests.opennebula.onetm import Drivers, own_path
+
+ROOT = Path(__file__).resolve().parents[2]
+STOCK = Path(__file__).resolve().parent / "stock"
+SIZE = 1 << 20
+LOCAL_DS = 101
+"""The system datastore that each host has for itself (TM_MAD=ssh)."""
+SSH = """\
+#!/bin/sh
+# ssh [-o OPTION]... HOST COMMAND...: the command in the shell of that host, on what the host has for itself.
+while :; do case $1 in -o) shift 2;; -*) shift;; *) break;; esac; done
+host=$1; shift
+here={site}/hosts/$host
+echo "$host" >>{site}/ssh.log
+[ -e "$here/up" ] || {{ echo "ssh: connect to host $host port 22: No route to host" >&2; exit 255; }}
+own="s#{site}/one/*/datastores/{local}/#$here/datastores/{local}/#g"
+command=$(printf %s "$*" | sed "$own")
+case $command in
+tar*) exec env -i HOME="$here" PATH="$here/bin:/usr/bin:/bin" LANG=C sh -c "$command";;
+*) sed "$own" | exec env -i HOME="$here" PATH="$here/bin:/usr/bin:/bin" LANG=C sh -c "$command";;
+esac
+"""
+COMMAND = """\
+#!/bin/sh
+PYTHONPATH={root} exec {python} -sm agent.cli.main --socket {socket} "$@"
+"""
+ONEVM = """\
+#!/bin/sh
+# onevm show -x VM
+[ ! -e {site}/oned.down ] || {{ echo "Failed to open TCP connection to localhost:2633" >&2; exit 255; }}
+exec cat {site}/vms/$3.xml
+"""
+CONF = """\
+# A site of the tests.
+ALLOW="cdmi://{server}/images/"
+CLONES="cdmi://{server}/vms/"
+FRONT_END="{front_end}"
+BRIDGE_LIST="hosta hostb"
+"""
+
+
+@dataclass
+class Site:
+    """The whole of it. Oracles look at the server and at the hosts, never at what a driver says."""
+
+    folder: Path
+    server: ServerHandle
+    hosts: dict[str, SimulatedDaemon]
+    oned: Oned
+    guests: Guests = field(default_factory=Guests)
+
+    @property
+    def address(self) -> str:
+        """The server as sources name it."""
+        return re.sub(r"^https?://([^/]*)/.*$", r"\1", self.server.url)
+
+    @property
+    def drivers(self) -> Drivers:
+        return self.oned.drivers
+
+    async def image(self, name: str, *, size: int = SIZE, **metadata: str) -> str:
+        """A LUN in images/, stamped with its name. Returns its source."""
+        told = {"cdmi_assignedsize": str(size), **metadata}
+        made = await put(f"{self.server.url}images/{name}/", {"metadata": told, "exports": exported()})
+        self.stamp(f"images/{name}", name)
+        return f"cdmi://{self.address}/cdmi_objectid/{made['objectID']}"
+
+    # Oracles.
+
+    def record(self, path: str) -> Record | None:
+        """The object at a path of the server, without any request."""
+        return self.server.store.find(f"/{path.strip('/')}/")
+
+    def _value(self, path: str) -> Path:
+        record = self.record(path)
+        assert record, path
+        return self.server.store.value_file(record)
+
+    def stamp(self, path: str, text: str) -> None:
+        """Write to an object's first bytes, as a guest would."""
+        with self._value(path).open("r+b") as file:
+            file.write(text.encode().ljust(32, b"\0"))
+
+    def stamped(self, path: str) -> str:
+        """What its first bytes say."""
+        with self._value(path).open("rb") as file:
+            return file.read(32).rstrip(b"\0").decode()
+
+    def permitted(self, path: str) -> set[str]:
+        """The hosts that the object's export lets in."""
+        record = self.record(path)
+        assert record and record.volume, path
+        names = record.volume.export.permissions if record.volume.export else ()
+        return {name.rpartition(":")[2] for name in names}
+
+    def children(self, path: str) -> set[str]:
+        """The names in a container."""
+        record = self.record(path)
+        assert record, path
+        return {child.name for child in self.server.store.children(record)}
+
+    def behind(self, host: str, vm: Vm, disk: Disk) -> str:
+        """The stamp on what the guest would find as that disk, by the link that is there."""
+        wwid = self.hosts[host].unit(self.link(host, vm, disk))
+        for record in self.server.store.volumes():
+            if wwid == f"naa.{targets.naa(targets.serial(record.id))}":
+                with self.server.store.value_file(record).open("rb") as file:
+                    return file.read(32).rstrip(b"\0").decode()
+        raise AssertionError(f"the server knows no {wwid}")
+
+    def link(self, host: str, vm: Vm, disk: Disk) -> str:
+        """Where disk.N of a VM leads on that host."""
+        return str(self.disk(host, vm, disk).readlink())
+
+    def disk(self, host: str, vm: Vm, disk: Disk) -> Path:
+        """disk.N as a file of that host."""
+        shared = self.folder / "one" if vm.ds != LOCAL_DS else self.folder / "hosts" / host
+        return shared / "datastores" / str(vm.ds) / str(vm.id) / f"disk.{disk.number}"
+
+    # What the hypervisor does.
+
+    def boot(self, vm: Vm, host: str | None = None) -> list[str]:
+        """Start the guest on its disks; AssertionError where a disk is not there, as libvirt would refuse."""
+        where = host or vm.host
+        links = [self.link(where, vm, disk) for disk in vm.disks]
+        assert all(link.startswith(LINKS) for link in links), links
+        shared = frozenset(
+            self.hosts[where].unit(link) for link, disk in zip(links, vm.disks, strict=True) if disk.read_only
+        )
+        return self.guests.start(f"one-{vm.id}", self.hosts[where], links, shared=shared)
+
+    def halt(self, vm: Vm, host: str | None = None) -> None:
+        """End the guest."""
+        self.guests.stop(f"one-{vm.id}", self.hosts[host or vm.host])
+
+    def lose(self, host: str) -> None:
+        """Let the front-end not reach a host any more."""
+        (self.folder / "hosts" / host / "up").unlink()
+
+    def find(self, host: str) -> None:
+        """Let it be reached again."""
+        (self.folder / "hosts" / host / "up").touch()
+
+    def logins(self) -> list[str]:
+        """The hosts that were logged in to by ssh, in that order; then they are forgotten."""
+        log = self.folder / "ssh.log"
+        found = log.read_text().split() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return found
+
+    def all_gone(self) -> bool:
+        """Whether no host has anything left of any disk."""
+        return all(host.is_bare() for host in self.hosts.values())
+
+
+@asynccontextmanager
+async def running_site(folder: Path) -> AsyncIterator[Site]:
+    """A site with nothing on it but two containers."""
+    async with running_server(folder / "server") as server:
+        for name in ("images", "vms"):
+            await put(f"{server.url}{name}/", {})
+        known = Server(server.url, allow_http=True, storage_networks=(ip_network("127.0.0.0/8"),))
+        san = San(path=server.state / "san.json")
+        hosts = {name: SimulatedDaemon(name, folder / "hosts" / name, known, san) for name in ("hosta", "hostb")}
+        oned = _front_end(folder)
+        site = Site(folder, server, hosts, oned)
+        _configure(site)
+        try:
+            for host in hosts.values():
+                _commands(host, folder)
+                await host.start()
+            yield site
+        finally:
+            for host in hosts.values():
+                await host.stop()
+
+
+def _front_end(folder: Path) -> Oned:
+    """The drivers as they are installed, with the system datastores of the tests beside them."""
+    remotes, programs, home = folder / "remotes", folder / "bin", folder / "home"
+    shutil.copytree(ROOT / "opennebula", remotes, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(STOCK / "tm", remotes / "tm", dirs_exist_ok=True)
+    for one in (programs, home, folder / "vms", folder / "one" / "datastores"):
+        one.mkdir(parents=True, exist_ok=True)
+    _program(programs / "ssh", SSH.format(site=folder, local=LOCAL_DS))
+    _program(programs / "onevm", ONEVM.format(site=folder))
+    return Oned(Drivers(remotes, home, own_path(programs)), folder / "one", folder / "vms")
+
+
+def _configure(site: Site) -> None:
+    conf = site.drivers.remotes / "etc" / "tm" / "cdmi" / "cdmi.conf"
+    conf.parent.mkdir(parents=True, exist_ok=True)
+    conf.write_text(CONF.format(server=site.address, front_end=FRONT_END), encoding="utf-8")
+
+
+def _commands(host: SimulatedDaemon, folder: Path) -> None:
+    """What oneadmin finds on a host."""
+    (host.folder / "bin").mkdir()
+    (host.folder / "datastores").mkdir()
+    (host.folder / "up").touch()
+    command = COMMAND.format(root=ROOT, python=sys.executable, socket=host.socket)
+    _program(host.folder / "bin" / "cdmi-attach", command)
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def exported() -> dict[str, Any]:
+    """A block export, open to nobody."""
+    return {"Network/iSCSI": {"permissions": []}}
+
+
+async def put(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Make a container of the server's."""
+    kind = "application/cdmi-container"
+    headers = {"X-CDMI-Specification-Version": "1.1.1", "Content-Type": kind, "Accept": kind}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.put(url, data=json.dumps(body)) as answer,
+    ):
+        text = await answer.text()
+        assert answer.status == 201, text
+        made: dict[str, Any] = json.loads(text)
+        return made
