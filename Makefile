@@ -35,11 +35,12 @@ demo: setup ## guests that boot from CDMI objects by every way there is, from no
 run: $(VENV)/.stamp ## the daemon in the foreground, on a simulated host and a small CDMI server
 	$(BIN)/python -m demo.simulate
 
-soak: lab ## kill -9 at random moments on the real kernel (CYCLES=1000 SEED=...), then 200 of each: FC, two hosts, every way
+soak: lab ## kill -9 at random moments on the real kernel (CYCLES=1000 SEED=...), then 200 of each: FC, two hosts, every way; 30 losses of power
 	$(BIN)/python -m tests.lab.soak --cycles $(or $(CYCLES),1000) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.lab.soak_fc
 	$(BIN)/python -m tests.lab.soak_grants
 	$(BIN)/python -m tests.lab.soak_growth
+	$(BIN)/python -m tests.lab.soak_power $(if $(SEED),--seed $(SEED))
 
 pictures: setup ## draw docs/screens/ anew, from real attaches in the lab
 	$(BIN)/python -m demo.pictures

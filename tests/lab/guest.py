@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from tests.lab.errors import LabError
 from tests.lab.hostcheck import tool
 from tests.lab.machine import Place, wait_ready
+from tests.lab.monitor import Monitor
 
 CONFIG = """\
 Host guest
@@ -146,6 +147,14 @@ class Guest:
     def reboot(self, *, timeout_s: float = 180) -> None:
         """Restart the guest's system, wait until it is up, and log in again."""
         self.run("systemctl reboot", check=False)
+        self.disconnect()
+        wait_ready(self.place, timeout_s=timeout_s)
+        self.start_master()
+
+    def lose_power(self, *, timeout_s: float = 180) -> None:
+        """Reset the machine, so that what was not on its disk is gone; wait until it is up, and log in again."""
+        with Monitor(self.place.monitor) as monitor:
+            monitor.execute("system_reset")
         self.disconnect()
         wait_ready(self.place, timeout_s=timeout_s)
         self.start_master()

@@ -1,4 +1,5 @@
-"""Runs in the guest: attach and detach for as many cycles as wanted, several disks at once, and kill -9 the services.
+"""Runs in the guest: attach, write and detach for as many cycles as wanted, several disks at once, and kill -9 the
+services. What was written is read back, every block, each time that a disk is there again.
 
     python3 -m tests.lab.inside_soak CYCLES SEED < DISKS
 
@@ -19,8 +20,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from tests.lab.inside_blocks import Blocks
+from tests.lab.inside_writer import BLOCK, FIRST
 
 SOCKET = "/run/cdmi-attach/control.sock"
 UNITS = ("cdmi-attachd.service", "cdmi-attach-helperd.service")
@@ -34,17 +39,32 @@ MULTIPATH_LUNS = Path("/etc/multipath/wwids")
 LONGEST_S = {False: 1.2, True: 3.0}
 """How late a moment may be; `True` where several paths are brought up and taken down."""
 AT_ONCE = 4
+WRITTEN = 16
+"""Blocks that are written each time that a disk is there."""
 
 
 @dataclass(frozen=True, eq=False)
 class Disk:
-    """What is attached: the body of the request, what is to be read from it, and the command that tells its export."""
+    """What is attached: the body of the request, what is to be read from it, and the command that tells its export.
+
+    `number` is above 0, and another for each.
+    """
 
     name: str
     body: dict[str, Any]
     stamp: str
     export: list[str]
     several: bool = False
+    number: int = 1
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """What has been written to it."""
+        return Blocks(self.number)
+
+    @property
+    def link(self) -> str:
+        return f"/run/cdmi-attach/disk/{self.name}"
 
 
 class Unix(http.client.HTTPConnection):
@@ -90,6 +110,18 @@ def until(method: str, disk: Disk) -> None:
             call("DELETE", disk, force=True)
     if method == "PUT":
         assert read_stamp(disk) == disk.stamp, f"the wrong disk as {disk.name}"
+        wrong = disk.blocks.wrong(disk.link)
+        assert not wrong, f"{disk.name}: {'; '.join(wrong[:8])} ({len(wrong)} in all)"
+
+
+def use(rng: random.Random, disk: Disk) -> dict[int, int]:
+    """Write some blocks anywhere on a disk that is there."""
+    node = os.open(disk.link, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        end = os.lseek(node, 0, os.SEEK_END) // BLOCK
+    finally:
+        os.close(node)
+    return disk.blocks.write(disk.link, [rng.randrange(FIRST, end) for _ in range(WRITTEN)])
 
 
 def all_at_once(work: Callable[[Disk], object], disks: Iterable[Disk]) -> None:
@@ -119,7 +151,7 @@ def kill_amid(rng: random.Random, methods: Mapping[Disk, str]) -> str:
 
 def read_stamp(disk: Disk) -> str:
     """The first bytes of what the link leads to, past every cache."""
-    command = ["dd", f"if=/run/cdmi-attach/disk/{disk.name}", "bs=512", "count=1", "iflag=direct", "status=none"]
+    command = ["dd", f"if={disk.link}", "bs=512", "count=1", "iflag=direct", "status=none"]
     return subprocess.run(command, check=True, capture_output=True).stdout.rstrip(b"\0").decode()
 
 
@@ -156,10 +188,15 @@ def cycle(rng: random.Random, disks: Sequence[Disk]) -> str:
     """One cycle: some are on their way in and some on their way out when it happens. Returns what was done."""
     chosen = rng.sample(disks, rng.randint(1, AT_ONCE))
     methods = {disk: "PUT" if rng.random() < 0.6 else "DELETE" for disk in chosen}
-    all_at_once(lambda disk: until("PUT", disk), [disk for disk in chosen if methods[disk] == "DELETE"])
+    standing = [disk for disk in chosen if methods[disk] == "DELETE"]
+    all_at_once(lambda disk: until("PUT", disk), standing)
+    for disk in standing:
+        use(rng, disk)
     killed = kill_amid(rng, methods)
     finished = [disk for disk in chosen if methods[disk] == "PUT" and rng.random() < 0.5]
     all_at_once(lambda disk: until("PUT", disk), finished)
+    for disk in finished:
+        use(rng, disk)
     all_at_once(lambda disk: until("DELETE", disk), chosen)
     return ", ".join([killed, *(_told(disk, methods[disk], disk in finished) for disk in chosen)])
 
@@ -179,7 +216,9 @@ def main() -> int:
         print(f"{number}: {story}{': LEFT: ' + '; '.join(remains) if remains else ''}", flush=True)
         if remains:
             return 1
-    print(f"{cycles} cycles, seed {seed}: nothing left, no wrong disk, {os.getloadavg()[0]:.1f} load", flush=True)
+    blocks = sum(len(disk.blocks.flushed) for disk in disks)
+    load = os.getloadavg()[0]
+    print(f"{cycles} cycles, seed {seed}: nothing left, no wrong disk, {blocks} blocks as written, {load:.1f} load")
     return 0
 
 

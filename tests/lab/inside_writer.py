@@ -16,13 +16,13 @@ import zlib
 BLOCK = 4096
 BLOCKS = 512
 FIRST = 64  # the beginning of the disk is left alone
-_HEAD = struct.Struct("<QQI")
+HEAD = struct.Struct("<QQI")
 
 
 def block_of(place: int, number: int) -> bytes:
     """The content of a block: where it belongs, when it was written, and a checksum of all of it."""
-    filling = random.Random(number).randbytes(BLOCK - _HEAD.size)
-    return _HEAD.pack(place, number, zlib.crc32(filling)) + filling
+    filling = random.Random(number).randbytes(BLOCK - HEAD.size)
+    return HEAD.pack(place, number, zlib.crc32(filling)) + filling
 
 
 def main() -> None:

@@ -49,7 +49,8 @@ def main() -> int:
     try:
         scene = Whole(Stage(guest)).set(SINGLE if options.single else "")
         ways = [way for way in WAYS if way.name in OVER[options.over]]
-        wanted = [disk for way in ways for disk in disks(scene, way, single=options.single)]
+        made = [disk for way in ways for disk in disks(scene, way, single=options.single)]
+        wanted = [replace(disk, number=number) for number, disk in enumerate(made, 1)]
         command = f"cd /opt/cdmi-attach && exec python3 -m tests.lab.inside_soak {options.cycles} {options.seed}"
         done = subprocess.run(
             guest.argv(command), cwd=guest.place.folder, input=json.dumps([asdict(disk) for disk in wanted]), text=True

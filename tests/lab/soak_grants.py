@@ -15,7 +15,8 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     cache = open_cache()
     try:
-        hosts = set_up(*(fleet.up(cache, name, "bookworm") for name in ("soak", "soak-other")))
+        near, far = (fleet.up(cache, name, "bookworm") for name in ("soak", "soak-other"))
+        hosts = set_up(near, far)
         lun = hosts.near.make_lun("contested", permissions=[THIRD], content=STAMP.encode().ljust(512, b"\0"))
         hosts.anchor(lun)
         told = hosts.contest(lun, rounds)

@@ -90,12 +90,12 @@ def iqn(stage: Stage) -> str:
     return identity(stage.guest.name).iqn
 
 
-def set_up(near: Guest, far: Guest) -> TwoHosts:
-    """Start the server in `near`, on the address that both can reach, and the daemon in each."""
+def set_up(near: Guest, far: Guest, *server: str) -> TwoHosts:
+    """Start the server in `near`, with these options more, on the address that both reach, and the daemon in each."""
     slots = {record.name: record.slot for record in fleet.records(open_cache())}
     address = fleet.LAN.format(slots[near.name])
     hosts = TwoHosts(Stage(near, address), Stage(far, address))
-    hosts.near.start_server("--listen", f"{address}:8443", portals=[address])
+    hosts.near.start_server("--listen", f"{address}:8443", *server, portals=[address])
     ca_file = f"{STATE}/tls/ca.pem"
     far.write(ca_file, near.run(["cat", ca_file]).stdout)
     far.write("/etc/cdmi-attach/server.password", PASSWORD)
