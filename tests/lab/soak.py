@@ -16,6 +16,8 @@ from tests.lab.whole_scene import WAYS, Way, Whole
 OVER = {"all": ("iscsi", "fc", "nfs", "file"), "iscsi": ("iscsi",), "fc": ("fc",), "nfs": ("nfs", "file")}
 SINGLE = '\nmultipath = "never"'
 EACH = 2
+SIZE = 4 << 20
+"""Of a LUN: all of it is read again and again."""
 
 
 def disks(scene: Whole, way: Way, *, single: bool) -> list[Disk]:
@@ -26,7 +28,9 @@ def disks(scene: Whole, way: Way, *, single: bool) -> list[Disk]:
         stamp = f"the stamp of {name}"
         content = stamp.encode().ljust(512, b"\0")
         if way.protocol == "iscsi":
-            source = scene.stage.make_lun(name, target="soak", content=content).source
+            source = scene.stage.make_lun(name, target="soak", size=SIZE, content=content).source
+        elif way.protocol == "fc":
+            source = scene.fibre.make_lun(name, content=content, cdmi_assignedsize=str(SIZE)).source
         else:
             source = scene.make(way, name, content)
         export = scene.stage.read_export(name) if way.protocol != "nfs" else []

@@ -20,6 +20,7 @@ from tests.lab.guest import Guest
 from tests.lab.inside_blocks import OWNER
 from tests.lab.inside_soak import Disk
 from tests.lab.nfs_scene import ROOT, Shares
+from tests.lab.soak import SIZE
 from tests.lab.two_hosts import TwoHosts, set_up
 
 LUNS, FILES = 3, {"block0": "block", "block1": "block", "file0": "file"}
@@ -48,7 +49,7 @@ def make(hosts: TwoHosts) -> list[Kept]:
     disks = []
     for number in range(LUNS):
         stamp = f"lun {number}"
-        lun = hosts.near.make_lun(f"lun{number}", target="power", content=stamp.encode().ljust(512, b"\0"))
+        lun = hosts.near.make_lun(f"lun{number}", target="power", size=SIZE, content=stamp.encode().ljust(512, b"\0"))
         export = hosts.near.read_export(lun.name)
         disks.append(Disk(lun.name, {"source": hosts.source(hosts.far, lun)}, stamp, export))
     for name, present in FILES.items():
