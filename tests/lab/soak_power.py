@@ -24,7 +24,10 @@ from tests.lab.soak import SIZE
 from tests.lab.two_hosts import TwoHosts, set_up
 
 LUNS, FILES = 3, {"block0": "block", "block1": "block", "file0": "file"}
-EARLIEST_S, LATEST_S = 2.0, 25.0
+AT_WORK = 0.7
+"""How often power is lost after something was written; else while the first disks are on their way in."""
+LATEST_S = 15.0
+BEGIN_S = 180.0
 INSIDE = "cd /opt/cdmi-attach && exec python3 -m tests.lab.inside_power"
 CHECK_S = 900.0
 
@@ -62,7 +65,7 @@ def cut(rng: random.Random, guest: Guest, kept: list[Kept]) -> str:
     """Let the host work, and take its power away at a random moment. Returns the moment, and how much was flushed."""
     by_number = {one.disk.number: one for one in kept}
     last = max((number & ((1 << OWNER) - 1) for one in kept for number in one.flushed.values()), default=0)
-    flushed = 0
+    flushed, at_work = 0, threading.Event()
 
     def keep(lines: Any) -> None:
         nonlocal flushed
@@ -72,6 +75,7 @@ def cut(rng: random.Random, guest: Guest, kept: list[Kept]) -> str:
             number, blocks = json.loads(line)
             by_number[number].flushed |= {int(place): write for place, write in blocks.items()}
             flushed += len(blocks)
+            at_work.set()
 
     # Writes that were not told of any more have numbers below the next loss's first.
     command = f"{INSIDE} work {rng.randrange(1 << 20)} {last + (1 << 16)}"
@@ -83,14 +87,16 @@ def cut(rng: random.Random, guest: Guest, kept: list[Kept]) -> str:
         reader.start()
         work.stdin.write(json.dumps([one.entry() for one in kept]))
         work.stdin.close()
-        moment = rng.uniform(EARLIEST_S, LATEST_S)
+        if rng.random() < AT_WORK:
+            assert at_work.wait(BEGIN_S), "nothing was written"
+        moment = rng.uniform(0, LATEST_S)
         reader.join(moment)
         ended_early = not reader.is_alive()
         guest.lose_power()
         work.kill()
         reader.join()
     assert not ended_early, "the host did not work until then"
-    return f"after {moment:.1f} s, {flushed} blocks"
+    return f"{moment:.1f} s {'after the first blocks' if flushed else 'after the first request'}, {flushed} blocks"
 
 
 def check(guest: Guest, kept: list[Kept]) -> list[str]:
