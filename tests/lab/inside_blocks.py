@@ -58,12 +58,13 @@ class Blocks:
                     if buffer[:count] != ZERO[:count] or any(
                         place in self.flushed for place in range(start // BLOCK, (start + count) // BLOCK)
                     ):
-                        found += self._wrong_in(bytes(buffer[:count]), start // BLOCK)
+                        found += self.wrong_in(bytes(buffer[:count]), start // BLOCK)
         finally:
             os.close(disk)
         return found
 
-    def _wrong_in(self, data: bytes, first: int) -> list[str]:
+    def wrong_in(self, data: bytes, first: int) -> list[str]:
+        """The same for these bytes, which begin with block `first` of the disk."""
         blocks = (
             (first + at // BLOCK, data[at : at + BLOCK])
             for at in range(0, len(data), BLOCK)
@@ -82,4 +83,4 @@ class Blocks:
             return f"torn, or of another place: it says write {number}"
         if number >> OWNER != self.owner:
             return f"it is of disk {number >> OWNER}"
-        return "" if number >= wanted else f"write {number - wanted} before the one that was flushed"
+        return "" if number >= wanted else f"{wanted - number} writes before the one that was flushed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tests.lab.cache import LAB, Cache, cache_root, digest, prune, tree_parts
 from tests.lab.errors import LabError
 from tests.lab.identity import checked_name, identity
 from tests.lab.image import packages
+from tests.lab.inside_blocks import OWNER, Blocks
+from tests.lab.inside_writer import BLOCK, FIRST, block_of
 from tests.lab.writing_sector import SECTOR, SECTORS, lost
 
 
@@ -221,3 +224,40 @@ def test_missing_packages_and_space_name_the_remedy(tmp_path: Path, monkeypatch:
 
 def test_the_guests_packages_are_listed_once() -> None:
     assert len(packages()) == len(set(packages())) > 30
+
+
+def disk_of(blocks: Mapping[int, bytes]) -> bytes:
+    """Some blocks of a disk from `FIRST` on, those that are not named empty."""
+    return b"".join(blocks.get(place, bytes(BLOCK)) for place in range(FIRST, FIRST + 4))
+
+
+def test_blocks_as_they_were_written_are_right() -> None:
+    """Empty, written and flushed, or written later without a word of it."""
+    one = Blocks(1, flushed={FIRST: (1 << OWNER) + 5})
+    later = {FIRST: block_of(FIRST, (1 << OWNER) + 9), FIRST + 1: block_of(FIRST + 1, (1 << OWNER) + 10)}
+    assert one.wrong_in(disk_of(later), FIRST) == []
+    assert Blocks(1).wrong_in(disk_of({}), FIRST) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "why"),
+    [
+        (bytes(BLOCK), "it is empty, and write 5 was flushed"),
+        (block_of(FIRST, (1 << OWNER) + 3), "2 writes before the one that was flushed"),
+        (block_of(FIRST, (2 << OWNER) + 5), "it is of disk 2"),
+        (block_of(FIRST + 1, (1 << OWNER) + 5), "torn, or of another place"),
+        (block_of(FIRST, (1 << OWNER) + 5)[:2048] + bytes(2048), "torn, or of another place"),
+    ],
+    ids=["lost", "old", "another disk's", "misplaced", "torn"],
+)
+def test_a_block_that_is_not_what_was_flushed_is_told(block: bytes, why: str) -> None:
+    one = Blocks(1, flushed={FIRST: (1 << OWNER) + 5})
+    (told,) = one.wrong_in(disk_of({FIRST: block}), FIRST)
+    assert told.startswith(f"block {FIRST}: {why}")
+
+
+def test_bytes_that_nobody_wrote_are_told() -> None:
+    junk = bytes(100).ljust(BLOCK, b"x")
+    assert Blocks(1).wrong_in(disk_of({FIRST + 1: junk}), FIRST) == [
+        f"block {FIRST + 1}: neither zeros nor a block of ours"
+    ]
