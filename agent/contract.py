@@ -49,10 +49,13 @@ class Cdmi(Protocol):
         """The URL of a container's snapshot. Raises as `place`."""
         ...
 
-    async def copy(self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str]) -> str:
+    async def copy(
+        self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str], mark: str
+    ) -> str:
         """Begin a copy on the server; whether anything is at the destination was looked at before.
 
-        Returns the ID that the server's answer names as the copy's; empty where it names none.
+        `mark` is put into its metadata, so that it can be told from what others make there. Returns the ID that the
+        server's answer names as the copy's; empty where it names none.
         """
         ...
 
@@ -64,14 +67,14 @@ class Cdmi(Protocol):
         """How far an object is that is being made."""
         ...
 
-    async def export_like(self, source: str, destination: str) -> None:
-        """Give a copy the block exports of its source, open to nobody yet."""
+    async def export_like(self, source: str, destination: str, *, object_id: str = "") -> None:
+        """Give a copy (of that ID, where one is given) the block exports of its source, open to nobody yet."""
         ...
 
-    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> str:
+    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str], mark: str) -> str:
         """Begin to make a container (with a size: a LUN) or an empty data object; that nothing is there was seen.
 
-        Returns as `copy`.
+        `mark` and what is returned: as `copy`.
         """
         ...
 

@@ -229,13 +229,17 @@ class MakingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """An object that is being made: `percent` None where it is not told, `says` the server's words of a failure."""
+    """An object that is being made: `percent` None where it is not told, `says` the server's words of a failure.
+
+    `mark` is what the request that made it has put into its metadata; empty where none did, or the server dropped it.
+    """
 
     state: MakingState
     percent: int | None = None
     object_id: str = ""
     uri: str = ""
     says: str = ""
+    mark: str = ""
 
 
 class OperationState(StrEnum):

@@ -85,10 +85,12 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         return copies.snapshot_place(sources.parse(source, self._servers), name).url
 
-    async def copy(self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str]) -> str:
+    async def copy(
+        self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str], mark: str
+    ) -> str:
         """See `agent.contract.Cdmi`."""
         places = (sources.parse(one, self._servers) for one in (source, destination))
-        return await copies.copy(self._wire, *places, size=size, metadata=metadata)
+        return await copies.copy(self._wire, *places, size=size, metadata=metadata, mark=mark)
 
     async def snapshot(self, source: str, name: str) -> None:
         """See `agent.contract.Cdmi`."""
@@ -98,15 +100,15 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         return await copies.look(self._wire, sources.parse(uri, self._servers))
 
-    async def export_like(self, source: str, destination: str) -> None:
+    async def export_like(self, source: str, destination: str, *, object_id: str = "") -> None:
         """See `agent.contract.Cdmi`."""
-        places = (sources.parse(one, self._servers) for one in (source, destination))
-        await copies.export_like(self._wire, *places)
+        here, there = (sources.parse(one, self._servers) for one in (source, destination))
+        await copies.export_like(self._wire, here, there, object_id)
 
-    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> str:
+    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str], mark: str) -> str:
         """See `agent.contract.Cdmi`."""
         location = sources.parse(place, self._servers)
-        return await changes.create(self._wire, location, kind=kind, size=size, metadata=metadata)
+        return await changes.create(self._wire, location, kind=kind, size=size, metadata=copies.marked(metadata, mark))
 
     async def resize(self, uri: str, size: int, *, shrink: bool, pause: Pause, object_id: str = "") -> None:
         """See `agent.contract.Cdmi`."""

@@ -24,16 +24,19 @@ from attachers.problems import Code, Problem
 
 SNAPSHOTS = "cdmi_snapshots"
 BLOCK = ("iscsi", "fc")
+MARK = "cdmi-attach-operation"
+"""The metadata by which what a request of ours has made is told from what others put at the same place."""
+NO_METADATA = (400, 403)
+"""What servers may answer where they take no metadata with a copy, or not that of its source."""
 
 
 async def copy(
-    wire: Wire, source: Location, destination: Location, *, size: int | None, metadata: Mapping[str, str]
+    wire: Wire, source: Location, destination: Location, *, size: int | None, metadata: Mapping[str, str], mark: str
 ) -> str:
     """Begin a copy at a place where nothing is; `size` (bytes, None: the source's) is for LUNs. Raises `Problem`.
 
-    `metadata` are items that it has beside, or instead of, those of its source, from its first moment on.
-
-    Returns the ID that the answer names; empty where it names none.
+    `metadata` are items that it has beside, or instead of, those of its source, from its first moment on; so is `mark`,
+    where the server takes any with a copy. Returns the ID that the answer names; empty where it names none.
     """
     if source.server != destination.server:
         what = f"destination: {destination.server.url} cannot copy from {source.server.url}"
@@ -45,15 +48,38 @@ async def copy(
         raise Problem(Code.BUSY, f"source: {pending}", hint="wait until the server has made it")
     kind = kind_of(found.answer, found.members)
     grown = {} if size is None else _resized(found, kind, size)
-    more = {"metadata": _kept(found) | grown | dict(metadata)} if grown or metadata else {}
-    url = spelt(destination, kind).url
-    first, *others = spellings(found)
-    answer = await wire.create(destination.server, url, json.dumps({"copy": first, **more}).encode())
-    for uri in others:
+    items = _kept(found) | grown | dict(metadata)
+    plain = {"metadata": items} if grown or metadata else {}
+    full = {"metadata": marked(items, mark)} if "metadata" in found.members and mark else plain
+    to = spelt(destination, kind)
+    answer = await _ask(wire, to, found, full)
+    if answer.status in NO_METADATA and full != plain and await _is_free(wire, destination):
+        answer = await _ask(wire, to, found, plain)
+    return id_made(answer.check())
+
+
+async def _ask(wire: Wire, to: Location, found: Found, more: Mapping[str, Any]) -> Answer:
+    """Ask for it, in one spelling of its source after the other as long as the server knows none."""
+    for uri in spellings(found):
+        answer = await wire.create(to.server, to.url, json.dumps({"copy": uri, **more}).encode())
         if answer.status not in (400, 404):
             break
-        answer = await wire.create(destination.server, url, json.dumps({"copy": uri, **more}).encode())
-    return id_made(answer.check())
+    return answer
+
+
+def marked(metadata: Mapping[str, Any], mark: str) -> dict[str, Any]:
+    """The metadata with the mark of who asks, in the place of any that was there before."""
+    return {**metadata, MARK: mark}
+
+
+async def _is_free(wire: Wire, destination: Location) -> bool:
+    return (await look(wire, destination)).state is MakingState.MISSING
+
+
+def _mark_of(found: Found) -> str:
+    metadata = found.members.get("metadata")
+    told = metadata.get(MARK) if isinstance(metadata, dict) else None
+    return told if isinstance(told, str) else ""
 
 
 def id_made(answer: Answer) -> str:
@@ -122,25 +148,25 @@ async def look(wire: Wire, location: Location) -> Making:
         if problem.code is Code.NOT_FOUND:
             return Making(MakingState.MISSING)
         raise
-    object_id = itself(found, "destination")
+    object_id, mark = itself(found, "destination"), _mark_of(found)
     status = str(found.members.get("completionStatus", "Complete"))
     if status.casefold().startswith("error"):
-        return Making(MakingState.FAILED, None, object_id, found.url, shown(status))
+        return Making(MakingState.FAILED, None, object_id, found.url, shown(status), mark)
     if pending_of(found.members):
         percent = str(found.members.get("percentComplete", found.members.get("percentageComplete", "")))
         done = int(percent) if percent.isascii() and percent.isdigit() and len(percent) < 4 else None
-        return Making(MakingState.PROCESSING, done, object_id, found.url)
-    return Making(MakingState.COMPLETE, 100, object_id, found.url)
+        return Making(MakingState.PROCESSING, done, object_id, found.url, mark=mark)
+    return Making(MakingState.COMPLETE, 100, object_id, found.url, mark=mark)
 
 
-async def export_like(wire: Wire, source: Location, destination: Location) -> None:
-    """Give a copy the block exports that its source has, open to nobody yet: CDMI does not copy exports.
+async def export_like(wire: Wire, source: Location, destination: Location, object_id: str = "") -> None:
+    """Give a copy (of that ID) the block exports that its source has, open to nobody yet: CDMI does not copy exports.
 
     Raises `Problem` cdmi-refused where the server makes none of it.
     """
     wanted = _block_entries(await find(wire, source))
     made = await find(wire, destination)
-    itself(made, "destination")
+    itself(made, "destination", object_id)
     missing = {key: entry for key, entry in wanted.items() if key not in entries_of(made)}
     if not missing or kind_of(made.answer, made.members) != CONTAINER:
         return

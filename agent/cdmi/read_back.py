@@ -3,6 +3,7 @@
 Servers that say 201 have been seen to store less, more (with every byte above 0x7f replaced), or nothing of a value.
 """
 
+import hashlib
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -35,6 +36,18 @@ async def prove(wire: Wire, location: Location, written: Written, pause: Pause) 
     await _compare(wire, location, written, head, written.head, pause)
     tail = Part(written.size - HEAD_BYTES, written.size - 1)
     await _compare(wire, location, written, tail, written.tail, pause)
+
+
+async def prove_all(wire: Wire, location: Location, size: int, sha256: str, pause: Pause) -> None:
+    """That all of it is there. Raises as `prove`."""
+    reading = await read(wire, location, part=None, tag="", pause=pause)
+    digest = hashlib.sha256()
+    async with aclosing(reading.pieces) as pieces:
+        async for piece in pieces:
+            digest.update(piece)
+    if reading.total != size or digest.hexdigest() != sha256:
+        what = f"the answer was lost, and what is at {location.url} is not what was written"
+        raise refused(location.server, what, hint="look at it (cdmi-attach stat): another host may have written there")
 
 
 async def _compare(

@@ -71,8 +71,8 @@ async def write(
     headers = {"Content-Type": "application/octet-stream"} | ({} if length is None else {"Content-Length": str(length)})
     sent = Sent()
     try:
-        await _send(wire, before, location, sent, sent.noted(pieces), headers)
-        await _prove(wire, location, sent, pause)
+        heard = await _send(wire, before, location, sent, sent.noted(pieces), headers)
+        await _prove(wire, location, sent, pause, heard=heard)
     except Problem as problem:
         left = await _left_behind(wire, location, before)
         raise _told(sent.problem or problem, left) from problem
@@ -81,11 +81,15 @@ async def write(
 
 async def _send(
     wire: Wire, before: Found | None, place: Location, sent: Sent, pieces: AsyncIterator[bytes], headers: dict[str, str]
-) -> None:
-    """Send it all. That the answer is lost when all was sent is no failure where all is there. Raises `Problem`."""
+) -> bool:
+    """Send it all. That the answer is lost when all was sent is no failure where all is there. Raises `Problem`.
+
+    Returns whether the answer was heard.
+    """
     url = before.url if before else spelt(place, DATAOBJECT).url
     try:
         (await wire.send(place.server, url, pieces, headers)).check()
+        return True
     except Problem as problem:
         if problem.code is not Code.CDMI_UNREACHABLE or not sent.whole:
             raise
@@ -94,6 +98,7 @@ async def _send(
             raise
         if before is not None and seen_of(before).is_still(seen_of(now)):
             raise  # what was there before may just look like it
+        return False
 
 
 async def _begins(wire: Wire, found: Found, sent: Sent) -> bool:
@@ -111,8 +116,11 @@ async def _there(wire: Wire, location: Location) -> Found | None:
         raise
 
 
-async def _prove(wire: Wire, location: Location, sent: Sent, pause: Pause) -> None:
-    """That the server has what was sent: by its hash, else by what is read back. Raises `Problem` cdmi-refused."""
+async def _prove(wire: Wire, location: Location, sent: Sent, pause: Pause, *, heard: bool) -> None:
+    """That the server has what was sent: by its hash, else by what is read back. Raises `Problem` cdmi-refused.
+
+    Of what no answer has called ours, all is read: another's may begin, and end, as ours does.
+    """
     found, pause_s = await find(wire, location), FIRST_PAUSE_S
     for _ in range(TRIES):
         if not pending_of(found.members):
@@ -125,7 +133,9 @@ async def _prove(wire: Wire, location: Location, sent: Sent, pause: Pause) -> No
     if size not in (None, sent.size):
         what = f"{found.url} has {size} bytes after {sent.size} were written"
         raise refused(location.server, what, hint="see the CDMI server's log")
-    if told is None or told[0] != "sha256":
+    if (told is None or told[0] != "sha256") and not heard:
+        await read_back.prove_all(wire, location, sent.size, sent.digest.hexdigest(), pause)
+    elif told is None or told[0] != "sha256":
         await read_back.prove(wire, location, Written(sent.size, sent.head, sent.tail), pause)
     elif told[1] != sent.digest.hexdigest():
         what = f"{found.url}: its sha256 is not that of what was written"

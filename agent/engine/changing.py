@@ -64,6 +64,8 @@ async def step(desk: Desk, operation: Operation) -> Operation:
         case MakingState.MISSING if silent_s > making.INVISIBLE_S:
             detail = f"{operation.describe()}: nothing is to be seen at its destination"
             raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see the CDMI server's log")
+        case MakingState.COMPLETE if operation.kind == "move" and not (operation.object_id or operation.answered):
+            making.refuse_unproved(desk, operation)
         case MakingState.COMPLETE if operation.kind == "move" or operation.answered:
             return await _end(desk, operation, there)
         case MakingState.COMPLETE if unheard:
@@ -106,8 +108,17 @@ async def _end(desk: Desk, operation: Operation, there: Making) -> Operation:
     if operation.object_id and there.object_id.casefold() != operation.object_id.casefold():
         detail = f"{operation.describe()}: the object there is {there.object_id}, and not {operation.object_id}"
         raise Problem(Code.CONFLICT, detail, hint="nothing was deleted; see what is there: cdmi-attach stat")
+    if operation.kind == "move" and not operation.object_id:
+        await _insist_on_moved(desk, operation)
     log.info("%s: done", operation.describe())
     return await _keep(desk, operation, state=OperationState.DONE, percent=100, uri=there.uri)
+
+
+async def _insist_on_moved(desk: Desk, operation: Operation) -> None:
+    """Raises `Problem` where what has no ID to be known by is where it was: some pass `move` over, and say yes."""
+    if (await desk.cdmi.look(operation.source)).state is not MakingState.MISSING:
+        detail = f"{operation.describe()}: the server said yes, and something is at its source still"
+        raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see what is at both: cdmi-attach stat")
 
 
 async def _keep(desk: Desk, operation: Operation, **changes: Any) -> Operation:

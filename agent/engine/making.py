@@ -19,6 +19,17 @@ def refuse_taken(operation: Operation, there: Making) -> Operation:
     return operation
 
 
+def refuse_unproved(desk: Desk, operation: Operation) -> None:
+    """Raises `Problem` (`conflict`): no answer came, and what is there may be what another host has put there.
+
+    Not at once: a server may show what we have put into it a moment later than the object.
+    """
+    if silence_of(desk, operation) > UNHEARD_S:
+        what = f"the answer was lost, and nothing proves that what is at {operation.destination} is ours"
+        hint = "look at it (cdmi-attach stat): use it if it is what was meant, else choose another place"
+        raise Problem(Code.CONFLICT, f"{operation.describe()}: {what}", hint=hint)
+
+
 class NotToldError(Problem):
     """The server does not say at the moment how far it is: that is no word about what it makes."""
 

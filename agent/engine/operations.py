@@ -193,6 +193,8 @@ class Operations:
         if not operation.begun:
             return await self._ask(refuse_taken(operation, there))
         refuse_another(operation, there)
+        operation = await self._known_by_mark(operation, there)
+        unproved = not operation.answered and not operation.owned and there.mark != operation.id
         match there.state:
             case MakingState.MISSING if not operation.answered and silence_of(self._desk, operation) > making.UNHEARD_S:
                 return await self._ask(operation)
@@ -200,14 +202,22 @@ class Operations:
                 detail = f"{operation.describe()}: nothing is to be seen of it"
                 raise Problem(Code.CDMI_REFUSED, detail, hint="see the CDMI server's log")
             case MakingState.FAILED:
-                await self._keep(operation, object_id=operation.object_id or there.object_id)
+                await self._keep(operation, object_id=operation.object_id or ("" if unproved else there.object_id))
                 detail = f"{operation.describe()}: the server says {there.says}"
                 raise Problem(Code.CDMI_REFUSED, detail, hint="see the CDMI server's log")
+            case MakingState.COMPLETE if unproved:
+                making.refuse_unproved(self._desk, operation)
             case MakingState.COMPLETE:
                 return await self._complete(operation, there)
-            case MakingState.PROCESSING:
+            case MakingState.PROCESSING if not unproved:
                 return await self._keep(operation, percent=there.percent, object_id=there.object_id)
         return operation
+
+    async def _known_by_mark(self, operation: Operation, there: Making) -> Operation:
+        """Ours by what our request has put into it, also where its answer was lost."""
+        if there.mark != operation.id or not there.object_id:
+            return operation
+        return await self._keep(operation, object_id=there.object_id, owned=True)
 
     async def _ask(self, operation: Operation) -> Operation:
         """Ask the server, after committing that we do. What is being changed by now is not copied."""
@@ -221,19 +231,22 @@ class Operations:
         elif operation.kind == "create":
             size, metadata = operation.size, dict(operation.metadata)
             made = await self._desk.cdmi.create(
-                operation.destination, kind=operation.name, size=size, metadata=metadata
+                operation.destination, kind=operation.name, size=size, metadata=metadata, mark=operation.id
             )
         else:
             size, metadata = operation.size, dict(operation.metadata)
-            made = await self._desk.cdmi.copy(operation.source, operation.destination, size=size, metadata=metadata)
+            made = await self._desk.cdmi.copy(
+                operation.source, operation.destination, size=size, metadata=metadata, mark=operation.id
+            )
         return await self._keep(operation, answered=True, object_id=made, owned=bool(made))
 
     async def _complete(self, operation: Operation, there: Making) -> Operation:
         operation = await self._keep(operation, object_id=there.object_id)
         if operation.kind == "clone":
-            async with held(self._desk, operation.destination):  # an attach of it may be writing its permissions
+            to, object_id = operation.destination, there.object_id
+            async with held(self._desk, to, object_id=object_id):  # an attach of it may be writing its permissions
                 await self._mark(operation)
-                await self._desk.cdmi.export_like(operation.source, operation.destination)
+                await self._desk.cdmi.export_like(operation.source, to, object_id=object_id)
         if operation.kind == "create" and operation.size is not None:
             await self._fill(operation.destination, operation.size, there.object_id)
         return await self._keep(operation, state=OperationState.DONE, percent=100, uri=there.uri)

@@ -27,6 +27,7 @@ SUITE = (
     "tests/host/test_users.py",
     "tests/unit/test_cdmi_once.py",
     "tests/unit/test_cdmi_references.py",
+    "tests/unit/test_cdmi_uploads.py",
     "tests/unit/test_cdmi_exporting.py",
     "tests/engine",
 )

@@ -51,4 +51,22 @@ OF_WRITES = (
         "if not had and wanted in",
         "if wanted in",
     ),
+    Mutant(
+        "another host's object taken for ours where the answer was lost",
+        "agent/engine/operations.py",
+        "        unproved = not operation.answered and not operation.owned and there.mark != operation.id\n",
+        "        unproved = False\n",
+    ),
+    Mutant(
+        "a value of another host's that begins and ends like ours taken for it where the answer was lost",
+        "agent/cdmi/uploads.py",
+        """    if (told is None or told[0] != "sha256") and not heard:\n""",
+        "    if False:\n",
+    ),
+    Mutant(
+        "what has no ID is moved by whatever is at its destination",
+        "agent/engine/changing.py",
+        ' if operation.kind == "move" and not (operation.object_id or operation.answered):\n',
+        " if False:\n",
+    ),
 )

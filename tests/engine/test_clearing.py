@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.cdmi import copies
 from agent.engine import operations
 from attachers.problems import Code, Problem
 from tests.cdmi_server.faults import Action, Fault
@@ -97,8 +98,16 @@ async def test_a_server_that_is_away_for_longer_than_anything_takes_is_given_up(
         assert caught.value.code is Code.CDMI_UNREACHABLE and server.store.find("/vol2/")
 
 
-async def test_what_was_made_without_an_answer_to_us_is_not_deleted(tmp_path: Path) -> None:
+def drop_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no copy bear what its request has put into it."""
+    monkeypatch.setattr(copies, "_mark_of", lambda _found: "")
+
+
+async def test_what_was_made_without_an_answer_to_us_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer is lost, so that nothing tells whose the clone is that has failed."""
+    drop_marks(monkeypatch)
     async with scene(tmp_path, x_copy_reads="2", x_copy_error="no space") as server, daemon(tmp_path, server) as lab:
         server.faults.set("put-object", Fault(Action.RESET, after=True, times=1))
         with pytest.raises(
@@ -108,14 +117,20 @@ async def test_what_was_made_without_an_answer_to_us_is_not_deleted(tmp_path: Pa
         assert server.store.find("/vol2/")
 
 
+@pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("reads", ["0", "2"])
-async def test_a_whole_copy_is_deleted_only_where_the_answer_has_named_it(tmp_path: Path, reads: str) -> None:
+async def test_a_whole_copy_is_deleted_only_where_its_answer_or_its_mark_tells_that_it_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: str, marked: bool
+) -> None:
     """It cannot be exported. 201 has its ID in it; 202 has not, and another host may have made it by then."""
+    if not marked:
+        drop_marks(monkeypatch)
+    ours = marked or reads == "0"
     async with scene(tmp_path, x_copy_reads=reads) as server, daemon(tmp_path, server) as lab:
         server.faults.set("put-exports", Fault(Action.STATUS, status=403))
-        with pytest.raises(Problem, match="403" if reads == "0" else "403.*nothing proves that it is ours"):
+        with pytest.raises(Problem, match=r"403[^;]*$" if ours else "403.*nothing proves that it is ours"):
             await lab.clone("vol1", "vol2")
-        assert bool(server.store.find("/vol2/")) is (reads == "2")
+        assert bool(server.store.find("/vol2/")) is not ours
 
 
 @pytest.mark.parametrize("error", ["", "no space"])
@@ -126,8 +141,10 @@ async def test_what_another_host_makes_where_ours_was_refused_stays(
     async with scene(tmp_path, x_copy_reads="2", x_copy_error=error) as server, daemon(tmp_path, server) as lab:
         copy = lab.client.copy
 
-        async def refused(source: str, destination: str, *, size: int | None, metadata: dict[str, str]) -> str:
-            await copy(source, destination, size=size, metadata=metadata)
+        async def refused(
+            source: str, destination: str, *, size: int | None, metadata: dict[str, str], mark: str
+        ) -> str:
+            await copy(source, destination, size=size, metadata=metadata, mark="of-another")
             raise Problem(Code.CDMI_REFUSED, "answered 409: there is something", hint="")
 
         monkeypatch.setattr(lab.client, "copy", refused)

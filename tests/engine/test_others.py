@@ -221,7 +221,7 @@ async def test_a_copy_that_was_attached_before_it_failed_stays(tmp_path: Path, m
         for name, held in (("here", True), ("gone", False)):
             reached, opened = asyncio.Event(), asyncio.Event()
 
-            async def refuse(source: str, destination: str, reached: Any = reached, opened: Any = opened) -> None:
+            async def refuse(*_: str, reached: Any = reached, opened: Any = opened, **_more: str) -> None:
                 reached.set()
                 await opened.wait()
                 raise Problem(Code.CDMI_REFUSED, "it makes no exports", hint="")

@@ -45,7 +45,9 @@ class TrippedCdmi:
     def snapshot_place(self, source: str, name: str) -> str:
         return f"{source}/cdmi_snapshots/{name}"
 
-    async def copy(self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str]) -> str:
+    async def copy(
+        self, source: str, destination: str, *, size: int | None, metadata: Mapping[str, str], mark: str
+    ) -> str:
         raise NotImplementedError
 
     async def snapshot(self, source: str, name: str) -> None:
@@ -54,7 +56,7 @@ class TrippedCdmi:
     async def look(self, uri: str) -> Making:
         return await self._call("look", uri, lambda: self._model.look(uri))
 
-    async def export_like(self, source: str, destination: str) -> None:
+    async def export_like(self, source: str, destination: str, *, object_id: str = "") -> None:
         raise NotImplementedError
 
     async def read(self, source: str, *, part: Any, tag: str, pause: Any) -> Reading:
@@ -66,7 +68,7 @@ class TrippedCdmi:
             pass
         return False
 
-    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str]) -> str:
+    async def create(self, place: str, *, kind: str, size: int | None, metadata: Mapping[str, str], mark: str) -> str:
         raise NotImplementedError
 
     async def resize(self, uri: str, size: int, *, shrink: bool, pause: Any, object_id: str = "") -> None:

@@ -121,8 +121,8 @@ async def test_a_value_is_sent_once(length: int | None, after: int) -> None:
     ("method", "work"),
     [
         ("DELETE", lambda client, url: client.delete(f"{url}a")),
-        ("PUT", lambda client, url: client.copy(f"{url}a", f"{url}b", size=None, metadata={})),
-        ("PUT", lambda client, url: client.create(f"{url}b", kind="dataobject", size=0, metadata={})),
+        ("PUT", lambda client, url: client.copy(f"{url}a", f"{url}b", size=None, metadata={}, mark="m")),
+        ("PUT", lambda client, url: client.create(f"{url}b", kind="dataobject", size=0, metadata={}, mark="m")),
         ("PUT", lambda client, url: client.change(f"{url}a", {"colour": "red"})),
         ("PUT", lambda client, url: client.snapshot(url, "monday")),
     ],

@@ -83,6 +83,29 @@ async def test_an_answer_that_is_lost_when_all_was_written_is_no_failure(tmp_pat
         assert await read(client, place) == VALUE
 
 
+@pytest.mark.parametrize("there", [True, False])
+async def test_another_hosts_value_that_begins_and_ends_like_ours_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Two disk images of one size, written at the same time: the answer to ours is lost, and so was our request."""
+    theirs = VALUE[: len(VALUE) // 2] + b"!" + VALUE[len(VALUE) // 2 + 1 :]
+    async with scene(tmp_path, b"precious") as (server, client, source), client_of(server.url) as another:
+        place = source if there else f"{source}2"
+        send = client._wire.send
+
+        async def lost(on: Any, url: str, pieces: AsyncIterator[bytes], headers: Any) -> Any:
+            async for _ in pieces:
+                pass
+            await write(another, place, theirs, replace=True)
+            raise Problem(Code.CDMI_UNREACHABLE, "no complete answer", hint="")
+
+        monkeypatch.setattr(client._wire, "send", lost)
+        with pytest.raises(Problem, match=r"is not (that of )?what was written; what"):
+            await write(client, place, replace=True)
+        monkeypatch.setattr(client._wire, "send", send)
+        assert await read(client, place) == theirs
+
+
 async def test_what_only_looks_like_what_was_sent_is_no_success(tmp_path: Path) -> None:
     """The request is lost, and what was there before has its size and its beginning."""
     async with scene(tmp_path, VALUE[:-1] + b"!") as (server, client, source):
