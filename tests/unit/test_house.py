@@ -34,6 +34,7 @@ MAY_SPAWN = (
     "agent/splice.py",
     "agent/shown_memory.py",
     "opennebula/lib/cdmi_one/remote.py",
+    "opennebula/lib/cdmi_one/setup/changes.py",
     "opennebula/lib/cdmi_one/vm.py",
 )
 

@@ -1,0 +1,99 @@
+"""`opennebula/install`: shows what it is about to do, asks where it touches what is not ours, and can undo it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cdmi_one.failure import Failure
+from cdmi_one.setup import changes, front_end, node
+from cdmi_one.setup.changes import Change, Command, File
+from cdmi_one.setup.places import Places, places_of
+
+SOURCE = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be changed, and what is left to do for whoever runs this."""
+
+    changes: list[Change]
+    steps: list[str]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit status: 0 done, or nothing to do; 1 failed; 2 usage; 3 nothing was changed for want of a yes."""
+    words = _parser().parse_args(argv)
+    if not (words.front_end or words.host):
+        _parser().error("say what this machine is: --front-end, --host, or both")
+    try:
+        places = places_of(SOURCE, Path(words.root), words.one_location, words.owner)
+        return _go(_plan(places, words), words)
+    except Failure as failure:
+        print(f"install: {failure}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="install", description="The cdmi drivers of OpenNebula: install them, again to upgrade."
+    )
+    parser.add_argument("--front-end", action="store_true", help="this machine runs oned")
+    parser.add_argument("--host", action="store_true", help="this machine runs VMs")
+    parser.add_argument("--uninstall", action="store_true", help="take it all out again; files are as they were before")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask before OpenNebula's own files are changed")
+    parser.add_argument("--owner", default="oneadmin", metavar="USER", help="who runs OpenNebula (oneadmin)")
+    parser.add_argument(
+        "--one-location",
+        default=os.environ.get("ONE_LOCATION", ""),
+        metavar="DIR",
+        help="where a self-contained OpenNebula is (ONE_LOCATION)",
+    )
+    parser.add_argument("--root", default="/", metavar="DIR", help="work on the tree below DIR")
+    return parser
+
+
+def _plan(places: Places, words: argparse.Namespace) -> Plan:
+    plan = Plan([], [])
+    if words.front_end:
+        undo = words.uninstall
+        plan.changes.extend(front_end.removed(places) if undo else front_end.installed(places))
+        plan.steps.extend(front_end.steps_after_removal(places) if undo else front_end.next_steps(places))
+    if words.host:
+        plan.changes.extend(node.removed(places) if words.uninstall else node.installed(places))
+        plan.steps.extend([] if words.uninstall else node.next_steps(places))
+    return plan
+
+
+def _go(plan: Plan, words: argparse.Namespace) -> int:
+    wanted = changes.needed(plan.changes)
+    for line in changes.lines_of(wanted):
+        print(line)
+    if not wanted:
+        print("nothing to do: it is so already")
+    elif words.dry_run:
+        print("nothing was changed (--dry-run)")
+        return 0
+    elif not _agreed(wanted, words):
+        print("install: nothing was changed; --yes goes on without asking", file=sys.stderr)
+        return 3
+    changes.make(wanted)
+    for step in plan.steps:
+        print(f"next: {step}")
+    return 0
+
+
+def _agreed(wanted: Sequence[Change], words: argparse.Namespace) -> bool:
+    """What is ours alone needs no yes; what others own does."""
+    others = [change for change in wanted if isinstance(change, Command) or (isinstance(change, File) and change.shown)]
+    if words.yes or not others:
+        return True
+    if not sys.stdin.isatty():
+        return False
+    print("Go on? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
