@@ -4,9 +4,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 import pytest_asyncio
 
+from agent.engine import making, operations
 from tests.opennebula.site import Site, running_site
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a real server is given minutes for."""
+    monkeypatch.setattr(operations, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(operations, "LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(making, "UNHEARD_S", 0.05)
+    monkeypatch.setattr(making, "INVISIBLE_S", 0.5)
 
 
 @pytest_asyncio.fixture

@@ -16,7 +16,7 @@ from agent.engine.engine import Engine
 from agent.engine.ledger import MIGRATIONS, Ledger
 from agent.host.allowed import Allowed, Place
 from agent.host.confined import ConfinedHost
-from agent.host.created import open_created
+from agent.host.created import Created, open_created
 from agent.host.guarded import GuardedHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_san import San
@@ -34,12 +34,14 @@ class SimulatedDaemon:
     server: Server
     san: San
     kernel: SimulatedHost = field(init=False)
+    created: Created = field(init=False)
     engine: Engine = field(init=False)
     _running: AsyncExitStack | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
         self.kernel = SimulatedHost(self.san, initiator=self.initiator)
+        self.created = open_created(MEMORY)
 
     @property
     def initiator(self) -> str:
@@ -53,9 +55,8 @@ class SimulatedDaemon:
     async def start(self) -> None:
         """Start the daemon: what it has written down is there again."""
         stack = AsyncExitStack()
-        created = open_created(MEMORY)
         place = Place(self.server.url, self.server.storage_networks)
-        host = ConfinedHost(GuardedHost(self.kernel, created), lambda: Allowed((place,)))
+        host = ConfinedHost(GuardedHost(self.kernel, self.created), lambda: Allowed((place,)))
         await host.recover()
         store = open_store(self.folder / "ledger.sqlite", MIGRATIONS)
         stack.callback(store.close)
@@ -74,6 +75,11 @@ class SimulatedDaemon:
         if self._running is not None:
             await self._running.aclose()
             self._running = None
+
+    async def end(self) -> None:
+        """The end of the host as well."""
+        await self.stop()
+        self.created.close()
 
     # What the host itself shows.
 

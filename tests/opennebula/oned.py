@@ -3,7 +3,8 @@
 The lines are those that a real oned has written (double slash and all); a failure leaves the VM where oned leaves it.
 """
 
-from collections.abc import Callable, Sequence
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
@@ -70,12 +71,27 @@ class Vm:
     system: str = "shared"
     ds: int = 100
     lcm: Lcm = Lcm.INIT
+    history: tuple[str, ...] = ()
+    """The hosts before this one."""
 
     def xml(self) -> str:
         """As `onevm show -x` prints it."""
         disks = "".join(_disk_xml(disk) for disk in self.disks)
         ids = f"<ID>{self.id}</ID><LCM_STATE>{int(self.lcm)}</LCM_STATE>"
-        return f"<VM>{ids}<TEMPLATE>{disks}<VMID>{self.id}</VMID></TEMPLATE></VM>"
+        history = "".join(
+            f"<HISTORY><SEQ>{seq}</SEQ><HOSTNAME>{host}</HOSTNAME></HISTORY>"
+            for seq, host in enumerate((*self.history, self.host))
+        )
+        records = f"<HISTORY_RECORDS>{history}</HISTORY_RECORDS>"
+        return f"<VM>{ids}<TEMPLATE>{disks}<VMID>{self.id}</VMID></TEMPLATE>{records}</VM>"
+
+    def at(self, host: str) -> "Vm":
+        """The VM with a further record of its history: on that host."""
+        return replace(self, host=host, history=(*self.history, self.host))
+
+    def base64(self) -> str:
+        """As drivers get it on standard input."""
+        return base64.b64encode(self.xml().encode()).decode()
 
     def folder(self, oned: "Oned", host: str) -> str:
         """HOST:DIRECTORY, with the double slash that oned prints."""
@@ -175,6 +191,3 @@ class Oned:
 
     def _delete_folder(self, vm: Vm, host: str) -> str:
         return f"DELETE {vm.system} {vm.folder(self, host)} {vm.id} {vm.ds}"
-
-
-Step = Callable[[Vm], None]

@@ -35,14 +35,13 @@ class Done:
 
 @dataclass
 class Drivers:
-    """`/var/lib/one/remotes` and what its scripts are run with; `cancelled` are scripts that go on as orphans."""
+    """`/var/lib/one/remotes`, and what its scripts are run with."""
 
     remotes: Path
     home: Path
     path: str
     tms: Sequence[str] = ("cdmi", "shared", "ssh")
     more: Mapping[str, str] = field(default_factory=dict)
-    cancelled: list[Process] = field(default_factory=list)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def transfer(self, lines: Sequence[str], stdin: str = "") -> Done:
@@ -82,15 +81,13 @@ class Drivers:
             script, *words, cwd=self.home, env=environ, stdin=PIPE, stdout=PIPE, stderr=PIPE
         )
 
-    async def cancel(self, process: Process) -> None:
-        """DRIVER_CANCEL: nobody waits for the script any more; it goes on."""
-        self.cancelled.append(process)
+    def given_up(self, tm: str, action: str, words: Sequence[str], stdin: str = "") -> asyncio.Task[Done]:
+        """A script that oned has cancelled (DRIVER_CANCEL): nobody waits for it any more, and it goes on."""
 
-    async def orphans(self) -> list[Done]:
-        """Wait until all that were cancelled have ended."""
-        done = [await _end_of(process, "") for process in self.cancelled]
-        self.cancelled.clear()
-        return done
+        async def goes_on() -> Done:
+            return await _end_of(await self.start(self.remotes / "tm" / tm / action, words), stdin)
+
+        return asyncio.create_task(goes_on(), name=f"{tm}/{action}, given up")
 
 
 async def _end_of(process: Process, stdin: str) -> Done:

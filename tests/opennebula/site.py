@@ -1,10 +1,17 @@
 """An OpenNebula site in one process: a CDMI server, two hosts, a front-end, and stand-ins for ssh and onevm in PATH."""
 
+import asyncio
+import atexit
+import functools
 import json
+import os
 import re
+import select
 import shutil
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -15,12 +22,13 @@ import aiohttp
 
 from agent.cdmi.server import Server
 from agent.host.simulated_san import San
+from agent.model import Request
 from tests.cdmi_server import targets
 from tests.cdmi_server.records import Record
 from tests.cdmi_server.runner import ServerHandle, running_server
 from tests.opennebula.hosts import LINKS, Guests, SimulatedDaemon
 from tests.opennebula.oned import FRONT_END, Disk, Oned, Vm
-from tests.opennebula.onetm import Drivers, own_path
+from tests.opennebula.onetm import Done, Drivers, own_path
 
 ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(__file__).resolve().parent / "stock"
@@ -35,6 +43,7 @@ host=$1; shift
 here={site}/hosts/$host
 echo "$host" >>{site}/ssh.log
 [ -e "$here/up" ] || {{ echo "ssh: connect to host $host port 22: No route to host" >&2; exit 255; }}
+[ ! -p "$here/hold" ] || cat "$here/hold"
 own="s#{site}/one/*/datastores/{local}/#$here/datastores/{local}/#g"
 command=$(printf %s "$*" | sed "$own")
 case $command in
@@ -44,13 +53,19 @@ esac
 """
 COMMAND = """\
 #!/bin/sh
-PYTHONPATH={root} exec {python} -sm agent.cli.main --socket {socket} "$@"
+PYTHONPATH={root} exec {python} -sS {root}/agent/cli/main.py --socket {socket} "$@"
 """
 ONEVM = """\
 #!/bin/sh
 # onevm show -x VM
 [ ! -e {site}/oned.down ] || {{ echo "Failed to open TCP connection to localhost:2633" >&2; exit 255; }}
 exec cat {site}/vms/$3.xml
+"""
+ONEHOST = """\
+#!/bin/sh
+# onehost show -x HOST
+[ -e {site}/vms/$3.host ] || {{ echo "<HOST><TEMPLATE/></HOST>"; exit 0; }}
+exec cat {site}/vms/$3.host
 """
 CONF = """\
 # A site of the tests.
@@ -82,10 +97,19 @@ class Site:
 
     async def image(self, name: str, *, size: int = SIZE, **metadata: str) -> str:
         """A LUN in images/, stamped with its name. Returns its source."""
-        told = {"cdmi_assignedsize": str(size), **metadata}
-        made = await put(f"{self.server.url}images/{name}/", {"metadata": told, "exports": exported()})
+        source = await self.lun(f"images/{name}", size=size, **metadata)
         self.stamp(f"images/{name}", name)
+        return source
+
+    async def lun(self, path: str, *, size: int = SIZE, **metadata: str) -> str:
+        """A LUN at a path, exported to nobody. Returns its source."""
+        told = {"cdmi_assignedsize": str(size), **metadata}
+        made = await put(f"{self.server.url}{path}/", {"metadata": told, "exports": exported()})
         return f"cdmi://{self.address}/cdmi_objectid/{made['objectID']}"
+
+    def by_path(self, path: str) -> str:
+        """A source that names an object by its path."""
+        return f"cdmi://{self.address}/{path}"
 
     # Oracles.
 
@@ -155,6 +179,26 @@ class Site:
         """End the guest."""
         self.guests.stop(f"one-{vm.id}", self.hosts[host or vm.host])
 
+    def moves(self, vm: Vm, source: str, destination: str) -> None:
+        """Let libvirt migrate the guest live; KeyError where a disk is not there. For a moment both have it open."""
+        links = [self.link(destination, vm, disk) for disk in vm.disks]
+        there = [self.hosts[destination].unit(link) for link in links]
+        name = f"one-{vm.id}"
+        for unit in there:
+            self.hosts[destination].open(unit, name)
+        self.guests.stop(name, self.hosts[source])
+        self.guests.open_at[name] = (destination, tuple(there))
+
+    def names_of(self, host: str, *, told_by_probe: bool) -> None:
+        """Let it be known what a host is called on the storage network."""
+        name = self.hosts[host].initiator
+        if told_by_probe:
+            xml = f"<HOST><TEMPLATE><CDMI_INITIATORS><![CDATA[{name}]]></CDMI_INITIATORS></TEMPLATE></HOST>"
+            (self.folder / "vms" / f"{host}.host").write_text(xml, encoding="utf-8")
+            return
+        conf = self.drivers.remotes / "etc" / "tm" / "cdmi" / "cdmi.conf"
+        conf.write_text(f'{conf.read_text()}INITIATORS="{host}={name}"\n', encoding="utf-8")
+
     def lose(self, host: str) -> None:
         """Let the front-end not reach a host any more."""
         (self.folder / "hosts" / host / "up").unlink()
@@ -169,6 +213,33 @@ class Site:
         found = log.read_text().split() if log.exists() else []
         log.unlink(missing_ok=True)
         return found
+
+    @asynccontextmanager
+    async def late(self, host: str, action: str, words: Sequence[str], stdin: str = "") -> AsyncIterator[list[Done]]:
+        """A script that was given up: inside, it is on its way to a host; it gets there at the end, and is waited for.
+
+        How it ended is in the list then.
+        """
+        hold, ended = self.folder / "hosts" / host / "hold", list[Done]()
+        os.mkfifo(hold)
+        task = self.drivers.given_up("cdmi", action, words, stdin)
+        fd = await _writer_of(hold)
+        hold.unlink()
+        try:
+            yield ended
+        finally:
+            os.close(fd)
+            ended.append(await task)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something is so on the server. Raises TimeoutError."""
+        async with asyncio.timeout(30):
+            while not true():
+                await asyncio.to_thread(select.select, [], [], [], 0.01)
+
+    async def attach(self, host: str, name: str, source: str) -> None:
+        """Have somebody else attach something on a host, by hand."""
+        await self.hosts[host].engine.attach(Request(name, source, protocols=("iscsi",)), wait_s=None)
 
     def all_gone(self) -> bool:
         """Whether no host has anything left of any disk."""
@@ -188,25 +259,49 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
         site = Site(folder, server, hosts, oned)
         _configure(site)
         try:
+            (folder / "hosts" / FRONT_END / "bin").mkdir(parents=True)
+            (folder / "hosts" / FRONT_END / "up").touch()
             for host in hosts.values():
                 _commands(host, folder)
                 await host.start()
             yield site
         finally:
             for host in hosts.values():
-                await host.stop()
+                await host.end()
 
 
 def _front_end(folder: Path) -> Oned:
     """The drivers as they are installed, with the system datastores of the tests beside them."""
     remotes, programs, home = folder / "remotes", folder / "bin", folder / "home"
-    shutil.copytree(ROOT / "opennebula", remotes, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(_compiled(), remotes)
     shutil.copytree(STOCK / "tm", remotes / "tm", dirs_exist_ok=True)
     for one in (programs, home, folder / "vms", folder / "one" / "datastores"):
         one.mkdir(parents=True, exist_ok=True)
     _program(programs / "ssh", SSH.format(site=folder, local=LOCAL_DS))
     _program(programs / "onevm", ONEVM.format(site=folder))
+    _program(programs / "onehost", ONEHOST.format(site=folder))
     return Oned(Drivers(remotes, home, own_path(programs)), folder / "one", folder / "vms")
+
+
+async def _writer_of(fifo: Path) -> int:
+    """The FIFO, open for writing, once somebody waits to read from it. Raises TimeoutError."""
+    opening = asyncio.create_task(asyncio.to_thread(os.open, fifo, os.O_WRONLY))
+    done, _ = await asyncio.wait({opening}, timeout=30)
+    if not done:
+        os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))  # lets the thread end
+        os.close(await opening)
+        raise TimeoutError(f"nobody has come to {fifo}")
+    return opening.result()
+
+
+@functools.cache
+def _compiled() -> Path:
+    """The drivers as they are installed, compiled once for all tests."""
+    folder = Path(tempfile.mkdtemp(prefix="one-remotes-"))
+    atexit.register(shutil.rmtree, folder)
+    shutil.copytree(ROOT / "opennebula", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["python3", "-m", "compileall", "-q", folder / "lib"], env={"PATH": own_path()}, check=True)
+    return folder
 
 
 def _configure(site: Site) -> None:

@@ -35,7 +35,7 @@ MAY_SPAWN = (
     "agent/shown_memory.py",
     "opennebula/lib/cdmi_one/remote.py",
     "opennebula/lib/cdmi_one/setup/changes.py",
-    "opennebula/lib/cdmi_one/vm.py",
+    "opennebula/lib/cdmi_one/oned.py",
 )
 
 

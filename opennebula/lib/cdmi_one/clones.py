@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cdmi_one.failure import Failure
 from cdmi_one.places import Source, attachment, source_of
 from cdmi_one.settings import Settings
+from cdmi_one.vm import Disk
 
 OWNER, COPIED_FROM = "opennebula_owner", "opennebula_source"
 
@@ -48,6 +49,13 @@ def copy_of(source: str, vm: str, disk: int, settings: Settings) -> Copy:
     origin, name = source_of(source), attachment(vm, disk)
     place = inside(container_on(origin.server, settings.clones, "CLONES"), name)
     return Copy(name, place, {OWNER: owner(settings, "vm", vm, "disk", disk), COPIED_FROM: source})
+
+
+def object_of(disk: Disk, vm: str, settings: Settings) -> str:
+    """The object that a disk of a VM is: its copy, or what it was registered as. Raises `Failure`."""
+    if disk.is_clone:
+        return str(copy_of(disk.source, vm, disk.number, settings).place)
+    return str(source_of(disk.source))
 
 
 def owner(settings: Settings, *words: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Mapping
 
 from cdmi_one.places import Place
@@ -20,15 +21,34 @@ def cdmi(*words: object) -> str:
     return shlex.join(["cdmi-attach", *map(str, words)])
 
 
-def attach(name: str, source: str, disk: Disk) -> str:
-    """Attach, and print the link: again is the same."""
-    words = ["--name", name, *(["--ro"] if disk.read_only else [])]
+def generation() -> int:
+    """The number of a script's requests, taken when it begins: what comes from an earlier one later is refused.
+
+    Milliseconds of the front-end's clock.
+    """
+    return time.time_ns() // 1_000_000
+
+
+def attach(name: str, source: str, disk: Disk, number: int) -> str:
+    """Attach, and print the link: again is the same.
+
+    What a disk of that number was before, and nobody uses, gives way: it was left by what failed, or broke off.
+    """
+    asked = request(name, source, disk, number)
+    return _instead(asked, CONFLICT, f"{detach(name, number)} && {asked}")
+
+
+def request(name: str, source: str, disk: Disk, number: int) -> str:
+    """What asks for it. What several VMs use has no order of requests."""
+    words: list[object] = ["--name", name]
+    words += ["--ro"] if disk.read_only else ["--share"] if disk.shared else []
+    words += [] if disk.read_only or disk.shared else ["--generation", number]
     return cdmi("attach", source, *words)
 
 
-def detach(name: str) -> str:
+def detach(name: str, number: int) -> str:
     """Detach; that nothing is attached is success."""
-    return cdmi("detach", name)
+    return cdmi("detach", name, "--generation", number)
 
 
 def link(attached: str, place: Place) -> list[str]:

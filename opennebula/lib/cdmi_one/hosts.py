@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 from collections.abc import Sequence
 
 from cdmi_one.failure import Failure
@@ -16,7 +16,7 @@ ELSEWHERE = (NO_DAEMON, MISSING, UNREACHABLE)
 
 def is_front_end(host: str, settings: Settings) -> bool:
     """Whether that name is the front-end's."""
-    mine = socket.gethostname()
+    mine = os.uname().nodename
     names = {mine, mine.partition(".")[0], "localhost", *settings.front_end}
     return host in names or host.partition(".")[0] == mine
 

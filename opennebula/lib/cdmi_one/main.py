@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 
 from cdmi_one.failure import Failure, one_line
@@ -21,7 +20,7 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _fail(words, "interrupted; what was begun on the host goes on")
     except Exception as error:  # oned knows lines only: the cause is in the system's log
-        _log(traceback.format_exc())
+        _log()
         return _fail(words, f"internal error: {type(error).__name__}: {error}; see the system's log (cdmi_one)")
     return 0
 
@@ -51,9 +50,11 @@ def _fail(words: Sequence[str], text: str) -> int:
     return 1
 
 
-def _log(text: str) -> None:
+def _log() -> None:
+    """The exception of the moment; what this needs is loaded for that alone: a script's start is a VM's wait."""
     import syslog
+    import traceback
 
     syslog.openlog("cdmi_one")
-    for line in text.splitlines():
+    for line in traceback.format_exc().splitlines():
         syslog.syslog(syslog.LOG_ERR, line)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from cdmi_one import commands
-from cdmi_one.clones import Copy, copy_of, found_in, is_ours
-from cdmi_one.hosts import detach_at, through
+from cdmi_one.clones import copy_of
+from cdmi_one.deleting import delete_copy, tell
+from cdmi_one.failure import Failure
+from cdmi_one.hosts import detach_at
 from cdmi_one.places import Place, attachment, disk_place, place_of, vm_id
-from cdmi_one.remote import CONFLICT, RemoteFailure
 from cdmi_one.settings import Settings, load
-from cdmi_one.vm import show
+from cdmi_one.vm import Vm, show
 
-TRIES = 3
-"""How often a copy is taken from under a CLONE that was cancelled and goes on, before it is said."""
+CLEANUP = frozenset({15, 23})
+"""CLEANUP_RESUBMIT, CLEANUP_DELETE (include/VirtualMachine.h): `onevm recover` with --recreate, --delete."""
 
 
 def mvds(words: Sequence[str]) -> None:
     """`HOST:DISK SOURCE VM DATASTORE`: a persistent object is used no more."""
     place, number = disk_place(words[0])
-    _release(place, attachment(vm_id(words[2]), number), load())
+    _release(place, attachment(vm_id(words[2]), number), load(), commands.generation())
 
 
 def delete(words: Sequence[str]) -> None:
@@ -28,43 +28,31 @@ def delete(words: Sequence[str]) -> None:
     place, vm, settings = place_of(words[0]), vm_id(words[1]), load()
     if place.number is None:
         return
-    _release(place, attachment(vm, place.number), settings)
-    disk = show(vm).disk(place.number)
+    order = commands.generation()
+    _release(place, attachment(vm, place.number), settings, order)
+    known = show(vm)
+    disk = known.disk(place.number)
+    if known.lcm_state in CLEANUP:
+        _release_before(place, known, settings, order)
     if not disk.is_clone:
         tell(vm, f"disk {place.number} is no copy: {disk.source} stays")
         return
-    _delete_copy(place, copy_of(disk.source, vm, place.number, settings), vm, settings)
+    copy = copy_of(disk.source, vm, place.number, settings)
+    delete_copy(copy, place.host, vm, settings, lambda: _release(place, copy.name, settings, order))
 
 
-def tell(vm: str, text: str) -> None:
-    """A line for the VM's log, which is no failure."""
-    print(f"INFO: {vm} cdmi: {text}", file=sys.stderr)
-
-
-def _release(place: Place, name: str, settings: Settings) -> None:
+def _release(place: Place, name: str, settings: Settings, order: int) -> None:
     """Detach, and only then take the link away: while it is in use, it is there."""
-    detach_at(place.host, settings, [commands.detach(name), commands.unlink(place)])
+    detach_at(place.host, settings, [commands.detach(name, order), commands.unlink(place)])
 
 
-def _delete_copy(place: Place, copy: Copy, vm: str, settings: Settings) -> None:
-    """Delete the copy, if its own note says that it is one; what is not ours, or not to be told, stays."""
-    for last in (*[False] * (TRIES - 1), True):
-        printed = through(place.host, settings, [_looked_at(copy)])
-        found = found_in(printed)
-        if found is None:
-            return
-        if not is_ours(found, copy):
-            tell(vm, f"{copy.place} is not noted as the copy for disk {place.number}: it stays; delete it by hand")
-            return
-        gone = commands.cdmi("delete", found.by_id(copy.place.server), "--with-snapshots")
-        try:
-            through(place.host, settings, [gone])
-            return
-        except RemoteFailure as failure:
-            if failure.status != CONFLICT or last:
-                raise
-        _release(place, copy.name, settings)
-
-
-def _looked_at(copy: Copy) -> str:
-    return commands.tolerate_missing(commands.cdmi("stat", copy.place, "--json"))
+def _release_before(place: Place, known: Vm, settings: Settings, order: int) -> None:
+    """In the middle of a migration oned names one host of two: the one before has the disk as well."""
+    before = next((host for host in reversed(known.hosts[:-1]) if host and host != place.host), "")
+    if not before:
+        return
+    name = attachment(known.id, place.number or 0)
+    try:
+        detach_at(before, settings, [commands.detach(name, order)])
+    except Failure as failure:
+        tell(known.id, f"{name} may be left at {before}: {failure}; see cdmi-attach status there")

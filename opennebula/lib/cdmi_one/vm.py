@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
-from cdmi_one.failure import Failure, one_line
+from cdmi_one import oned
+from cdmi_one.failure import Failure
 
-SHOW_S = 60.0
 OUR_TM = "cdmi"
 
 
@@ -30,11 +29,12 @@ class Disk:
 
 @dataclass(frozen=True)
 class Vm:
-    """A VM: its number, the state of its life cycle (`LCM_STATE`), its disks."""
+    """A VM: its number, the state of its life cycle (`LCM_STATE`), its disks, the hosts that it was on, in order."""
 
     id: str
     lcm_state: int
     disks: tuple[Disk, ...]
+    hosts: tuple[str, ...] = ()
 
     def disk(self, number: int) -> Disk:
         """The disk of that number. Raises `Failure`."""
@@ -51,32 +51,22 @@ class Vm:
 
 def show(vm: str) -> Vm:
     """Ask oned. Raises `Failure`."""
-    remedy = "see to it that oned runs and that oneadmin may ask it, and retry"
-    try:
-        done = subprocess.run(["onevm", "show", "-x", vm], capture_output=True, text=True, timeout=SHOW_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failure(f"oned does not tell of VM {vm}: {one_line(str(error))}", remedy) from None
-    if done.returncode:
-        raise Failure(f"oned does not tell of VM {vm}: {one_line(done.stderr or done.stdout)}", remedy)
-    return parse(done.stdout)
+    return _vm(oned.show("vm", vm))
 
 
 def from_base64(text: str) -> Vm:
     """The VM of a driver's standard input. Raises `Failure`."""
     try:
-        return parse(base64.b64decode(text, validate=False).decode())
-    except (binascii.Error, ValueError):
+        return _vm(oned.parse(base64.b64decode(text, validate=False).decode()))
+    except (binascii.Error, ValueError, Failure):
         raise Failure("standard input is not the base64 text of a VM", "this script is run by OpenNebula") from None
 
 
-def parse(text: str) -> Vm:
-    """The VM of an XML document. Raises `Failure`."""
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise Failure(f"what oned tells of the VM is no XML: {error}", "see: onevm show -x") from None
+def _vm(root: ElementTree.Element) -> Vm:
     disks = tuple(_disk(found) for found in root.iterfind("TEMPLATE/DISK"))
-    return Vm(_text(root, "ID"), _number(root, "LCM_STATE"), disks)
+    records = sorted(root.iterfind("HISTORY_RECORDS/HISTORY"), key=lambda one: _number(one, "SEQ"))
+    hosts = tuple(_text(one, "HOSTNAME") for one in records)
+    return Vm(_text(root, "ID"), _number(root, "LCM_STATE"), disks, hosts)
 
 
 def _disk(found: ElementTree.Element) -> Disk:

@@ -2,7 +2,7 @@
 
 # The drivers of a VM's disks, each once: of the XML, in base64, on standard input.
 drivers_of() {
-    base64 -d | tr '>' '\n' | sed -n 's/^<!\[CDATA\[\([a-z]*\)\]\]<\/TM_MAD$/\1/p' | sort -u
+    base64 -d | grep -o '<TM_MAD><!\[CDATA\[[a-z]*' | sed 's/.*\[//' | sort -u
 }
 
 # As `migrate_other`: the same script of each other driver, with this driver's name as the last argument.

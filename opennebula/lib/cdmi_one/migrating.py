@@ -1,0 +1,61 @@
+"""PREMIGRATE, POSTMIGRATE, FAILMIGRATE: live migration, for all disks of a VM at once.
+
+A system datastore's script calls these for the disks of other drivers, and swallows what they say; after a failure of
+libvirt's nobody may be called at all. So what is attached at the destination is on loan until it is confirmed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from cdmi_one import commands
+from cdmi_one.clones import object_of
+from cdmi_one.failure import Failure
+from cdmi_one.places import attachment
+from cdmi_one.remote import run
+from cdmi_one.settings import load
+from cdmi_one.vm import Vm, from_base64
+
+
+def premigrate(words: Sequence[str]) -> None:
+    """`SRC_HOST DST_HOST DIRECTORY VM DATASTORE [CALLER]`, the VM on standard input: attach at the destination too."""
+    vm, settings, order = _vm(), load(), commands.generation()
+    if not vm.ours or words[0] == words[1]:
+        return
+    lines = []
+    for disk in vm.ours:
+        source = object_of(disk, vm.id, settings)
+        attached = commands.attach(attachment(vm.id, disk.number), source, disk, order)
+        lines.append(f"{attached} >/dev/null")
+    try:
+        run(words[1], lines)
+    except Failure:
+        with suppress(Failure):  # what was said first counts
+            run(words[1], _detached(vm, order))
+        raise
+
+
+def postmigrate(words: Sequence[str]) -> None:
+    """As `premigrate`: the VM runs at the destination, the source lets go."""
+    vm, order = _vm(), commands.generation()
+    if vm.ours and words[0] != words[1]:
+        run(words[0], _detached(vm, order))
+
+
+def failmigrate(words: Sequence[str]) -> None:
+    """As `premigrate`: the VM has stayed where it was, the destination lets go."""
+    vm, order = _vm(), commands.generation()
+    if vm.ours and words[0] != words[1]:
+        run(words[1], _detached(vm, order))
+
+
+def _vm() -> Vm:
+    return from_base64(sys.stdin.read())
+
+
+def _detached(vm: Vm, order: int) -> list[str]:
+    """Every disk, whatever becomes of the others: the last failure is what is told."""
+    lines = [f"{commands.detach(attachment(vm.id, disk.number), order)} || s=$?" for disk in vm.ours]
+    return ["s=0", *lines, "exit $s"]

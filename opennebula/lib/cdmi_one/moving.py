@@ -1,0 +1,64 @@
+"""MV: a disk goes from host to host with its VM, or rests on its server while the VM is stopped or undeployed.
+
+The state of the VM decides what is meant, not the names of hosts: the front-end may be a host as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdmi_one import commands
+from cdmi_one.clones import object_of
+from cdmi_one.hosts import is_front_end
+from cdmi_one.lost import fenced
+from cdmi_one.places import Place, attachment, disk_place, place_of, vm_id
+from cdmi_one.remote import run
+from cdmi_one.settings import Settings, load
+from cdmi_one.vm import Disk, Vm, show
+
+TO_REST = frozenset({10, 30, 41, 42})
+"""EPILOG_STOP, EPILOG_UNDEPLOY, and their failures (include/VirtualMachine.h)."""
+ON_THE_WAY = frozenset({8, 38, 43, 44, 45, 46})
+"""PROLOG_MIGRATE, that of a VM that is powered off or suspended, and their failures."""
+FROM_REST = frozenset({9, 31, 49, 50})
+"""PROLOG_RESUME, PROLOG_UNDEPLOY, and their failures."""
+LOST = frozenset({60, 61})
+"""PROLOG_MIGRATE_UNKNOWN, and its failure: the host that the VM was on is not there."""
+
+
+def mv(words: Sequence[str]) -> None:
+    """`SRC_HOST:DISK DST_HOST:DISK VM DATASTORE`; directories are the system datastore's."""
+    if place_of(words[0]).number is None:
+        return
+    (source, number), (destination, _), order = disk_place(words[0]), disk_place(words[1]), commands.generation()
+    vm, settings = show(vm_id(words[2])), load()
+    name, disk = attachment(vm.id, number), vm.disk(number)
+    if _rests(vm, source, destination, settings):
+        run(source.host, [commands.detach(name, order)])
+        return
+    before: list[str] = []
+    if vm.lcm_state in LOST and source.host != destination.host:
+        # What is only read, there and elsewhere, needs nobody's withdrawal.
+        before = [] if disk.read_only else [fenced(object_of(disk, vm.id, settings), source.host, settings)]
+    elif _leaves(vm, source, destination, settings):
+        run(source.host, [commands.detach(name, order)])
+    run(destination.host, [*before, *_linked(name, disk, vm, destination, settings, order)])
+
+
+def _rests(vm: Vm, source: Place, destination: Place, settings: Settings) -> bool:
+    """Whether the disk goes to the front-end, where it is not attached."""
+    if vm.lcm_state in TO_REST | FROM_REST | ON_THE_WAY | LOST:
+        return vm.lcm_state in TO_REST
+    return is_front_end(destination.host, settings) and not is_front_end(source.host, settings)
+
+
+def _leaves(vm: Vm, source: Place, destination: Place, settings: Settings) -> bool:
+    """Whether a host is to let go of it first."""
+    if vm.lcm_state in FROM_REST or source.host == destination.host:
+        return False
+    return vm.lcm_state in ON_THE_WAY or not is_front_end(source.host, settings)
+
+
+def _linked(name: str, disk: Disk, vm: Vm, place: Place, settings: Settings, order: int) -> list[str]:
+    attached = commands.attach(name, object_of(disk, vm.id, settings), disk, order)
+    return commands.link(attached, place)

@@ -1,0 +1,32 @@
+"""What oned is asked by its own commands, as every driver asks it."""
+
+from __future__ import annotations
+
+import subprocess
+import xml.etree.ElementTree as ElementTree
+
+from cdmi_one.failure import Failure, one_line
+
+ASK_S = 60.0
+REMEDY = "see to it that oned runs and that oneadmin may ask it, and retry"
+
+
+def show(kind: str, name: str) -> ElementTree.Element:
+    """What `onevm show -x NAME` prints (kind `vm`), or `onehost` (`host`), ... Raises `Failure`."""
+    what = f"oned does not tell of {kind.upper() if kind == 'vm' else kind} {name}"
+    words = [f"one{kind}", "show", "-x", name]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=ASK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failure(f"{what}: {one_line(str(error))}", REMEDY) from None
+    if done.returncode:
+        raise Failure(f"{what}: {one_line(done.stderr or done.stdout)}", REMEDY)
+    return parse(done.stdout)
+
+
+def parse(text: str) -> ElementTree.Element:
+    """The root of a document. Raises `Failure`."""
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise Failure(f"what oned tells is no XML: {error}", "see: onevm show -x") from None
