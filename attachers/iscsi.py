@@ -258,7 +258,8 @@ def _detach(plan: Plan, sight: ScsiSight, context: Context) -> Decision:
         return next_
     for session in sight.sessions:
         if session.ours and _session(session.target, session.portal) in free and not session.devices:
-            return lun.step(Logout(session.target, session.portal), context)
+            several = sum(one.ours and one.portal == session.portal for one in sight.sessions) > 1
+            return lun.step(Logout(session.target, session.portal, session.sid if several else None), context)
     for record in sight.records:
         used = any(s.portal == record.portal for s in sight.sessions) or _logging_in(plan, record.portal, sight)
         if _record(record.target, record.portal) in free and not used:

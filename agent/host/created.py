@@ -36,11 +36,12 @@ class Kind(StrEnum):
 class Thing:
     """One thing by its names.
 
-    A record or a session by target and portal, a device by these and hctl, a link by name and wwid (one to a file: by
-    name, and its place as target); an owned LUN by target and `name`, its number, a borrowed one by portal, too; what
-    belongs to a map by wwid; a mount by its source as target and its version as portal, a disk that LIO makes of a file
-    by these and wwid; what was not written out by the name of its logical unit as `name`; the rest is "". Behind Fibre
-    Channel, target and portal are the names of the remote and the local port.
+    A record or a session by target and portal (each more of one login by its number as `name`, too), a device by
+    these and hctl, a link by name and wwid (one to a file: by name, and its place as target); an owned LUN by target
+    and `name`, its number, a borrowed one by portal, too; what belongs to a map by wwid; a mount by its source as
+    target and its version as portal, a disk that LIO makes of a file by these and wwid; what was not written out by
+    the name of its logical unit as `name`; the rest is "". Behind Fibre Channel, target and portal are the names of
+    the remote and the local port.
     """
 
     kind: Kind

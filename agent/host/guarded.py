@@ -25,6 +25,7 @@ from agent.host.guarded_judge import (
     sid_of,
     stands,
     thing_of,
+    to_log_out,
     unresolved,
 )
 from agent.host.guarded_maps import MapGuard
@@ -278,6 +279,7 @@ class GuardedHost:
         self, step: Logout | DeleteRecord, thing: Thing, timeout_s: float, then: ScsiQuery | None
     ) -> ScsiSight | None:
         sight = await self._look(thing)
+        thing = to_log_out(step, self._created.rows) if isinstance(step, Logout) else thing
         if thing not in self._created.rows:
             if stands(thing, sight):
                 raise foreign(step, f"the {thing.kind} of {thing.target} at {thing.portal}")

@@ -60,6 +60,8 @@ def lock_of(thing: Thing) -> str:
     """What only one step at a time may work on. A record and its session are one, and so is all of a map."""
     if thing.kind in (Kind.OWNED, Kind.BORROWED):
         return f"{thing.target}#{thing.name}"
+    if thing.kind is Kind.SESSION:
+        return f"{thing.target}@{thing.portal}"
     return thing.hctl or thing.name or thing.wwid or f"{thing.target}@{thing.portal}"
 
 
@@ -122,17 +124,44 @@ def sessions_of(thing: Thing, sight: ScsiSight, *, sid: int | None = None) -> li
 
 def judge(rows: Iterable[Row], sight: ScsiSight) -> Verdict:
     """Compare rows, all of which the sight covers, with what is there."""
-    gone, found = [], []
+    gone: list[Thing] = []
+    found: list[Row] = []
     for row in rows:
         if not stands(row.thing, sight, sid=row.sid):
             gone.append(row.thing)
         elif row.thing.kind is Kind.SESSION and row.sid is None:
-            sids = [session.sid for session in sessions_of(row.thing, sight)]
-            if len(sids) == 1:
-                found.append(replace(row, sid=sids[0], confirmed=True))
+            found += _all_of_login(row, sight)
         elif not row.confirmed and row.thing.kind is not Kind.RECORD:  # a record may stand half made
             found.append(replace(row, confirmed=True))
     return Verdict(tuple(gone), tuple(found))
+
+
+def _all_of_login(row: Row, sight: ScsiSight) -> Iterable[Row]:
+    """The sessions that came of a login: none was there when it was intended, so that all are that are there now
+    (attach.md, case 78). The first has the row, each other one of its own.
+    """
+    first, *others = sessions_of(row.thing, sight)
+    yield replace(row, sid=first.sid, confirmed=True)
+    for session in others:
+        yield replace(row, thing=another(row.thing, session.sid), sid=session.sid, confirmed=True)
+
+
+def another(thing: Thing, sid: int) -> Thing:
+    """One more session of the login that made this one."""
+    return replace(thing, name=str(sid))
+
+
+def to_log_out(step: Logout, rows: Rows) -> Thing:
+    """The session that a logout is of: one that was made here, of the number that it names, if it names one."""
+    thing = thing_of(step)
+    made = (
+        one
+        for one, row in rows.items()
+        if one.kind is Kind.SESSION
+        and (one.target, one.portal) == (thing.target, thing.portal)
+        and step.sid in (None, row.sid)
+    )
+    return next(made, thing)
 
 
 def mark(sight: ScsiSight, rows: Rows, wwid: str | None) -> ScsiSight:
@@ -163,7 +192,10 @@ def is_our_map(seen: ScsiMap, wwid: str | None, rows: Rows, disks: Collection[st
 
 def is_ours(session: Session, sight: ScsiSight, rows: Rows) -> bool:
     """Whether a session is the one that was made here, not merely one to the same portal."""
-    row = rows.get(Thing(Kind.SESSION, session.target, session.portal))
+    thing = Thing(Kind.SESSION, session.target, session.portal)
+    if another(thing, session.sid) in rows:
+        return True
+    row = rows.get(thing)
     if row is None:
         return False
     return row.sid == session.sid or (row.sid is None and len(sessions_of(row.thing, sight)) == 1)

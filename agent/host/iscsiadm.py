@@ -35,6 +35,8 @@ SETTINGS = {
     "node.conn[0].timeo.login_timeout": "10",
     "node.session.initial_login_retry_max": "1",
     node_db.SESSIONS: "1",
+    node_db.REOPENED: "0",
+    node_db.LEADING: "No",
 }
 WITHOUT_FILE = ("", "default", "iser")
 """The interfaces that open-iscsi has by itself."""

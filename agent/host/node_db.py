@@ -22,6 +22,10 @@ from attachers.problems import Code, Problem
 log = logging.getLogger(__name__)
 SCAN = "node.session.scan"
 SESSIONS = "node.session.nr_sessions"
+REOPENED = "node.session.reopen_max"
+LEADING = "node.leading_login"
+LATER = (SESSIONS, REOPENED, LEADING)
+"""Keys that an older open-iscsi does not have: it then does what we write there, and knows nothing else."""
 AUTH = "node.session.auth."
 END = "# END RECORD"
 HELD_S = 2.0
@@ -238,7 +242,7 @@ def _with(file: Path, values: Mapping[str, str], *, auth: bool) -> str:
             lines.append(f"{key} = {left.pop(key)}")
         elif not (auth and key.startswith((f"{AUTH}username", f"{AUTH}password"))):
             lines.append(line)
-    left.pop(SESSIONS, None)  # where a record has no such key, this open-iscsi makes one session, and knows no other
+    left = {key: value for key, value in left.items() if key not in LATER}
     unknown = [key for key in left if not key.startswith(AUTH)]
     if unknown or END not in lines:
         text = f"the record {file} has no {unknown[0] if unknown else 'end'}: this open-iscsi is not known to us"

@@ -102,7 +102,7 @@ class Kernel:
 
     `records` are iscsid's: (target, portal) -> who wrote the settings; `flaws` says why one of them is of no use.
     `ifaces` are the interfaces of open-iscsi that have an initiator name of their own, `named` the records that were
-    made by one of these: they keep the name of that time.
+    made by one of these: they keep the name of that time; `several` are those of which a login makes so many sessions.
     `links` are /run/cdmi-attach/disk, `device_links` /dev/cdmi-attach (wwid -> SCSI address, or the map's node),
     `claims` the addresses that udev is to leave to us, `expected` the unit that each was claimed for, `proofs` the
     disks (by address) that udev was told of and the unit that each is, the newest last, `announced` the logical units
@@ -119,6 +119,7 @@ class Kernel:
     flaws: dict[tuple[str, str], str] = field(default_factory=dict)
     ifaces: dict[str, str] = field(default_factory=dict)
     named: dict[tuple[str, str], str] = field(default_factory=dict)
+    several: dict[tuple[str, str], int] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     device_links: dict[str, str] = field(default_factory=dict)

@@ -69,6 +69,7 @@ def take(kernel: Kernel, step: Step) -> None:
             kernel.records[step.target, step.portal] = OURS
             kernel.named[step.target, step.portal] = kernel.ifaces.get(step.iface, "")
             kernel.flaws.pop((step.target, step.portal), None)
+            kernel.several.pop((step.target, step.portal), None)
         case Login():
             _log_in(kernel, step)
         case Scan():
@@ -116,7 +117,8 @@ def _log_in(kernel: Kernel, step: Login) -> None:
     if not kernel.san.shown(name, step.target, step.portal):
         text = f"{step.target} at {step.portal} refused the login of {name}"
         raise _refused(step, Code.TARGET_REFUSED, text, hint="let the server permit this initiator")
-    kernel.add_session(step.target, step.portal).initiator = name
+    for _ in range(kernel.several.get((step.target, step.portal), 1)):
+        kernel.add_session(step.target, step.portal).initiator = name
 
 
 def _scan(kernel: Kernel, step: Scan) -> None:

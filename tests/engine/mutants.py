@@ -25,6 +25,8 @@ SUITE = (
     "tests/unit/test_fc_decide.py",
     "tests/unit/test_confined.py",
     "tests/host/test_users.py",
+    "tests/unit/test_guarded.py",
+    "tests/unit/test_node_db.py",
     "tests/unit/test_cdmi_once.py",
     "tests/unit/test_cdmi_references.py",
     "tests/unit/test_cdmi_uploads.py",

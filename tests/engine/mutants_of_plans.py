@@ -69,4 +69,16 @@ OF_PLANS = (
         "        return key in self.others or key in self.own",
         "        return key in self.others",
     ),
+    Mutant(
+        "of several sessions of one login only one is ours",
+        "agent/host/guarded_judge.py",
+        "    if another(thing, session.sid) in rows:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "a record of ours is left to what iscsid.conf says of giving up",
+        "agent/host/iscsiadm.py",
+        '    node_db.REOPENED: "0",\n',
+        "",
+    ),
 )

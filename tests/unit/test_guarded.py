@@ -8,7 +8,7 @@ import pytest
 from agent.host.created import Created, Kind, Row, Thing, open_created
 from agent.host.guarded import GuardedHost
 from agent.host.simulated import SimulatedHost
-from agent.host.simulated_faults import Hang, Moment
+from agent.host.simulated_faults import Crash, Hang, Moment
 from agent.store import MEMORY
 from attachers.base import Goal, Gone, Ready, Uncertain
 from attachers.problems import Code, Problem
@@ -138,6 +138,56 @@ async def test_of_two_sessions_to_one_portal_ours_is_logged_out(raw: SimulatedHo
     assert [(session.sid, session.ours) for session in (await look(host)).sessions] == [(2, False)]
     with pytest.raises(Problem, match="not created"):
         await act(host, Logout(T, P))
+
+
+def several(raw: SimulatedHost, count: int = 3) -> None:
+    """Somebody has written into the record that a login makes so many sessions, after we made it."""
+    raw.kernel.several[T, P] = count
+
+
+async def test_all_sessions_that_came_of_our_login_are_ours_and_go(raw: SimulatedHost) -> None:
+    """Case 78."""
+    host = await guard(raw)
+    await act(host, CreateRecord(T, P))
+    several(raw)
+    await act(host, Login(T, P))
+    assert [session.ours for session in (await look(host)).sessions] == [True] * 3
+    raw.foreign_session(T, P)
+    assert isinstance(await converge(host, Goal.ATTACHED), Ready)
+    assert isinstance(await converge(host, Goal.GONE), Gone)
+    assert [(session.sid, session.ours) for session in (await look(host)).sessions] == [(4, False)]
+    assert not [thing for thing in host.created if thing.kind is Kind.SESSION]
+
+
+async def test_all_sessions_of_a_login_that_a_crash_cut_off_are_ours(raw: SimulatedHost, tmp_path: Path) -> None:
+    """Case 78: nobody was there to see what came of it."""
+    host = await guard(raw, tmp_path / "created")
+    await act(host, CreateRecord(T, P))
+    several(raw, 2)
+    faults_of(raw).on(Login, Crash(), moment=Moment.AFTER)
+    with pytest.raises(Crash):
+        await act(host, Login(T, P))
+    await host.close()
+    host = await guard(raw, tmp_path / "created")
+    assert [session.ours for session in (await look(host)).sessions] == [True] * 2
+    await act(host, Logout(T, P, sid=2), Logout(T, P), DeleteRecord(T, P))
+    assert not raw.kernel.sessions and not host.created
+
+
+async def test_sessions_that_stood_before_stay_and_their_disks_are_seen(raw: SimulatedHost) -> None:
+    """Case 78: an administrator's, of one record. What uses a disk on any of them uses the unit."""
+    for _ in range(2):
+        raw.foreign_session(T, P)
+    for session in list(raw.kernel.sessions.values()):
+        raw.kernel.add_device(session, 1)
+    raw.kernel.probe()
+    host = await guard(raw)
+    sight = await look(host)
+    assert [(path.hctl, path.ours) for path in sight.paths] == [("3:0:0:1", False), ("4:0:0:1", False)]
+    raw.open_device("4:0:0:1", holder="mount /srv")
+    assert (await look(host, holders=True)).users == ("mount /srv",)
+    assert isinstance(await converge(host, Goal.GONE), Gone)
+    assert len(raw.kernel.sessions) == 2 and len(list(raw.kernel.devices())) == 2
 
 
 async def test_a_session_that_somebody_else_made_at_that_moment_is_not_ours(raw: SimulatedHost) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.host import node_db
+from agent.host import iscsiadm, node_db
 from agent.host.roots import Roots
 from attachers.problems import Code, Problem
 from tests.unit.linux_tree import roots_in
@@ -162,3 +162,28 @@ def test_a_record_that_makes_several_sessions_is_not_used_and_ours_makes_one(roo
     record.write_text(FRESH)
     node_db.write(roots, TARGET, PORTAL, {node_db.SCAN: "manual", node_db.SESSIONS: "1"}, auth=False)
     assert node_db.SESSIONS not in node_db.settings(record)
+
+
+HARMFUL = {
+    "node.startup": ("onboot", "manual"),
+    "node.leading_login": ("Yes", "No"),
+    "node.session.scan": ("auto", "manual"),
+    "node.session.nr_sessions": ("4", "1"),
+    "node.session.reopen_max": ("3", "0"),
+    "node.session.initial_login_retry_max": ("60", "1"),
+    "node.conn[0].timeo.login_timeout": ("600", "10"),
+}
+LEFT = {
+    "node.session.timeo.replacement_timeout": "5",
+    "node.conn[0].timeo.noop_out_interval": "0",
+    "node.conn[0].timeo.noop_out_timeout": "30",
+    "iface.iscsi_ifacename": "storage",
+}
+
+
+def test_a_record_of_ours_says_all_that_we_depend_on_whatever_iscsid_conf_does(roots: Roots, record: Path) -> None:
+    """Case 78. How long I/O may wait for a portal, and by which interface, is the administrator's to say."""
+    said = {key: theirs for key, (theirs, _) in HARMFUL.items()} | LEFT
+    record.write_text("# BEGIN RECORD 2.1.8\n" + "".join(f"{k} = {v}\n" for k, v in said.items()) + "# END RECORD\n")
+    node_db.write(roots, TARGET, PORTAL, iscsiadm.SETTINGS, auth=False)
+    assert node_db.settings(record) == {key: ours for key, (_, ours) in HARMFUL.items()} | LEFT
