@@ -287,7 +287,7 @@ def take_back(
     here relies on it (`needed`): they may be its users, and it stays.
     """
     paths = list(doomed)
-    if sight.dirty and not context.may_lose and not needed:
+    if sight.dirty and not context.may_lose and not needed and not _leads_astray(unit, sight, context):
         return Fail(unwritten.dirty(unit.text), restore=_link_back(unit, sight, context))
     if sight.link is not None and not context.former:
         refused = None if needed else users_of(sight, again)
@@ -305,6 +305,14 @@ def take_back(
     if needed or context.withdrawn or not handed_out:
         return None
     return users_of(sight, again, restore=_link_back(unit, sight, context))
+
+
+def _leads_astray(unit: Unit, sight: ScsiSight, context: Context) -> bool:
+    """Whether the attachment's link leads to the disk of another unit: then it goes, whatever stays."""
+    wwid = unit.wwid or context.wwid
+    linked = [path for path in sight.paths if path.node is not None and path.node == sight.device_link]
+    ours = sight.link is not None and not context.former
+    return ours and wwid is not None and any(scsi.is_wrong(path, wwid) for path in linked)
 
 
 def users_of(sight: ScsiSight, again: ScsiQuery | NfsQuery, *, restore: Step | None = None) -> Decision | None:
@@ -333,7 +341,8 @@ def _remove(unit: Unit, path: ScsiPath, sight: ScsiSight, context: Context) -> D
     wwid = scsi.identity_of(path, unit.wwid or context.wwid)
     right = wwid is not None and path.node is not None and scsi.is_right(path, wwid)
     if not right and not context.force:
-        if lost := unwritten.unknown(path, context):
+        lost = unwritten.unknown(path, context) or unwritten.astray(unit.text, wwid, path, sight, context)
+        if lost:
             return Fail(lost)
         if silent := unwritten.awaited(unit.text, path, sight, context):
             return silent

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from attachers import scsi
 from attachers.base import Context, Wait
 from attachers.problems import REMEDY_OF_DIRTY, Code, Problem
 from attachers.sights import ScsiPath, ScsiSight
@@ -12,7 +13,7 @@ def unknown(path: ScsiPath, context: Context) -> Problem | None:
     """Why a path that fell silent may not be removed as it is: its cache was to be written out, perhaps in vain."""
     begun = (s for s in context.done if isinstance(s, RemoveDevice) and s.hctl == path.hctl and s.wwid)
     flush = next((s for s in begun if s in context.failed or s in context.unsure), None)
-    if flush is None or path.designators:  # another logical unit: nothing can be written to that any more
+    if flush is None or path.designators:  # another logical unit: see `astray`
         return None
     detail = f"whether all that was written to {flush.wwid} was written out is not known: {path.hctl} fell silent"
     return context.failed.get(flush) or Problem(
@@ -20,13 +21,32 @@ def unknown(path: ScsiPath, context: Context) -> Problem | None:
     )
 
 
-def awaited(what: str, path: ScsiPath, sight: ScsiSight, context: Context) -> Wait | None:
-    """A silent disk that may have been written to is waited for, and then said to be dirty (attach.md, case 98).
+def astray(what: str, wwid: str | None, path: ScsiPath, sight: ScsiSight, context: Context) -> Problem | None:
+    """Why a disk that leads to another unit by now may not be removed without a word, where `wwid` was handed out for
+    writing: what was written last is in that other unit, or still cached, and then nobody may write it out.
 
-    The disks of a map have no cache of their own: what was written went through the map.
+    Not where the unit was written out, or is to be, by another disk: that is the one that was handed out. As a rule
+    the record has the unit as dirty by then, from a look at its link: this is for a swap between two steps.
     """
+    if wwid is None or sight.dirty or not context.used or context.read_only or not _has_cache(path, sight):
+        return None
+    written = (s for s in context.done if isinstance(s, RemoveDevice) and s.wwid == wwid and s not in context.failed)
+    right = any(scsi.is_right(one, wwid) for one in sight.paths) or any(s not in context.unsure for s in written)
+    if right or not scsi.is_wrong(path, wwid):
+        return None
+    detail = f"{what} ({path.hctl}) is {scsi.what_it_is(path)} by now, not {wwid}: what was written last may be lost"
+    return Problem(Code.DIRTY, detail, hint=REMEDY_OF_DIRTY)
+
+
+def _has_cache(path: ScsiPath, sight: ScsiSight) -> bool:
+    """Whether anything may be cached of a disk by itself: what is written to a map goes through the map."""
     mapped = sight.notes is not None and sight.notes.announced
-    if path.designators or not path.node or path.read_only or mapped or not context.used:
+    return path.node is not None and not path.read_only and not mapped
+
+
+def awaited(what: str, path: ScsiPath, sight: ScsiSight, context: Context) -> Wait | None:
+    """A silent disk that may have been written to is waited for, and then said to be dirty (attach.md, case 98)."""
+    if path.designators or not _has_cache(path, sight) or not context.used:
         return None
     text = f"{what} ({path.hctl}) to answer, so that what was written to it can be written out"
     detail = f"what was written to {path.node} may not have been written out: time ran out waiting for {text}"

@@ -114,7 +114,8 @@ def _kernel_uses(disk: dict[str, Any], nodes: str) -> list[str]:
 def remove(device: str, hctl: str, wwid: str | None, lost: bool, where: dict[str, Any]) -> None:
     """Delete a SCSI device that nobody has open, with its links; with a `wwid`, first write out its cache.
 
-    See `alone`. Whatever takes its address or its name meanwhile is not touched.
+    See `alone`. Whatever takes its address or its name meanwhile is not touched, and nothing is written to a unit that
+    was not proved to be the right one.
     """
     with alone(device, hctl, wwid, where, lost=lost) as directory:
         if directory is not None:
@@ -129,9 +130,10 @@ def alone(
 
     `device` is its directory in sysfs; `where` has `nodes`, `devices` and `unwritten` (the directories of nodes, of our
     links, and of what tells of write-outs), `lost` (those of links that are gone by now) and the arguments of
-    `holders`. `lost`: that what is cached cannot be written out is known, and no reason to stop. Everything happens
-    through one descriptor of that directory, which leads nowhere once the device is gone: it is yielded, or None where
-    there is no device. Raises `Problem` in-use, wrong-device, dirty.
+    `holders`. `lost`: that what is cached cannot be written out is known, and no reason to stop. A disk that was not
+    proved to be the right one is offline by then. Everything happens through one descriptor of that directory, which
+    leads nowhere once the device is gone: it is yielded, or None where there is no device. Raises `Problem` in-use,
+    wrong-device, dirty.
     """
     directory = os.open(device, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -144,10 +146,12 @@ def alone(
             if fate is not None:
                 _flush(fd, f"/dev/{disk.node}", fate, lost=lost)
             _refuse_users(disk, where)
-            if fate is not None:  # what somebody wrote who came and went during the search
-                _flush(fd, f"/dev/{disk.node}", fate, lost=lost)
+            # what somebody wrote who came and went during the search
+            proved = fate is not None and _flush(fd, f"/dev/{disk.node}", fate, lost=lost)
             for link in links.to_node(Path(where["devices"]), disk.node) if disk.node else []:
                 link.unlink(missing_ok=True)
+            if not proved:
+                _take_offline(directory, disk.hctl)
             yield directory
     finally:
         os.close(directory)
@@ -183,16 +187,41 @@ def _exclusive(nodes: Path, disk: sysfs.Disk) -> tuple[int | None, bool]:
     return fd, False
 
 
-def _flush(fd: int | None, node: str, fate: Path, *, lost: bool) -> None:
-    """Prove the disk, write out what the host caches of it, and forget the cache. `lost` as in `alone`."""
+def _flush(fd: int | None, node: str, fate: Path, *, lost: bool) -> bool:
+    """Prove the disk, write out what the host caches of it, and forget the cache. `lost` as in `alone`.
+
+    Returns whether it was proved.
+    """
+    proved = False
     try:
         if fd is None:
             raise Problem(Code.TARGET_TIMEOUT, f"{node} cannot be opened to write out its cache", hint="try again")
         _insist_on(fd, node, fate.name)
+        proved = True
         write_out(fd, f"{node} ({fate.name})", fate, lost=lost)
     except (Problem, OSError):
         if not lost:
             raise
+    return proved
+
+
+def _take_offline(directory: int, hctl: str) -> None:
+    """See that nothing can be written any more to whatever answers at the disk's address: nobody knows whose it is.
+
+    What is cached of the disk would be sent there when it goes: at the last close (block/bdev.c, bdev_release), and by
+    sd's own flush of the unit's cache (drivers/scsi/sd.c, sd_shutdown). A disk that is `offline` takes no command
+    (scsi_lib.c, scsi_device_state_check). One that is not `running` takes none anyway, and is left as it is: the queue
+    of a `blocked` one would stay stopped, and newer kernels refuse it (scsi_sysfs.c, store_state_field).
+    Raises `Problem` where it stays running.
+    """
+    state = f"/proc/self/fd/{directory}/state"
+    if sysfs.text(state) != "running":
+        return
+    with suppress(OSError):  # its session failed at this very moment
+        write("state", "offline\n", directory=directory)
+    if sysfs.text(state) == "running":
+        text = f"{hctl} cannot be set offline, and what is cached of it would be written to whatever answers there"
+        raise Problem(Code.UNAVAILABLE, text, hint="see the kernel's log on this host, and try again")
 
 
 def write_out(fd: int, name: str, fate: Path, *, lost: bool = False) -> None:

@@ -2,7 +2,8 @@
 
 The kernel tells an error of a write-out once (lib/errseq.c): the pages are clean after it, and the next fsync(2) finds
 nothing to do. So the intent is in the record before a write-out begins, over reboots as well, and leaves it when that
-has succeeded, or when somebody says that the loss is known.
+has succeeded, or when somebody says that the loss is known. A unit that was handed out for writing, and behind whose
+link another one was seen to answer, is in it as well.
 """
 
 import logging
@@ -14,6 +15,7 @@ from agent.host.guarded_judge import NOWHERE
 from attachers import checks
 from attachers.base import Host
 from attachers.problems import REMEDY_OF_DIRTY, Code, Problem
+from attachers.scsi import is_wrong
 from attachers.sights import (
     FcQuery,
     HostSight,
@@ -21,6 +23,7 @@ from attachers.sights import (
     NfsQuery,
     NfsSight,
     Query,
+    ScsiQuery,
     ScsiSight,
     Sight,
 )
@@ -44,6 +47,8 @@ class WriteOuts:
         if isinstance(sight, HostSight):
             self._boot_id = sight.boot_id
             return replace(sight, ailing=self._created.ailing())
+        if isinstance(query, ScsiQuery | NfsQuery):
+            await self._doubt(query.wwid, sight)
         return self._judged(query, sight)
 
     async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
@@ -128,6 +133,27 @@ class WriteOuts:
             else:
                 self._created.note(drop=[row.thing])
         return replace(sight, dirty=sight.dirty or any(self._is_confirmed(row.thing) for row in rows))
+
+    async def _doubt(self, wwid: str | None, sight: Sight) -> None:
+        """Write down that a unit is dirty where another one answers behind its link: what was written since then may be
+        in that other one, and no write-out that succeeds later says anything of it.
+        """
+        shown = sight.scsi if isinstance(sight, NfsSight) else sight
+        name = wwid or (shown.wwid if isinstance(shown, ScsiSight) else None)
+        if name is None or not isinstance(shown, ScsiSight) or self._is_confirmed(thing_of(name)):
+            return
+        if self._leads_astray(name, shown):
+            await self._intend(Row(thing_of(name), self._boot_id, self.now(), confirmed=True))
+
+    def _leads_astray(self, wwid: str, sight: ScsiSight) -> bool:
+        """Whether what was handed out for writing by that name leads to another unit, or in part."""
+        links = (row for row in self._created.named(wwid) if row.thing.kind is Kind.LINK and row.thing.wwid == wwid)
+        if sight.device_link is None or not any(row.writable for row in links):
+            return False
+        above = sight.map.paths if sight.map and sight.map.node == sight.device_link else ()
+        return any(path.node == sight.device_link and is_wrong(path, wwid) for path in sight.paths) or any(
+            member.designators and wwid not in member.designators for member in above
+        )
 
     def _is_confirmed(self, thing: Thing) -> bool:
         row = self._created.rows.get(thing)

@@ -275,7 +275,7 @@ class Kernel:
 
     def drop_device(self, session: Session, hctl: str, *, with_claim: bool = True) -> None:
         """Delete a device; udev takes its links along, and multipathd its path."""
-        session.devices.pop(hctl, None)
+        self._write_back(session, session.devices.pop(hctl, None))
         if not self.multipathd.deaf:
             self.multipathd.known.pop(hctl, None)
         self.leave_map(hctl)
@@ -287,6 +287,18 @@ class Kernel:
             self.device_links |= {wwid: others[-1]} if others else {}
             if not others:
                 del self.device_links[wwid]
+
+    def _write_back(self, session: Session, device: Device | None) -> None:
+        """What is cached of a disk that goes is sent to whatever unit answers there now, unless the disk is offline
+        (block/bdev.c writes out at the last close, and sd flushes; scsi_lib.c scsi_device_state_check refuses).
+
+        The disk of a file is none that another one can be behind.
+        """
+        if device is None or device.state != "running" or session.state != LOGGED_IN or session.target == LOOPBACK:
+            return
+        if device.cached and (unit := self.answer(session, device.lun)):
+            self.san.stored.setdefault(unit.wwid, []).extend(device.cached)
+        device.cached.clear()
 
     def reboot(self) -> None:
         """Forget what lives in memory and /run; keep iscsid's records and the domains' names."""

@@ -202,6 +202,8 @@ def _remove(kernel: Kernel, step: RemoveDevice) -> None:
     if step.wwid and not (step.lost and step.wwid not in kernel.names(session, device)):
         _verified(kernel, step, step.hctl, step.wwid)
         simulated_cache.write_out(kernel, step, step.wwid, device.cached)
+    else:
+        device.state = "offline"
     kernel.drop_device(session, step.hctl)
 
 

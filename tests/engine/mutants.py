@@ -24,6 +24,7 @@ SUITE = (
     "tests/unit/test_names_decide.py",
     "tests/unit/test_fc_decide.py",
     "tests/unit/test_confined.py",
+    "tests/unit/test_linux_blocks.py",
     "tests/host/test_users.py",
     "tests/unit/test_guarded.py",
     "tests/unit/test_node_db.py",
@@ -220,8 +221,8 @@ MUTANTS = (
     Mutant(
         "a disk that fell silent removed, though its cache may not be written out",
         "attachers/lun.py",
-        "        if lost := unwritten.unknown(path, context):\n            return Fail(lost)\n",
-        "",
+        "        lost = unwritten.unknown(path, context) or ",
+        "        lost = ",
     ),
     Mutant(
         "a commit that can be cut off",

@@ -45,4 +45,22 @@ UNWRITTEN = (
         "    return replace(next_, let_in=True) if isinstance(next_, Wait) else next_\n",
         "    return next_\n",
     ),
+    Mutant(
+        "a disk deleted in running order though another unit answers",
+        "agent/host/blocks.py",
+        "            if not proved:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a swap that was seen forgotten when it is taken back",
+        "agent/host/guarded_written.py",
+        "        if self._leads_astray(name, shown):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "a disk behind which another unit answers removed with a plain yes",
+        "attachers/lun.py",
+        "unwritten.unknown(path, context) or unwritten.astray(unit.text, wwid, path, sight, context)",
+        "unwritten.unknown(path, context)",
+    ),
 )

@@ -59,7 +59,8 @@ async def a_lun_is_swapped(world: World, daemon: Processes) -> None:
     world.kernel.hook = nothing_is_written
     with suppress(Problem):
         await put_all(world, daemon)
-    await delete_all(world, daemon)
+    for name in sources_of(world):
+        await daemon.detach(name, force=True)
 
 
 async def a_disk_is_in_use(world: World, daemon: Processes) -> None:
@@ -261,11 +262,14 @@ class Case:
             self.assert_nothing_left(daemon)
 
     async def _take_down(self, daemon: Processes, name: str) -> None:
-        """A host that lost its power while it wrote out does not know what became of that, and asks (case 97)."""
+        """A host that lost its power while it wrote out does not know what became of that, and asks (case 97); so does
+        one that has seen another unit behind the disk.
+        """
         try:
             await daemon.detach(name)
         except Problem as problem:
-            if not (self.rebooted and problem.code is Code.DIRTY):
+            swapped = any(obj.behind for obj in self.world.cdmi.objects.values())
+            if not ((self.rebooted or swapped) and problem.code is Code.DIRTY):
                 raise
             await daemon.detach(name, force=True)
 

@@ -230,7 +230,8 @@ async def test_a_swapped_lun_is_refused(world: World) -> None:
         problem = await refused(daemon.attach("one", source), Code.WRONG_DEVICE)
         assert wwid_of(9) in problem.detail
         steps = Steps(world)
-        await daemon.detach("one")
+        await refused(daemon.detach("one"), Code.DIRTY)
+        await daemon.detach("one", force=True)
         removed = [step.wwid for step in steps.taken if isinstance(step, RemoveDevice)]
         assert removed == [None], "nothing is written to another volume"
 

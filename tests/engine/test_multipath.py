@@ -12,6 +12,7 @@ from agent.model import Access, DomainRequest
 from attachers.problems import Code, Problem
 from attachers.steps import Login, RemoveDevice, RemoveMap
 from tests.engine.cdmi_model import wwid_of
+from tests.engine.test_attachments import refused
 from tests.engine.world import Processes, World, running
 
 ONE, TWO = "127.0.0.1:3260", "127.0.0.2:3260"
@@ -196,7 +197,8 @@ async def test_a_lun_swapped_behind_one_path_is_taken_out_of_the_map(world: Worl
         await until(daemon, "attached")
         assert len(world.kernel.kernel.maps[WWID].paths) == 2, "the right one comes back"
         world.kernel.close_map(WWID)
-        await daemon.detach("vm")
+        await refused(daemon.detach("vm"), Code.DIRTY)
+        await daemon.detach("vm", force=True)
 
 
 async def test_a_later_path_joins_when_multipathd_has_seen_the_map(world: World) -> None:

@@ -9,6 +9,7 @@ from agent.host.simulated_san import Lun
 from agent.model import Access, Phase
 from attachers.problems import Code, Problem
 from tests.engine.cdmi_model import INITIATOR, REMOTE, REMOTE_2, wwid_of
+from tests.engine.test_attachments import refused
 from tests.engine.world import World, running
 
 ONE, TWO = "127.0.0.1:3260", "127.0.0.2:3260"
@@ -276,7 +277,7 @@ async def test_what_may_not_have_been_written_out_where_it_was_is_not_given_up_s
 
 
 async def test_where_another_unit_has_the_old_number_the_first_is_found_all_the_same(world: World) -> None:
-    """Nothing of the first one can be written there any more; the other one's disk is not left behind."""
+    """The other one's disk is not left behind. What was written to the first may be in it: that is said at the end."""
     source = world.add_object(lun=1)
     before = world.kernel.inventory()
     async with running(world) as daemon:
@@ -285,5 +286,7 @@ async def test_where_another_unit_has_the_old_number_the_first_is_found_all_the_
         world.san.add(Lun(TARGET, (ONE,), 1, wwid_of(7), 1 << 20, (INITIATOR,)))
         view = await daemon.attach("vm", source)
         assert (view["phase"], view["device"]["wwid"], view["note"]) == ("attached", wwid_of(1), None)
-        await daemon.detach("vm")
+        assert len(list(world.kernel.kernel.devices())) == 1
+        await refused(daemon.detach("vm"), Code.DIRTY)
+        await daemon.detach("vm", force=True)
     assert world.kernel.inventory() == before

@@ -171,7 +171,9 @@ def test_a_swapped_lun_is_refused(fibre: Fibre) -> None:
     status, problem = stage.api("PUT", "/v1/attachments/swap", {"source": one.source})
     assert (status, problem["code"]) == (502, "wrong-device"), problem
     assert other.wwid in problem["detail"]
-    stage.detach("swap")
+    status, problem = stage.api("DELETE", "/v1/attachments/swap")
+    assert (status, problem["code"]) == (500, "dirty"), problem
+    assert stage.give_up("swap")
     status, problem = stage.api("PUT", "/v1/attachments/swap", {"source": one.source})
     assert (status, problem["code"]) == (502, "wrong-device"), problem
     assert fibre.inventory() == before

@@ -39,13 +39,15 @@ def test_what_a_passer_by_wrote_during_the_search_is_written_out(
     monkeypatch.setattr(fcntl, "ioctl", lambda *_: 0)
     monkeypatch.setattr(blocks, "holders", search)
     monkeypatch.setattr(os, "fsync", lambda _: told.append("flush"))
-    monkeypatch.setattr(blocks, "write", lambda *_, **__: told.append("delete"))
+    monkeypatch.setattr(blocks, "write", lambda name, *_, **__: told.append(name))
     blocks.remove(str(roots.sys / f"class/scsi_device/{HCTL}/device"), HCTL, WWID, False, where_in(roots))
     assert told == ["flush", "search", "flush", "delete"]
 
 
 class Disk:
     """A disk in sysfs whose write-outs fail as often as is said, and what was done to it."""
+
+    sets = True
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, fails: int, names: set[str]) -> None:
         self.roots = roots_in(folder)
@@ -57,7 +59,16 @@ class Disk:
         monkeypatch.setattr(fcntl, "ioctl", lambda *_: 0)
         monkeypatch.setattr(blocks, "holders", lambda *_, **__: [[]])
         monkeypatch.setattr(os, "fsync", self._fsync)
-        monkeypatch.setattr(blocks, "write", lambda *_, **__: self.done.append("delete"))
+        monkeypatch.setattr(blocks, "write", self._write)
+        self.state = self.roots.sys / f"class/scsi_device/{HCTL}/device/state"
+
+    def _write(self, path: str, text: str, *, directory: int) -> None:
+        """As the kernel: only a disk that runs can be set offline, and a word has to end with the line."""
+        assert Path(f"/proc/self/fd/{directory}").resolve() == self.state.parent.resolve()
+        self.done.append(path if text == "1" else text.strip())
+        if path == "state" and self.sets:
+            assert self.state.read_text().strip() == "running" and text == "offline\n"
+            self.state.write_text(text)
 
     def _fsync(self, _: int) -> None:
         self.done.append("flush")
@@ -65,9 +76,9 @@ class Disk:
         if self._fails >= 0:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    def remove(self, *, lost: bool = False) -> None:
+    def remove(self, *, lost: bool = False, wwid: str | None = WWID) -> None:
         device = str(self.roots.sys / f"class/scsi_device/{HCTL}/device")
-        blocks.remove(device, HCTL, WWID, lost, where_in(self.roots))
+        blocks.remove(device, HCTL, wwid, lost, where_in(self.roots))
 
     def refused(self) -> Problem:
         with pytest.raises(Problem) as caught:
@@ -94,9 +105,29 @@ def test_what_can_be_written_out_is_though_a_loss_is_known(tmp_path: Path, monke
 def test_nothing_is_written_to_another_disk_though_a_loss_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor by the kernel itself: what is cached would go to whatever answers when the disk goes."""
     disk = Disk(tmp_path, monkeypatch, fails=0, names={"naa.5000000000000099"})
     disk.remove(lost=True)
-    assert disk.done == ["delete"]
+    assert disk.done == ["offline", "delete"]
+
+
+@pytest.mark.parametrize("state", ["running", "blocked", "transport-offline", "offline"])
+def test_a_disk_that_nobody_proved_is_offline_before_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """But for those that take no command anyway: of a blocked one the queue would never run again."""
+    disk = Disk(tmp_path, monkeypatch, fails=0, names={WWID})
+    disk.state.write_text(f"{state}\n")
+    disk.remove(wwid=None)
+    assert disk.done == (["offline", "delete"] if state == "running" else ["delete"])
+
+
+def test_a_disk_that_stays_running_is_not_deleted_unproved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(tmp_path, monkeypatch, fails=0, names={WWID})
+    disk.sets = False
+    with pytest.raises(Problem) as caught:
+        disk.remove(wwid=None)
+    assert caught.value.code is Code.UNAVAILABLE and "delete" not in disk.done
 
 
 def test_force_writes_out_what_was_written_since_the_one_that_failed(

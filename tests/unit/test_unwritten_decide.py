@@ -21,6 +21,7 @@ from tests.unit.test_iscsi_decide import (
     RIGHT,
     SESSION_KEY,
     SILENT,
+    UNPUBLISH,
     WRONG,
     WWID_KEY,
     others,
@@ -30,6 +31,8 @@ from tests.unit.test_iscsi_decide import (
 )
 
 DIRTY, GONE_AND_DIRTY = replace(MADE, dirty=True), replace(LOGGED_IN, dirty=True)
+SWAPPED = seen(designators=frozenset({WRONG}))
+LED_ASTRAY = replace(seen(LINKED, designators=frozenset({WRONG})), dirty=True)
 DETACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
     "a silent disk (case 98)": (PLAN, SILENT, tried(used=True), Wait),
     "a silent disk, read-only": (PLAN, seen(SILENT, read_only=True), tried(used=True), REMOVE),
@@ -42,6 +45,17 @@ DETACH: dict[str, tuple[iscsi.Plan, ScsiSight, Context, object]] = {
     "a dirty disk, gone": (PLAN, GONE_AND_DIRTY, tried(used=True), Code.DIRTY),
     "a dirty disk, gone, its loss known": (PLAN, GONE_AND_DIRTY, tried(used=True, force=True), GiveUp(RIGHT)),
     "a disk that can be written out, by force": (PLAN, MADE, tried(used=True, force=True), FLUSH),
+    "another volume": (PLAN, SWAPPED, tried(used=True), Code.DIRTY),
+    "another volume, read-only": (PLAN, SWAPPED, replace(tried(used=True), read_only=True), REMOVE),
+    "another volume, that nobody was given": (PLAN, SWAPPED, tried(), REMOVE),
+    "another volume, and the right one was written out": (
+        PLAN,
+        SWAPPED,
+        tried(replace(FLUSH, hctl="3:0:0:1"), used=True),
+        REMOVE,
+    ),
+    "another volume, dirty, published": (PLAN, replace(LED_ASTRAY, users=()), tried(used=True), UNPUBLISH),
+    "another volume, dirty": (PLAN, replace(SWAPPED, dirty=True), tried(used=True), Code.DIRTY),
     "another volume, by force": (PLAN, seen(designators=frozenset({WRONG})), tried(used=True, force=True), REMOVE),
 }
 
