@@ -42,6 +42,12 @@ async def delete_all(world: World, daemon: Processes) -> None:
         await daemon.detach(name)
 
 
+async def give_all_up(world: World, daemon: Processes) -> None:
+    """Another unit was seen behind a disk: nobody knows where what was written to it is."""
+    for name in sources_of(world):
+        await daemon.detach(name, force=True)
+
+
 async def come_and_go(world: World, daemon: Processes) -> None:
     await put_all(world, daemon)
     await daemon.engine.settled()
@@ -59,8 +65,7 @@ async def a_lun_is_swapped(world: World, daemon: Processes) -> None:
     world.kernel.hook = nothing_is_written
     with suppress(Problem):
         await put_all(world, daemon)
-    for name in sources_of(world):
-        await daemon.detach(name, force=True)
+    await give_all_up(world, daemon)
 
 
 async def a_disk_is_in_use(world: World, daemon: Processes) -> None:
@@ -211,6 +216,10 @@ class Case:
         self.permissions = self._permissions()
         self.exported = self._exported()
         self.rebooted = False
+        self.places = self._places()
+
+    def _places(self) -> list[tuple[str, int, str]]:
+        return [(obj.target, obj.lun, obj.behind) for obj in self.world.cdmi.objects.values()]
 
     def _exported(self) -> dict[str, bool]:
         return {oid: obj.exported for oid, obj in self.world.cdmi.objects.items()}
@@ -243,7 +252,8 @@ class Case:
                 obj = self.world.cdmi.objects[source.rpartition("/")[2]]
                 assert view["phase"] == "attached" and view["verified"], view
                 assert view["device"]["wwid"] == (obj.wwid if self.world.present is Present.BLOCK else None), view
-            await delete_all(self.world, daemon)
+            for name in sources_of(self.world):
+                await self._take_down(daemon, name)
             self.assert_nothing_left(daemon)
 
     async def undo(self) -> None:
@@ -263,13 +273,13 @@ class Case:
 
     async def _take_down(self, daemon: Processes, name: str) -> None:
         """A host that lost its power while it wrote out does not know what became of that, and asks (case 97); so does
-        one that has seen another unit behind the disk.
+        one that has seen another unit where the disk's was.
         """
         try:
             await daemon.detach(name)
         except Problem as problem:
-            swapped = any(obj.behind for obj in self.world.cdmi.objects.values())
-            if not ((self.rebooted or swapped) and problem.code is Code.DIRTY):
+            in_doubt = self.rebooted or self._places() != self.places
+            if not (in_doubt and problem.code is Code.DIRTY):
                 raise
             await daemon.detach(name, force=True)
 

@@ -7,7 +7,7 @@ import pytest
 
 from agent.host.simulated_san import Lun
 from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, REMOTE_2, wwid_of
-from tests.engine.test_crashes import Scene, Script, crash_everywhere, delete_all, one_lun, put_all
+from tests.engine.test_crashes import Scene, Script, crash_everywhere, delete_all, give_all_up, one_lun, put_all
 from tests.engine.world import Processes, World
 
 OWN, NEWER = "iqn.2026-01.org.example:storage", "iqn.2026-01.org.example:storage-2"
@@ -19,7 +19,7 @@ async def a_lun_moves(world: World, daemon: Processes) -> None:
     world.change(lun=5)
     world.san.add(Lun("iqn.2026-01.org.example:lun1", (PORTAL,), 1, wwid_of(7), 1 << 20, (INITIATOR,)))
     await put_all(world, daemon)
-    await delete_all(world, daemon)
+    await give_all_up(world, daemon)
 
 
 async def a_port_moves(world: World, daemon: Processes) -> None:
@@ -28,7 +28,7 @@ async def a_port_moves(world: World, daemon: Processes) -> None:
     world.change(target=REMOTE_2)
     world.san.add(Lun(REMOTE, (), 1, wwid_of(7), 1 << 20, (LOCAL,)))
     await put_all(world, daemon)
-    await delete_all(world, daemon)
+    await give_all_up(world, daemon)
 
 
 async def a_name_changes(world: World, daemon: Processes) -> None:
