@@ -109,9 +109,14 @@ def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) 
     """The one next thing on the way to the goal."""
     assert isinstance(sight, NfsSight)
     p = plan_of(plan)
-    if wait := lun.wait_if_busy(sight.scsi):
+    if wait := lun.wait_if_busy(sight.scsi, but=_stuck(p, context) if goal is Goal.GONE else ()):
         return wait
     return _attach(p, sight, context) if goal is Goal.ATTACHED else _detach(p, sight, context)
+
+
+def _stuck(plan: Plan, context: Context) -> tuple[str, ...]:
+    """What may be under way for as long as its server is silent, and need not be waited for where its loss is known."""
+    return (RemoveDisk(plan.share, plan.wwid).describe(),) if context.force else ()
 
 
 # On the way in: mount, file, disk, link.
@@ -317,7 +322,8 @@ def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
         return next_
     if sight.disk and _disk_key(plan) in free:
         remove = RemoveDisk(plan.share, plan.wwid)
-        if (context.may_lose and sight.scsi.dirty) or (context.force and context.could_not_write_out(remove)):
+        given_up = context.force and (context.could_not_write_out(remove) or bool(sight.scsi.busy))
+        if (context.may_lose and sight.scsi.dirty) or given_up:
             remove = replace(remove, lost=True)
         return lun.step(remove, context, restore=_put_back(plan, sight, context))
     if sight.scsi.dirty and _disk_key(plan) not in context.needed:

@@ -197,6 +197,8 @@ class LinuxHost:
         deadline = time.monotonic() + timeout_s
         if isinstance(step, RemoveMap) and step.lost:  # an earlier one may write out down no path at all
             await linux_maps.stop_queueing(self._tools, step, deadline)
+        if isinstance(step, RemoveDisk) and step.lost:
+            await self._nfs_steps.break_off(step)
         await self._wait_for_late(step, deadline)
         task = asyncio.create_task(self._watched(step, deadline), name=step.describe())
         self._tasks.add(task)

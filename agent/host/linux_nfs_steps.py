@@ -1,11 +1,12 @@
 """The steps from an NFS share to a disk and back, on the real host: no process at all, but workers.
 
-Only an unmount is left to come to its end, however long that takes: the kernel writes out then what it still has for
-the server. All else is broken off at its limit (see `nfs_reach`).
+What writes out is left to come to its end, however long that takes: a removal and an unmount. Broken off, nobody would
+know what became of the bytes. All else is broken off at its limit (see `nfs_reach`).
 """
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 from agent.host import links, linux_disks, sysfs
@@ -139,14 +140,17 @@ class NfsSteps:
         await self._reach.ask(step.share, "lio_grow", args, limit_s=left(deadline), what=step.describe())
 
     async def _remove(self, step: RemoveDisk, deadline: float) -> None:
-        """Flush the disk and take it down, once udev has finished with it; then have its file closed."""
+        """Flush the disk and take it down, once udev has finished with it; then have its file closed.
+
+        A flush that takes longer goes on, and says in the end what came of it; one whose loss is known does not.
+        """
         disk, what = self._disk(step.wwid), step.describe()
         _, hctl = await find_disk(self._tools, step.wwid)
         shown = sysfs.disk(self._tools.roots, hctl) if hctl else None
         if shown:
             await linux_disks.probed(self._tools, shown, deadline)
         where = {"lost": step.lost, "where": linux_disks.where(self._tools)}
-        await self._call("lio_release", disk | where, deadline - 2 * CLOSE_S, what, kill=True)
+        await self._call("lio_release", disk | where, deadline - 2 * CLOSE_S, what, kill=step.lost)
         try:
             await self._call("lio_dismantle", disk, min(deadline, deadline_in(CLOSE_S)), what, kill=True)
         except Problem as problem:
@@ -155,6 +159,10 @@ class NfsSteps:
             await self._call("lio_dismantle", disk, deadline, what)  # the file is closed by now, whoever answered
         if hctl:
             links.drop_path(self._tools.roots, hctl)
+
+    async def break_off(self, step: RemoveDisk) -> None:
+        """End a flush that still waits for its server: somebody says that the loss is known."""
+        await self._tools.pool.break_off(replace(step, lost=False).describe())
 
     async def _publish(self, step: PublishFile, deadline: float) -> None:
         """Link to the file, once it is sure that it is the plain one in the share that is meant."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from math import inf
 
 from agent.host.simulated_clock import Clock, RealClock
 from agent.host.simulated_fabric import Fabric
@@ -13,16 +14,20 @@ from agent.host.simulated_steps import delay_of, take
 from attachers.base import MadeByAnotherError, Uncertain
 from attachers.problems import Problem
 from attachers.sights import Query, Sight
-from attachers.steps import Step
+from attachers.steps import RemoveDisk, Step
 
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """A step that is under way: it takes effect (or not) at `at`, or fails with `error`."""
+    """A step that is under way: it takes effect (or not) at `at`, or fails with `error`.
+
+    `writes` is the unit that is written out for as long as its server does not answer.
+    """
 
     step: Step
     at: float
     happens: bool
+    writes: str = ""
     error: Problem | MadeByAnotherError | None = None
 
 
@@ -66,6 +71,8 @@ class SimulatedHost:
         except Hang as fault:
             hang = fault
         self._finish_due()
+        if isinstance(step, RemoveDisk) and step.lost:
+            self._running = [one for one in self._running if one.writes != step.wwid]
         done = hang.for_s > 0 and await self._take_slowly(step, hang, timeout_s)
         try:
             if hang.happens and not done:
@@ -108,6 +115,9 @@ class SimulatedHost:
         """
         started = self.now()
         running = _Running(step, started + hang.for_s, hang.happens)
+        if isinstance(step, RemoveDisk) and hang.for_s == inf and delay_of(self.kernel, step):
+            running.writes = step.wwid
+            self.kernel.unwritten.add(step.wwid)
         self._running.append(running)
         limit = min(running.at, started + timeout_s)
         while self.now() < limit:
@@ -123,6 +133,9 @@ class SimulatedHost:
 
     def _finish_due(self) -> None:
         """Let the steps take effect whose time has come though nobody waits for them any more."""
+        for one in [one for one in self._running if one.writes and not delay_of(self.kernel, one.step)]:
+            self.kernel.unwritten.discard(one.writes)
+            one.at = min(one.at, self.now())
         for one in [one for one in self._running if one.at <= self.now()]:
             self._running.remove(one)
             self._hidden.discard(one)

@@ -109,7 +109,7 @@ class Kernel:
     of which it knows that they are to have a map (wwid -> owner; None: there is one of somebody else's, of which it
     knows nothing).
     `fabric` are the FC ports that see each other: local and remote. `unwritten` are the logical units of which a
-    write-out failed (/run/cdmi-attach/unwritten).
+    write-out failed, or is under way (/run/cdmi-attach/unwritten).
     """
 
     san: San

@@ -1,6 +1,7 @@
 """NFS in a simulated host: what a share, a file and the disk made of it look like, and what the steps do."""
 
 from dataclasses import replace
+from math import inf
 
 from agent.host import simulated_cache
 from agent.host.simulated_kernel import Device, Kernel
@@ -109,9 +110,14 @@ def find(kernel: Kernel, share: Share, path: str) -> NfsFile:
 
 
 def delay_of(kernel: Kernel, step: Step) -> float:
-    """How long a step on a dead server takes to be broken off."""
-    waits = isinstance(step, Mount | MakeDisk | GrowDisk) and step.share.server in kernel.san.nfs.dead
-    return kernel.shares.patience_s if waits else 0.0
+    """How long a step on a dead server takes to be broken off; what writes out is not, and waits for the server."""
+    match step:
+        case Mount(share=share) | MakeDisk(share=share) | GrowDisk(share=share) if share.server in kernel.san.nfs.dead:
+            return kernel.shares.patience_s
+        case RemoveDisk(share, wwid, lost=False) if share.server in kernel.san.nfs.dead and wwid in kernel.nexuses:
+            devices = kernel.nexuses[wwid].devices.values()
+            return inf if any(device.cached and not device.holders for device in devices) else 0.0
+    return 0.0
 
 
 def take(kernel: Kernel, step: Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk | PublishFile) -> None:

@@ -57,7 +57,7 @@ def delay_of(kernel: Kernel, step: Step) -> float:
         case Publish(hctl=hctl) | RemoveDevice(hctl=hctl, wwid=str(), lost=False):
             found = kernel.device(hctl)
             return COMMAND_LIMIT_S if found and found[0].portal in kernel.san.dead else 0.0
-        case Mount() | MakeDisk() | GrowDisk():
+        case Mount() | MakeDisk() | GrowDisk() | RemoveDisk():
             return simulated_nfs.delay_of(kernel, step)
     return 0.0
 

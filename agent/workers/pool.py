@@ -124,6 +124,11 @@ class Pool:
             raise Abandoned(what, job)
         return job.result()
 
+    async def break_off(self, what: str) -> None:
+        """End what outlived its deadline under that name, as `call` does with `kill`: what can be broken off, is."""
+        stuck = [w for w in self._workers if w.straggling and w.straggling.what == what and w.job is not None]
+        await asyncio.gather(*(self._kill(w, w.job, what) for w in stuck if w.job is not None))
+
     async def _kill(self, worker: _Worker, job: asyncio.Future[Any], what: str) -> None:
         """End a worker in the middle of its job, and wait a moment for that. Its pid is its own as long as it lives."""
         if worker.pid:  # else it has not even begun

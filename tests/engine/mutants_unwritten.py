@@ -63,4 +63,16 @@ UNWRITTEN = (
         "unwritten.unknown(path, context) or unwritten.astray(unit.text, wwid, path, sight, context)",
         "unwritten.unknown(path, context)",
     ),
+    Mutant(
+        "a removal broken off while it waits for its server",
+        "agent/host/linux_nfs_steps.py",
+        "what, kill=step.lost)",
+        "what, kill=True)",
+    ),
+    Mutant(
+        "a removal that waits for its server waited for though its loss is known",
+        "attachers/nfs.py",
+        "but=_stuck(p, context) if goal is Goal.GONE else ()",
+        "but=()",
+    ),
 )

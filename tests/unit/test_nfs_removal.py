@@ -1,0 +1,81 @@
+"""A removal that waits for its server: never broken off where nobody has said that the loss is known."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agent.host.linux_nfs_steps import CLOSE_S, NfsSteps
+from agent.host.nfs_reach import Reach
+from agent.host.roots import Roots
+from agent.host.tools import Tools, deadline_in
+from agent.host.uevents import Changes
+from agent.workers.pool import Abandoned, Pool
+from attachers.nfs_share import Share, wwid_of
+from attachers.problems import Code, Problem
+from attachers.steps import RemoveDisk
+
+SOON_S = 20.0
+WWID = wwid_of(f"{1:032X}")
+REMOVE = RemoveDisk(Share("10.0.0.1", "/srv", "4.2"), WWID)
+LOST = RemoveDisk(REMOVE.share, WWID, lost=True)
+
+
+def _release(sys: str, wwid: str, lost: bool, where: dict[str, Any]) -> None:
+    """Wait for a server, which is a pipe, and write down that all was written out."""
+    Path(sys, "server").read_text()
+    Path(sys, "written").touch()
+
+
+def _dismantle(sys: str, wwid: str) -> None:
+    Path(sys, "gone").touch()
+
+
+FUNCTIONS: dict[str, Any] = {"lio_look": lambda sys, wwid: None, "lio_release": _release, "lio_dismantle": _dismantle}
+
+
+@pytest.fixture
+def forked() -> Iterator[Pool]:
+    yield Pool.start(FUNCTIONS)
+
+
+@pytest.fixture
+async def pool(forked: Pool) -> AsyncIterator[Pool]:
+    yield forked
+    await forked.close()
+
+
+def steps(pool: Pool, folder: Path) -> NfsSteps:
+    os.mkfifo(folder / "server")
+    roots = Roots(sys=folder, run=folder / "run", dev=folder / "dev")
+    return NfsSteps(Reach(Tools(roots, pool, Changes(), cast(Any, None), cast(Any, None))))
+
+
+async def test_a_slow_one_goes_on_and_says_what_came_of_it(pool: Pool, tmp_path: Path) -> None:
+    taken = steps(pool, tmp_path)
+    with pytest.raises(Abandoned) as late:
+        await taken.take(REMOVE, deadline_in(2 * CLOSE_S + 0.3))
+    assert len(pool.stragglers) == 1 and not (tmp_path / "gone").exists()
+    os.close(os.open(tmp_path / "server", os.O_WRONLY))
+    async with asyncio.timeout(SOON_S):
+        await late.value.ended
+    assert (tmp_path / "written").exists() and not pool.stragglers
+
+
+async def test_it_is_broken_off_once_the_loss_is_known(pool: Pool, tmp_path: Path) -> None:
+    taken = steps(pool, tmp_path)
+    with pytest.raises(Abandoned) as late:
+        await taken.take(REMOVE, deadline_in(2 * CLOSE_S + 0.3))
+    await taken.break_off(LOST)
+    with pytest.raises(Problem) as ended:
+        async with asyncio.timeout(SOON_S):
+            await late.value.ended
+    assert ended.value.code is Code.TARGET_TIMEOUT and not pool.stragglers
+    with pytest.raises(Problem) as refused:
+        await taken.take(LOST, deadline_in(2 * CLOSE_S + 0.3))
+    assert refused.value.code is Code.TARGET_TIMEOUT and not pool.stragglers
+    with pytest.raises(OSError):
+        os.open(tmp_path / "server", os.O_WRONLY | os.O_NONBLOCK)  # nobody waits there any more
