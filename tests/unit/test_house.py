@@ -33,6 +33,8 @@ MAY_SPAWN = (
     "agent/cli/doctor_host.py",
     "agent/splice.py",
     "agent/shown_memory.py",
+    "opennebula/lib/cdmi_one/error_hook.py",
+    "opennebula/lib/cdmi_one/pool.py",
     "opennebula/lib/cdmi_one/remote.py",
     "opennebula/lib/cdmi_one/setup/changes.py",
     "opennebula/lib/cdmi_one/oned.py",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cdmi_one.failure import Failure, one_line
 
-USAGE = "cdmi_one tm|datastore VERB ARGUMENTS"
+USAGE = "cdmi_one tm|datastore|hook VERB ARGUMENTS"
 Verb = Callable[[Sequence[str]], None]
 
 
@@ -41,6 +41,10 @@ def _driver(name: str) -> Mapping[str, Verb]:
         from cdmi_one import datastore
 
         return datastore.VERBS
+    if name == "hook":
+        from cdmi_one import hook
+
+        return hook.VERBS
     return {}
 
 
