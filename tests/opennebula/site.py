@@ -199,6 +199,17 @@ class Site:
         conf = self.drivers.remotes / "etc" / "tm" / "cdmi" / "cdmi.conf"
         conf.write_text(f'{conf.read_text()}INITIATORS="{host}={name}"\n', encoding="utf-8")
 
+    def virsh(self, host: str, *, agent: bool) -> None:
+        """Let the host have a virsh; without an agent in the guest its file systems cannot be frozen."""
+        log = self.folder / "hosts" / host / "virsh.log"
+        refuses = "" if agent else '[ "$3" != domfsfreeze ] || exit 1\n'
+        text = f'#!/bin/sh\n# virsh -c URI VERB DOMAIN\n[ "$4" = one-5 ] || exit 1\n{refuses}echo "$3" >>{log}\n'
+        _program(self.folder / "hosts" / host / "bin" / "virsh", text)
+
+    def virsh_calls(self, host: str) -> list[str]:
+        """What virsh was asked for, and has done."""
+        return (self.folder / "hosts" / host / "virsh.log").read_text().split()
+
     def lose(self, host: str) -> None:
         """Let the front-end not reach a host any more."""
         (self.folder / "hosts" / host / "up").unlink()

@@ -58,6 +58,18 @@ def object_of(disk: Disk, vm: str, settings: Settings) -> str:
     return str(source_of(disk.source))
 
 
+def snapshot_name(number: str) -> str:
+    """What the server calls a snapshot of oned's. Raises `Failure`."""
+    if not (number.isascii() and number.isdigit()):
+        raise Failure(f"{number!r} is not the number of a snapshot", "see the transfer file of the VM")
+    return f"one-snap-{number}"
+
+
+def snapshot_of(source: str, name: str) -> str:
+    """The address of a snapshot (CDMI 1.1 clause 14)."""
+    return f"{source.rstrip('/')}/cdmi_snapshots/{name}"
+
+
 def owner(settings: Settings, *words: object) -> str:
     """The note's word on whose an object is."""
     return " ".join(map(str, (settings.site, *words)))

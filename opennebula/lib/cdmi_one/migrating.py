@@ -28,7 +28,7 @@ def premigrate(words: Sequence[str]) -> None:
     for disk in vm.ours:
         source = object_of(disk, vm.id, settings)
         attached = commands.attach(attachment(vm.id, disk.number), source, disk, order)
-        lines.append(f"{attached} >/dev/null")
+        lines.append(f"( {attached} ) >/dev/null")
     try:
         run(words[1], lines)
     except Failure:
