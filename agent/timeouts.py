@@ -27,6 +27,7 @@ from attachers.steps import (
     Step,
     TakeDisk,
     Unmount,
+    WriteOutFile,
 )
 
 OBSERVE_S = 15.0
@@ -49,6 +50,7 @@ LONG_STEPS_S: dict[type[Step], float] = {
     MakeDisk: 20.0,
     GrowDisk: 20.0,
     RemoveDisk: 60.0,
+    WriteOutFile: 60.0,
     GiveDisk: 30.0,
     ResizeDisk: 20.0,
     TakeDisk: 30.0,

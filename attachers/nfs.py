@@ -24,6 +24,7 @@ from attachers.steps import (
     Step,
     Unmount,
     Unpublish,
+    WriteOutFile,
 )
 
 protocol = "nfs"
@@ -39,7 +40,8 @@ def query(name: str, plan: Mapping[str, Any], *, goal: Goal) -> Query:
 
 def _query(name: str, plan: Plan, *, path: bool, holders: bool = False, open_for: str = "") -> NfsQuery:
     wwid, path_ = plan.wwid if plan.present == BLOCK_DEVICE else None, plan.path if path else ""
-    return NfsQuery(name, plan.share, path_, wwid, holders=holders, open_for=open_for, number=plan.fileid)
+    unit = None if wwid else plan.wwid
+    return NfsQuery(name, plan.share, path_, wwid, holders=holders, open_for=open_for, number=plan.fileid, unit=unit)
 
 
 def needs(plan: Mapping[str, Any]) -> frozenset[str]:
@@ -59,7 +61,8 @@ def decide(goal: Goal, plan: Mapping[str, Any], sight: Sight, context: Context) 
 
 def _stuck(plan: Plan, context: Context) -> tuple[str, ...]:
     """What may be under way for as long as its server is silent, and need not be waited for where its loss is known."""
-    return (RemoveDisk(plan.share, plan.wwid).describe(),) if context.force else ()
+    stuck = (RemoveDisk(plan.share, plan.wwid), WriteOutFile(plan.share, plan.path, plan.wwid, plan.pin))
+    return tuple(step.describe() for step in stuck) if context.force else ()
 
 
 # On the way in: mount, file, disk, link.
@@ -269,11 +272,38 @@ def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
         if (context.may_lose and sight.scsi.dirty) or given_up:
             remove = replace(remove, lost=True)
         return lun.step(remove, context, restore=_put_back(plan, sight, context))
+    if next_ := _write_out_file(plan, sight, context):
+        return next_
     if sight.scsi.dirty and _disk_key(plan) not in context.needed:
         return lun.step(GiveUp(plan.wwid), context)
     if sight.mounts and _mount_key(plan) in free:
         return _awaited(plan, sight, context) or _unmount(plan, sight, context)
     return Gone()
+
+
+def _write_out_file(plan: Plan, sight: NfsSight, context: Context) -> Decision | None:
+    """What is cached of a file that was handed out itself is written out while there is somebody to tell of an error.
+
+    Not where the server does not answer, or has another file there by now: then it is for the unmount.
+    """
+    file, step = sight.file, WriteOutFile(plan.share, plan.path, plan.wwid, plan.pin)
+    if plan.present != FILE or context.read_only or not context.used or _file_key(plan) in context.needed:
+        return None
+    if file is None or not any(mount.ours for mount in sight.mounts):
+        return None
+    if wait := _awaited(plan, sight, context):
+        return wait
+    if file.trouble or plan.pin not in (None, file.id):
+        return None
+    if (context.may_lose and sight.scsi.dirty) or (context.force and context.could_not_write_out(step)):
+        step = replace(step, lost=True)
+    if step in context.done and step not in context.unsure and step not in context.failed:
+        return None
+    if step in context.failed and context.force:
+        return None
+    taken = any(isinstance(done, Unpublish) for done in context.done)
+    restore = PublishFile(context.name, plan.share, plan.path, plan.pin) if taken else None
+    return lun.step(step, context, restore=restore)
 
 
 def _awaited(plan: Plan, sight: NfsSight, context: Context) -> Wait | None:

@@ -14,7 +14,8 @@ class NfsQuery:
     Without a `path` only the mount table is read, and nothing waits for the server. `wwid` is the disk's name (None: no
     disk is looked for), `name` the attachment whose link is looked for, and `holders` asks for the (dearer) search for
     whoever has the file open, or that of `number` (0: none) on its file system, should another one lie there by now.
-    `open_for` (ro or rw) asks whether root of this host can open the file so.
+    `open_for` (ro or rw) asks whether root of this host can open the file so. `unit` is the name by which the bytes of
+    a file without a disk are known to be dirty.
     """
 
     name: str
@@ -24,9 +25,12 @@ class NfsQuery:
     holders: bool = False
     open_for: str = ""
     number: int = 0
+    unit: str | None = None
 
     def __post_init__(self) -> None:
         checks.name(self.name)
+        if self.unit is not None:
+            checks.wwid(self.unit)
         if self.path:
             nfs_checks.file(self.path)
         if self.wwid is not None:

@@ -103,6 +103,30 @@ class RemoveDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteOutFile:
+    """Write out what this host caches of a file that was handed out itself: an error of a write-out is told to who asks
+    for it (fsync), and to nobody at an unmount.
+
+    `wwid` is the name by which the object's bytes are known to be dirty. Refused where the write-out fails, unless that
+    loss is known (`lost`), and where the file is not `pin` (None: any). A file that root may not open is left to the
+    unmount.
+    """
+
+    share: Share
+    path: str
+    wwid: str
+    pin: FileId | None = None
+    lost: bool = False
+
+    def __post_init__(self) -> None:
+        nfs_checks.file(self.path)
+        serial_in(self.wwid)
+
+    def describe(self) -> str:
+        return f"write out {self.path}{', lost or not' if self.lost else ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class PublishFile:
     """Hand out a file in a mounted share itself: the link of that name leads to it. Unpublish takes it away.
 

@@ -23,6 +23,7 @@ from attachers.nfs_steps import Mount as Mount
 from attachers.nfs_steps import PublishFile as PublishFile
 from attachers.nfs_steps import RemoveDisk as RemoveDisk
 from attachers.nfs_steps import Unmount as Unmount
+from attachers.nfs_steps import WriteOutFile as WriteOutFile
 from attachers.own_steps import Disown as Disown
 from attachers.own_steps import Own as Own
 
@@ -252,6 +253,7 @@ Step = (
     | MakeDisk
     | GrowDisk
     | RemoveDisk
+    | WriteOutFile
     | PublishFile
     | GiveDisk
     | ResizeDisk
@@ -281,6 +283,7 @@ STEPS: tuple[type[Step], ...] = (
     MakeDisk,
     GrowDisk,
     RemoveDisk,
+    WriteOutFile,
     PublishFile,
     GiveDisk,
     ResizeDisk,

@@ -9,7 +9,7 @@ from agent.engine.ledger import Row
 from agent.messages import Message, fields
 from agent.model import Request
 from attachers.problems import Code
-from attachers.steps import GiveUp, RemoveDevice, RemoveDisk, RemoveMap, Step, Unmount
+from attachers.steps import GiveUp, RemoveDevice, RemoveDisk, RemoveMap, Step, Unmount, WriteOutFile
 
 log = logging.getLogger(__name__)
 KEPT = 16
@@ -33,7 +33,9 @@ def _is_dirty(row: Row) -> bool:
 
 
 def _loses(step: Step) -> bool:
-    return isinstance(step, GiveUp) or (isinstance(step, RemoveDevice | RemoveDisk | RemoveMap) and step.lost)
+    return isinstance(step, GiveUp) or (
+        isinstance(step, RemoveDevice | RemoveDisk | RemoveMap | WriteOutFile) and step.lost
+    )
 
 
 async def force(desk: Desk, row: Row, by: Caller) -> Row:

@@ -10,7 +10,7 @@ import os
 import pwd
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -224,8 +224,14 @@ def _take_offline(directory: int, hctl: str) -> None:
         raise Problem(Code.UNAVAILABLE, text, hint="see the kernel's log on this host, and try again")
 
 
-def write_out(fd: int, name: str, fate: Path, *, lost: bool = False) -> None:
-    """Write out what the host caches of a block device, and forget the cache. Raises `Problem` dirty.
+def _sync(fd: int) -> None:
+    os.fsync(fd)
+    fcntl.ioctl(fd, BLKFLSBUF, 0)
+
+
+def write_out(fd: int, name: str, fate: Path, *, lost: bool = False, sync: Callable[[int], None] = _sync) -> None:
+    """Write out what the host caches of a block device, and forget the cache (or what `sync` does). Raises `Problem`
+    dirty.
 
     While we have it open, nobody else's close writes it out (block/bdev.c). `fate` is a file that is there from before
     the write-out until it has succeeded: the kernel tells an error to one descriptor only (lib/errseq.c), and the pages
@@ -237,14 +243,12 @@ def write_out(fd: int, name: str, fate: Path, *, lost: bool = False) -> None:
     except FileExistsError:
         if lost:  # what the earlier one lost is known; what was written since then is not lost yet
             with suppress(OSError):
-                os.fsync(fd)
-                fcntl.ioctl(fd, BLKFLSBUF, 0)
+                sync(fd)
             return
         detail = f"an earlier write-out of {name} failed, or was not seen to succeed"
         raise Problem(Code.DIRTY, detail, hint=REMEDY_OF_DIRTY) from None
     try:
-        os.fsync(fd)
-        fcntl.ioctl(fd, BLKFLSBUF, 0)
+        sync(fd)
         fate.unlink()
     except OSError as error:
         raise Problem(

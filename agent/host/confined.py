@@ -52,6 +52,7 @@ from attachers.steps import (
     Scan,
     Step,
     Unpublish,
+    WriteOutFile,
 )
 
 MOST = 4096
@@ -160,6 +161,8 @@ class ConfinedHost:
             case PublishFile(name, share, path):
                 out = is_out(file := share.file(path), self.created) or self._lately.had(name, file)
                 await self._insist_on_free_file(step, out or getattr(step, "read_only", False))
+            case WriteOutFile(share) if Thing(Kind.MOUNT, share.source, share.version) not in self.created:
+                raise foreign(step, f"the mount of {share.source}")
             case AnnounceMap(owner=owner):
                 self._allowed().insist_on_owner(step, owner)
                 await self._insist_on_a_disk(step)

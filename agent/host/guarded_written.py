@@ -27,10 +27,10 @@ from attachers.sights import (
     ScsiSight,
     Sight,
 )
-from attachers.steps import GiveUp, RemoveDevice, RemoveDisk, RemoveMap, Step
+from attachers.steps import GiveUp, RemoveDevice, RemoveDisk, RemoveMap, Step, WriteOutFile
 
 log = logging.getLogger(__name__)
-WritesOut = RemoveDevice | RemoveDisk | RemoveMap
+WritesOut = RemoveDevice | RemoveDisk | RemoveMap | WriteOutFile
 
 
 class WriteOuts:
@@ -111,7 +111,7 @@ class WriteOuts:
 
     def _judged(self, query: Query, sight: Sight) -> Sight:
         if isinstance(sight, NfsSight) and isinstance(query, NfsQuery):
-            return replace(sight, scsi=self._marked(query.wwid, sight.scsi))
+            return replace(sight, scsi=self._marked(query.wwid or query.unit, sight.scsi))
         if isinstance(sight, ScsiSight) and isinstance(query, IscsiQuery | FcQuery):
             return self._marked(query.wwid, sight)
         return sight

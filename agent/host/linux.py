@@ -92,6 +92,7 @@ from attachers.steps import (
     TakeDisk,
     Unmount,
     Unpublish,
+    WriteOutFile,
 )
 
 ROUTE_S = 25.0
@@ -180,7 +181,9 @@ class LinuxHost:
                 return await self._luns.look(query, lambda ways: self._under_way.busy(asked(query, ways)))
             case NfsQuery():
                 nfs = await linux_nfs.observe(self._reach, query, self._luns.disks)
-                keys = frozenset({f"name:{query.name}", f"wwid:{query.wwid}", f"mount:{query.share.point}"})
+                keys = frozenset(
+                    {f"name:{query.name}", f"wwid:{query.wwid or query.unit}", f"mount:{query.share.point}"}
+                )
                 return replace(nfs, scsi=replace(nfs.scsi, busy=self._under_way.busy(keys)))
             case DomainQuery(domain):
                 sight = await linux_domains.look(self._tools, domain)
@@ -197,7 +200,7 @@ class LinuxHost:
         deadline = time.monotonic() + timeout_s
         if isinstance(step, RemoveMap) and step.lost:  # an earlier one may write out down no path at all
             await linux_maps.stop_queueing(self._tools, step, deadline)
-        if isinstance(step, RemoveDisk) and step.lost:
+        if isinstance(step, RemoveDisk | WriteOutFile) and step.lost:
             await self._nfs_steps.break_off(step)
         await self._wait_for_late(step, deadline)
         task = asyncio.create_task(self._watched(step, deadline), name=step.describe())
@@ -270,7 +273,7 @@ class LinuxHost:
                 links.drop_stale_claims(self._roots, keep=self._under_way.scanned())
             case DeleteRecord():
                 await linux_iscsi.delete_record(self._tools, step, deadline)
-            case Mount() | Unmount() | MakeDisk() | GrowDisk() | RemoveDisk() | PublishFile():
+            case Mount() | Unmount() | MakeDisk() | GrowDisk() | RemoveDisk() | WriteOutFile() | PublishFile():
                 await self._nfs_steps.take(step, deadline)
             case GiveDisk():
                 await linux_domains.give(self._tools, step, deadline)

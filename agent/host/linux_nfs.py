@@ -40,6 +40,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "nfs_mount": nfs_calls.mount,
     "nfs_prove": nfs_calls.prove,
     "nfs_unmount": nfs_calls.unmount,
+    "nfs_write_out": nfs_calls.write_out,
 }
 """What the workers do of it."""
 
@@ -59,6 +60,8 @@ async def observe(reach: Reach, query: NfsQuery, scsi_look: ScsiLook) -> NfsSigh
     nexus = Session(0, int((hctl or "0").partition(":")[0]), "loopback", query.share.source, LOGGED_IN)
     found = [(nexus, shown)] if shown else []
     scsi = await scsi_look(found, name=query.name, wwid=query.wwid, holders=query.holders)
+    if query.unit and (reach.tools.roots.unwritten / query.unit).exists():
+        scsi = replace(scsi, dirty=True)
     mounts = tuple(NfsMount(one.id, one.source, one.kind, one.options) for one in reach.mounted(query.share))
     return NfsSight(mounts, file, disk, scsi)
 

@@ -1,7 +1,7 @@
 """The steps from an NFS share to a disk and back, on the real host: no process at all, but workers.
 
-What writes out is left to come to its end, however long that takes: a removal and an unmount. Broken off, nobody would
-know what became of the bytes. All else is broken off at its limit (see `nfs_reach`).
+What writes out is left to come to its end, however long that takes: a removal, a write-out of a file, an unmount.
+Broken off, nobody would know what became of the bytes. All else is broken off at its limit (see `nfs_reach`).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from agent.workers.pool import Abandoned
 from attachers import nfs_options
 from attachers.nfs_share import Share
 from attachers.problems import Code, Problem
-from attachers.steps import GrowDisk, MakeDisk, Mount, PublishFile, RemoveDisk, Unmount
+from attachers.steps import GrowDisk, MakeDisk, Mount, PublishFile, RemoveDisk, Unmount, WriteOutFile
 
 UNMOUNT_S = 5.0
 CLOSE_S = 5.0
@@ -34,7 +34,7 @@ class NfsSteps:
         self._leaving: dict[str, asyncio.Future[Any]] = {}
 
     async def take(
-        self, step: Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk | PublishFile, deadline: float
+        self, step: Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk | WriteOutFile | PublishFile, deadline: float
     ) -> None:
         """Take one; see `Host.act`. `deadline` is monotonic."""
         match step:
@@ -48,6 +48,8 @@ class NfsSteps:
                 await self._grow(step, deadline)
             case RemoveDisk():
                 await self._remove(step, deadline)
+            case WriteOutFile():
+                await self._write_out(step, deadline)
             case PublishFile():
                 await self._publish(step, deadline)
 
@@ -160,7 +162,14 @@ class NfsSteps:
         if hctl:
             links.drop_path(self._tools.roots, hctl)
 
-    async def break_off(self, step: RemoveDisk) -> None:
+    async def _write_out(self, step: WriteOutFile, deadline: float) -> None:
+        """Have a file written out; what takes longer goes on, unless its loss is known."""
+        file = {"point": str(self._reach.place(step.share)), "path": step.path} | self._pin(step)
+        fate = {"fate": str(self._tools.roots.unwritten / step.wwid), "lost": step.lost}
+        if not await self._call("nfs_write_out", file | fate, deadline, step.describe(), kill=step.lost):
+            log.warning("%s: root of this host may not open it: an error of its write-out is not seen", step.path)
+
+    async def break_off(self, step: RemoveDisk | WriteOutFile) -> None:
         """End a flush that still waits for its server: somebody says that the loss is known."""
         await self._tools.pool.break_off(replace(step, lost=False).describe())
 
@@ -171,7 +180,7 @@ class NfsSteps:
         await self._reach.ask(step.share, "nfs_prove", file | self._pin(step), limit_s=limit_s, what=what)
         links.put(self._tools.roots.links / step.name, step.share.file(step.path))
 
-    def _pin(self, step: MakeDisk | PublishFile) -> dict[str, Any]:
+    def _pin(self, step: MakeDisk | WriteOutFile | PublishFile) -> dict[str, Any]:
         pin = [step.pin.fsid, step.pin.number] if step.pin else None
         return {"pin": pin, "proc": str(self._tools.roots.proc)}
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.host import mountinfo, sysfs
+from agent.host import blocks, mountinfo, sysfs
 from attachers.nfs_share import KIND, FileId
 from attachers.problems import Code, Problem
 from attachers.sights import Opening, Trouble
@@ -141,6 +141,25 @@ def prove(point: str, path: str, proc: str, pin: list[Any] | None) -> None:
         trouble, words = trouble_of(error)
         code = Code.TARGET_TIMEOUT if trouble is Trouble.SILENT else Code.WRONG_DEVICE
         raise Problem(code, f"{path} {words}", hint="see the NFS server, and the export's path in CDMI") from None
+
+
+def write_out(point: str, path: str, proc: str, pin: list[Any] | None, fate: str, lost: bool) -> bool:
+    """Write out what is cached of a file, and be told of an error, as every descriptor is that is opened after it and
+    before anybody was told (lib/errseq.c). Returns whether root of this host may open it: else nothing is done.
+
+    `fate` and `lost` as in `blocks.write_out`. Raises `Problem` dirty, wrong-device.
+    """
+    try:
+        with opened(point, path, os.O_RDONLY) as (fd, status):
+            insist_on(status, path, proc, pin)
+            blocks.write_out(fd, path, Path(fate), lost=lost, sync=os.fsync)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return False
+        trouble, words = trouble_of(error)
+        code = Code.TARGET_TIMEOUT if trouble is Trouble.SILENT else Code.WRONG_DEVICE
+        raise Problem(code, f"{path} {words}", hint="see the NFS server, and the export's path in CDMI") from None
+    return True
 
 
 @contextmanager

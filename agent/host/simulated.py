@@ -14,7 +14,7 @@ from agent.host.simulated_steps import delay_of, take
 from attachers.base import MadeByAnotherError, Uncertain
 from attachers.problems import Problem
 from attachers.sights import Query, Sight
-from attachers.steps import RemoveDisk, Step
+from attachers.steps import RemoveDisk, Step, WriteOutFile
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +71,7 @@ class SimulatedHost:
         except Hang as fault:
             hang = fault
         self._finish_due()
-        if isinstance(step, RemoveDisk) and step.lost:
+        if isinstance(step, RemoveDisk | WriteOutFile) and step.lost:
             self._running = [one for one in self._running if one.writes != step.wwid]
         done = hang.for_s > 0 and await self._take_slowly(step, hang, timeout_s)
         try:
@@ -115,7 +115,7 @@ class SimulatedHost:
         """
         started = self.now()
         running = _Running(step, started + hang.for_s, hang.happens)
-        if isinstance(step, RemoveDisk) and hang.for_s == inf and delay_of(self.kernel, step):
+        if isinstance(step, RemoveDisk | WriteOutFile) and hang.for_s == inf and delay_of(self.kernel, step):
             running.writes = step.wwid
             self.kernel.unwritten.add(step.wwid)
         self._running.append(running)
@@ -209,6 +209,10 @@ class SimulatedHost:
         at = self.kernel.device_links[wwid]
         above = next((one for one in self.kernel.maps.values() if one.node == at), None)
         (above or self._device(at)).cached.append(text)
+
+    def write_file(self, place: str, wwid: str, text: str) -> None:
+        """Have somebody write to a file in a share, through the host's cache; `wwid` is the name of its bytes."""
+        self.kernel.shares.cached.setdefault(place, (wwid, []))[1].append(text)
 
     def rescan_device(self, hctl: str) -> None:
         """Have the kernel read identity and size of a device again (device/rescan)."""

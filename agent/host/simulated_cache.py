@@ -5,10 +5,12 @@ As in Linux, an error of a write-out is told once: what could not be written is 
 
 from agent.host.simulated_kernel import Kernel
 from attachers.problems import REMEDY_OF_DIRTY, Code, Problem
-from attachers.steps import RemoveDevice, RemoveDisk, RemoveMap
+from attachers.steps import RemoveDevice, RemoveDisk, RemoveMap, WriteOutFile
+
+WritesOut = RemoveDevice | RemoveDisk | RemoveMap | WriteOutFile
 
 
-def write_out(kernel: Kernel, step: RemoveDevice | RemoveDisk | RemoveMap, wwid: str, cached: list[str]) -> None:
+def write_out(kernel: Kernel, step: WritesOut, wwid: str, cached: list[str]) -> None:
     """Have the logical unit get what is cached of it. Raises `Problem` dirty, unless the step knows of the loss."""
     if wwid in kernel.unwritten and not step.lost:
         raise _dirty(step, f"an earlier write-out of {wwid} failed, or was not seen to succeed")
@@ -23,5 +25,5 @@ def write_out(kernel: Kernel, step: RemoveDevice | RemoveDisk | RemoveMap, wwid:
         kernel.san.stored.setdefault(wwid, []).extend(lost)
 
 
-def _dirty(step: RemoveDevice | RemoveDisk | RemoveMap, text: str) -> Problem:
+def _dirty(step: WritesOut, text: str) -> Problem:
     return Problem(Code.DIRTY, text, hint=REMEDY_OF_DIRTY, step=step.describe())

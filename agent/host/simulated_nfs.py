@@ -10,7 +10,9 @@ from attachers import nfs_options, sights
 from attachers.nfs_share import KIND, Share
 from attachers.problems import Code, Problem
 from attachers.sights import NfsFile, NfsQuery, NfsSight, Opening, RouteSight, ScsiSight, Trouble
-from attachers.steps import DEVICES, GrowDisk, MakeDisk, Mount, PublishFile, RemoveDisk, Step, Unmount
+from attachers.steps import DEVICES, GrowDisk, MakeDisk, Mount, PublishFile, RemoveDisk, Step, Unmount, WriteOutFile
+
+ShareStep = Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk | WriteOutFile | PublishFile
 
 # Looking.
 
@@ -28,7 +30,7 @@ def see(kernel: Kernel, query: NfsQuery, running: tuple[Step, ...]) -> NfsSight:
         owner=linked[1].owner if linked else "",
         busy=tuple(step.describe() for step in running if _touches(step, query)),
         users=tuple(kernel.users(query.wwid or "")) if query.holders else None,
-        dirty=(query.wwid or "") in kernel.unwritten,
+        dirty=(query.wwid or query.unit or "") in kernel.unwritten,
     )
     shown = sights.FileDisk(disk.share.file(disk.path), disk.inode, disk.size, bool(devices)) if disk else None
     return NfsSight(kernel.shares.at(query.share.point), _file_of(kernel, query), shown, scsi)
@@ -49,7 +51,8 @@ def _path(query: NfsQuery, device: Device) -> sights.ScsiPath:
 
 
 def _touches(step: Step, query: NfsQuery) -> bool:
-    of_share = isinstance(step, Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk) and step.share == query.share
+    kinds = Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk | WriteOutFile
+    of_share = isinstance(step, kinds) and step.share == query.share
     return of_share or getattr(step, "name", None) == query.name or getattr(step, "wwid", "") == query.wwid
 
 
@@ -117,10 +120,12 @@ def delay_of(kernel: Kernel, step: Step) -> float:
         case RemoveDisk(share, wwid, lost=False) if share.server in kernel.san.nfs.dead and wwid in kernel.nexuses:
             devices = kernel.nexuses[wwid].devices.values()
             return inf if any(device.cached and not device.holders for device in devices) else 0.0
+        case WriteOutFile(share, path, lost=False) if share.server in kernel.san.nfs.dead:
+            return inf if share.file(path) in kernel.shares.cached else 0.0
     return 0.0
 
 
-def take(kernel: Kernel, step: Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk | PublishFile) -> None:
+def take(kernel: Kernel, step: ShareStep) -> None:
     """Change the host as the step says. Raises `Problem` where it is refused."""
     match step:
         case Mount():
@@ -133,6 +138,8 @@ def take(kernel: Kernel, step: Mount | Unmount | MakeDisk | GrowDisk | RemoveDis
             _grow(kernel, step)
         case RemoveDisk():
             _remove(kernel, step)
+        case WriteOutFile():
+            _write_out_file(kernel, step)
         case PublishFile():
             _insist_on(_found(kernel, step, step.path), step)
             kernel.links[step.name] = step.share.file(step.path)
@@ -167,7 +174,19 @@ def _unmount(kernel: Kernel, step: Unmount) -> None:
     used = any(place.startswith(f"{share.point}/") and users for place, users in kernel.shares.open.items())
     if used or any(disk.share == share for disk in kernel.shares.disks.values()):
         raise _refused(step, Code.IN_USE, f"something on this host uses the mount of {share.source}")
+    for place in [place for place in kernel.shares.cached if place.startswith(f"{share.point}/")]:
+        wwid, cached = kernel.shares.cached.pop(place)
+        if not kernel.san.failing.get(wwid):  # an error is told to nobody
+            kernel.san.stored.setdefault(wwid, []).extend(cached)
     kernel.shares.drop(share.point)
+
+
+def _write_out_file(kernel: Kernel, step: WriteOutFile) -> None:
+    _insist_on(_found(kernel, step, step.path), step)
+    if not _may(kernel, step.share, "root") or step.share.source in kernel.san.nfs.squashed:
+        return
+    _, cached = kernel.shares.cached.pop(step.share.file(step.path), ("", []))
+    simulated_cache.write_out(kernel, step, step.wwid, cached)
 
 
 def _make(kernel: Kernel, step: MakeDisk) -> None:
@@ -226,7 +245,7 @@ def _write_out(kernel: Kernel, step: RemoveDisk, device: Device) -> None:
         raise _refused(step, Code.TARGET_TIMEOUT, f"{step.describe()}: no answer in time")
 
 
-def _found(kernel: Kernel, step: MakeDisk | GrowDisk | PublishFile, path: str) -> NfsFile:
+def _found(kernel: Kernel, step: MakeDisk | GrowDisk | WriteOutFile | PublishFile, path: str) -> NfsFile:
     if [mount.source for mount in kernel.shares.at(step.share.point)] != [step.share.source]:
         raise _refused(step, Code.UNAVAILABLE, f"{step.share.source} is not mounted")
     _insist_on_life(kernel, step, step.share)
@@ -236,7 +255,7 @@ def _found(kernel: Kernel, step: MakeDisk | GrowDisk | PublishFile, path: str) -
     return file
 
 
-def _insist_on(file: NfsFile, step: MakeDisk | PublishFile) -> None:
+def _insist_on(file: NfsFile, step: MakeDisk | WriteOutFile | PublishFile) -> None:
     if step.pin not in (None, file.id):
         raise _refused(step, Code.WRONG_DEVICE, f"{step.path} is {file.id}, and was {step.pin}")
 

@@ -62,6 +62,7 @@ class Shares:
     """What one kernel has of NFS: its mounts, the lowest first, the disks by name, and who has which file open;
     `readers` are those of them that do not write, `elsewhere` those who came by another mount.
 
+    `cached` is what was written to a file (by its place) and has not reached the server, with the name of its bytes.
     `patience_s` is how long a step waits for a dead server before it is broken off, `address` this host's own towards
     every server.
     """
@@ -74,6 +75,7 @@ class Shares:
     patience_s: float = 15.0
     address: str = HERE
     last_id: int = 40
+    cached: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
 
     def at(self, point: str) -> tuple[NfsMount, ...]:
         """What is mounted there, the uppermost last."""

@@ -38,6 +38,7 @@ from attachers.steps import (
     TakeDisk,
     Unmount,
     Unpublish,
+    WriteOutFile,
 )
 
 OURS = "cdmi-attach"
@@ -57,7 +58,7 @@ def delay_of(kernel: Kernel, step: Step) -> float:
         case Publish(hctl=hctl) | RemoveDevice(hctl=hctl, wwid=str(), lost=False):
             found = kernel.device(hctl)
             return COMMAND_LIMIT_S if found and found[0].portal in kernel.san.dead else 0.0
-        case Mount() | MakeDisk() | GrowDisk() | RemoveDisk():
+        case Mount() | MakeDisk() | GrowDisk() | RemoveDisk() | WriteOutFile():
             return simulated_nfs.delay_of(kernel, step)
     return 0.0
 
@@ -96,7 +97,7 @@ def take(kernel: Kernel, step: Step) -> None:
             _log_out(kernel, step)
         case DeleteRecord():
             _delete_record(kernel, step)
-        case Mount() | Unmount() | MakeDisk() | GrowDisk() | RemoveDisk() | PublishFile():
+        case Mount() | Unmount() | MakeDisk() | GrowDisk() | RemoveDisk() | WriteOutFile() | PublishFile():
             simulated_nfs.take(kernel, step)
         case GiveDisk():
             _give(kernel, step)

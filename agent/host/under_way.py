@@ -37,6 +37,7 @@ from attachers.steps import (
     TakeDisk,
     Unmount,
     Unpublish,
+    WriteOutFile,
 )
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,9 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset(f"lun:{target}#{lun}" for target in targets)
         case Mount(share=share) | Unmount(share=share):
             return frozenset({f"mount:{share.point}"})
-        case MakeDisk(share, _, wwid) | GrowDisk(share, _, wwid) | RemoveDisk(share, wwid):
+        case (
+            MakeDisk(share, _, wwid) | GrowDisk(share, _, wwid) | RemoveDisk(share, wwid) | WriteOutFile(share, _, wwid)
+        ):
             return frozenset({f"mount:{share.point}", f"wwid:{wwid}"})
         case PublishFile(name=name):
             return frozenset({f"name:{name}"})

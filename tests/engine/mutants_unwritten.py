@@ -64,6 +64,12 @@ UNWRITTEN = (
         "unwritten.unknown(path, context)",
     ),
     Mutant(
+        "a file unmounted with whatever error its write-out has",
+        "attachers/nfs.py",
+        "    if next_ := _write_out_file(plan, sight, context):\n        return next_\n",
+        "",
+    ),
+    Mutant(
         "a removal broken off while it waits for its server",
         "agent/host/linux_nfs_steps.py",
         "what, kill=step.lost)",

@@ -258,6 +258,7 @@ class Daemon:
             lambda: steps.Unmount(share),
             lambda: dice.of(steps.MakeDisk, steps.GrowDisk)(share, path, wwid, dice.of(512, foreign.SIZE)),
             lambda: steps.RemoveDisk(share, wwid),
+            lambda: steps.WriteOutFile(share, path, wwid, lost=bool(self._dice.pick(2))),
             lambda: steps.PublishFile(name, share, path),
             lambda: self._give(name, dice.of("block", "file")),
             lambda: steps.ResizeDisk(name, dice.of("web", "free"), "sda", 4096),

@@ -36,6 +36,7 @@ from attachers.steps import (
     TakeDisk,
     Unmount,
     Unpublish,
+    WriteOutFile,
 )
 from tests.unit.guarded_world import OTHER, WWID, P, T, a_host, act, guard
 
@@ -286,6 +287,7 @@ async def test_no_disk_is_made_of_a_file_that_somebody_has_open_and_none_is_hand
     await act(host, PublishFile("vm", INSIDE, "a.img"), GiveDisk("vm", "web", "sda", "scsi", False, "file"))
     await act(host, Unpublish("vm", None), PublishFile("vm", INSIDE, "a.img"))  # a refused detach puts it back
     assert (await refused(host, PublishFile("other", OUTSIDE, "a.img"))).code is Code.FORBIDDEN
+    assert (await refused(host, WriteOutFile(OUTSIDE, "a.img", DISK))).code is Code.CONFLICT, "no mount of ours"
     assert (await refused(host, MakeDisk(INSIDE, "a.img", DISK, 1 << 20))).code is Code.IN_USE
 
 

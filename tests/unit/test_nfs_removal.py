@@ -1,13 +1,15 @@
-"""A removal that waits for its server: never broken off where nobody has said that the loss is known."""
+"""What is written out to an NFS server: broken off only where somebody says that the loss is known, and heard of."""
 
 import asyncio
+import errno
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from agent.host import nfs_calls
 from agent.host.linux_nfs_steps import CLOSE_S, NfsSteps
 from agent.host.nfs_reach import Reach
 from agent.host.roots import Roots
@@ -79,3 +81,40 @@ async def test_it_is_broken_off_once_the_loss_is_known(pool: Pool, tmp_path: Pat
     assert refused.value.code is Code.TARGET_TIMEOUT and not pool.stragglers
     with pytest.raises(OSError):
         os.open(tmp_path / "server", os.O_WRONLY | os.O_NONBLOCK)  # nobody waits there any more
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE])
+def test_an_error_of_a_files_write_out_is_told_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/disk.img").write_bytes(bytes(512))
+    fate = tmp_path / "unwritten" / WWID
+
+    def write_out(*, lost: bool = False) -> bool:
+        return nfs_calls.write_out(str(tmp_path), "a/disk.img", "/proc", None, str(fate), lost)
+
+    assert write_out() and not fate.exists()
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fails_with(error))
+        with pytest.raises(Problem) as caught:
+            write_out()
+    assert caught.value.code is Code.DIRTY and os.strerror(error) in caught.value.detail
+    with pytest.raises(Problem) as again:
+        write_out()
+    assert again.value.code is Code.DIRTY, "the pages are clean by now"
+    assert write_out(lost=True) and fate.exists()
+
+
+def fails_with(error: int) -> Callable[[int], None]:
+    def fail(_: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    return fail
+
+
+def test_another_file_is_not_written_out_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(bytes(512))
+    with pytest.raises(Problem) as caught:
+        nfs_calls.write_out(str(tmp_path), "disk.img", "/proc", ["1f:0", 77], str(tmp_path / "fate"), False)
+    assert caught.value.code is Code.WRONG_DEVICE and not (tmp_path / "fate").exists()

@@ -1,0 +1,112 @@
+"""A file that was handed out itself: what was written to it is written out before its mount goes, or said lost."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agent.host.simulated_faults import Moment
+from agent.model import Access
+from attachers.problems import Code
+from attachers.sights import Query
+from attachers.steps import Step, Unmount, WriteOutFile
+from tests.engine.faults import Steps
+from tests.engine.test_attachments import refused
+from tests.engine.test_dirty import BYTES, SILENT, refused_for
+from tests.engine.world import Processes, World, running
+
+
+@asynccontextmanager
+async def written(world: World) -> AsyncIterator[Processes]:
+    """A file that is attached and was written to, all in the host's cache; at the end nothing is left."""
+    source = world.add_file()
+    empty = world.kernel.inventory()
+    async with running(world) as daemon:
+        await daemon.attach("one", source, present="file")
+        write(world)
+        yield daemon
+        assert world.kernel.inventory() == empty
+        assert not daemon.ledger.rows and not daemon.helper.guarded.created
+
+
+def write(world: World) -> None:
+    share = world.object().share
+    assert share
+    world.kernel.write_file(share.file("images/1.img"), world.object().wwid, BYTES)
+
+
+def reached(world: World) -> list[str]:
+    return world.san.stored.get(world.object().wwid, [])
+
+
+async def test_it_is_written_out_before_the_mount_goes(world: World) -> None:
+    async with written(world) as daemon:
+        seen: list[list[str]] = []
+
+        async def look(moment: Moment, what: Step | Query) -> None:
+            if moment is Moment.BEFORE and isinstance(what, Unmount):
+                seen.append(list(reached(world)))
+
+        world.kernel.hook = look
+        await daemon.detach("one")
+        assert seen == [[BYTES]] and reached(world) == [BYTES]
+
+
+async def test_an_error_of_its_write_out_is_said_until_somebody_knows_the_loss(world: World) -> None:
+    """At an unmount it would be told to nobody, and at the second try there is nothing left to write."""
+    async with written(world) as daemon:
+        world.san.failing[world.object().wwid] = 1
+        await refused(daemon.detach("one"), Code.DIRTY)
+        assert any(line.startswith("mount") for line in world.kernel.inventory())
+        for _ in range(2):
+            await refused(daemon.detach("one"), Code.DIRTY)
+        assert daemon.engine.view("one")["phase"] == "quarantined"
+        await daemon.detach("one", force=True)
+        assert any("give up" in fact for fact in daemon.engine.view("one")["tainted"]) and not reached(world)
+
+
+async def test_a_slow_server_is_waited_for(world: World) -> None:
+    async with written(world) as daemon:
+        server = world.object().share.server  # type: ignore[union-attr]
+
+        async def die(moment: Moment, what: Step | Query) -> None:
+            if moment is Moment.BEFORE and isinstance(what, WriteOutFile):
+                world.san.nfs.dead.add(server)
+
+        world.kernel.hook = die
+        await refused_for(daemon.detach("one"), *SILENT)
+        world.kernel.hook = None
+        assert any(line.startswith("mount") for line in world.kernel.inventory()) and not reached(world)
+        world.san.nfs.dead.clear()
+        world.kernel.touch()
+        await daemon.detach("one")
+        assert reached(world) == [BYTES]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_force_writes_out_what_it_can(world: World, silent: bool) -> None:
+    async with written(world) as daemon:
+        if silent:
+            world.san.nfs.dead.add(world.object().share.server)  # type: ignore[union-attr]
+        await daemon.detach("one", force=True)
+        world.san.nfs.dead.clear()
+        assert silent or reached(world) == [BYTES]
+
+
+async def test_what_was_only_read_is_not_written_out(world: World) -> None:
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("one", source, present="file", access=Access.RO)
+        steps = Steps(world)
+        await daemon.detach("one")
+        assert not any(isinstance(step, WriteOutFile) for step in steps.taken)
+
+
+async def test_what_root_may_not_open_goes_with_its_mount(world: World) -> None:
+    source = world.add_file()
+    world.san.nfs.squashed.add(world.object().share.source)  # type: ignore[union-attr]
+    async with running(world) as daemon:
+        await daemon.attach("one", source, present="file")
+        write(world)
+        await daemon.detach("one")
+        assert reached(world) == [BYTES]
