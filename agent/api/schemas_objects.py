@@ -20,6 +20,7 @@ OBJECT = make_object(
         "server": make_text("the configured server's URL"),
         "uri": make_text("the object's own, by ID where it has one"),
         "object_id": MAYBE_TEXT,
+        "places": make_list(make_text()) | {"description": "its addresses by path, as far as they are known"},
         "name": make_text(),
         "kind": make_text("container or dataobject"),
         "size": {"type": ["integer", "null"], "description": "bytes; a LUN's as it is assigned; null when not told"},

@@ -192,6 +192,7 @@ class Objects:
             "server": found.server,
             "uri": found.uri,
             "object_id": found.object_id or None,
+            "places": list(found.places),
             "name": found.name,
             "kind": found.kind,
             "size": found.size,

@@ -283,6 +283,7 @@ class FakeObjects:
             "source": source,
             "uri": source,
             "object_id": "45234",
+            "places": ["https://s/cdmi/disk.img"],
             "name": "disk.img",
             "kind": "dataobject",
             "size": SIZE,

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,13 @@ class Site:
         made = await put(f"{self.server.url}{path}/", {"metadata": told, "exports": exported()})
         return f"cdmi://{self.address}/cdmi_objectid/{made['objectID']}"
 
+    def configure(self, **values: str) -> None:
+        """Change settings of the drivers."""
+        conf = self.drivers.remotes / "etc" / "tm" / "cdmi" / "cdmi.conf"
+        lines = [line for line in conf.read_text().splitlines() if line.partition("=")[0] not in values]
+        lines += [f'{name}="{value}"' for name, value in values.items()]
+        conf.write_text("\n".join(lines), encoding="utf-8")
+
     def by_path(self, path: str) -> str:
         """A source that names an object by its path."""
         return f"cdmi://{self.address}/{path}"
@@ -196,8 +203,25 @@ class Site:
             xml = f"<HOST><TEMPLATE><CDMI_INITIATORS><![CDATA[{name}]]></CDMI_INITIATORS></TEMPLATE></HOST>"
             (self.folder / "vms" / f"{host}.host").write_text(xml, encoding="utf-8")
             return
-        conf = self.drivers.remotes / "etc" / "tm" / "cdmi" / "cdmi.conf"
-        conf.write_text(f'{conf.read_text()}INITIATORS="{host}={name}"\n', encoding="utf-8")
+        self.configure(INITIATORS=f"{host}={name}")
+
+    async def quota(self, host: str, size: int) -> None:
+        """Let a host's configuration say how much room the server has."""
+        daemon = self.hosts[host]
+        await daemon.stop()
+        daemon.server = replace(daemon.server, quota=size)
+        await daemon.start()
+
+    def downloader(self, *, breaks: bool = False) -> None:
+        """OpenNebula's downloader.sh FROM TO, of local files; or one whose source breaks off in the middle."""
+        breaking = "head -c 1000 \"$1\"; echo 'it broke' >&2; exit 1" if breaks else 'exec cat "$1"'
+        _program(self.drivers.remotes / "datastore" / "downloader.sh", f"#!/bin/sh\n{breaking}\n")
+
+    def dd(self, host: str) -> None:
+        """A dd that writes what it gets to a file: a simulated host has no devices."""
+        folder = self.folder / "hosts" / host
+        text = f'#!/bin/sh\nprintf %s "${{1#of=}}" >{folder}/dd.of\nexec cat >{folder}/written\n'
+        _program(folder / "bin" / "dd", text)
 
     def virsh(self, host: str, *, agent: bool) -> None:
         """Let the host have a virsh; without an agent in the guest its file systems cannot be frozen."""

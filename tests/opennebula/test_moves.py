@@ -16,7 +16,7 @@ from tests.opennebula.life import (
     resumed,
     two_disks,
 )
-from tests.opennebula.oned import FRONT_END, Lcm, Vm
+from tests.opennebula.oned import Lcm, Vm
 from tests.opennebula.site import Site
 
 
@@ -82,8 +82,7 @@ async def test_another_system_datastore_on_the_same_host(site: Site) -> None:
 
 async def test_a_host_that_is_also_the_front_end(site: Site) -> None:
     """The state says what is meant: its name is no word of it."""
-    conf = site.drivers.remotes / "etc" / "tm" / "cdmi" / "cdmi.conf"
-    conf.write_text(conf.read_text().replace(f'"{FRONT_END}"', '"hosta"'), encoding="utf-8")
+    site.configure(FRONT_END="hosta")
     bin_ = site.folder / "bin" / "cdmi-attach"
     bin_.symlink_to(site.folder / "hosts" / "hosta" / "bin" / "cdmi-attach")
     vm = await migrated_cold(site, await deployed(site, await two_disks(site)), "hostb")

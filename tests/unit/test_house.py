@@ -35,6 +35,7 @@ MAY_SPAWN = (
     "agent/shown_memory.py",
     "opennebula/lib/cdmi_one/error_hook.py",
     "opennebula/lib/cdmi_one/pool.py",
+    "opennebula/lib/cdmi_one/importing.py",
     "opennebula/lib/cdmi_one/remote.py",
     "opennebula/lib/cdmi_one/setup/changes.py",
     "opennebula/lib/cdmi_one/oned.py",

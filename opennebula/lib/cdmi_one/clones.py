@@ -36,6 +36,8 @@ class Found:
     size: int | None
     uri: str
     server: str
+    places: tuple[str, ...] = ()
+    reference: str = ""
 
     def by_id(self, server: str) -> Source:
         """The very object, whatever is at its path later; `server` as the drivers write it."""
@@ -97,6 +99,8 @@ def found_in(text: str) -> Found | None:
         told = json.loads(text[begin:])
     except ValueError:
         raise Failure("cdmi-attach stat has told no JSON", "is it cdmi-attach that the host runs?") from None
+    if "uri" not in told:  # the problem that there is none
+        return None
     size = told.get("size")
     return Found(
         object_id=str(told.get("object_id") or ""),
@@ -104,6 +108,8 @@ def found_in(text: str) -> Found | None:
         size=size if isinstance(size, int) else None,
         uri=str(told.get("uri") or ""),
         server=str(told.get("server") or ""),
+        places=tuple(map(str, told.get("places") or ())),
+        reference=str(told.get("reference") or ""),
     )
 
 

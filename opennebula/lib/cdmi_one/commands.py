@@ -72,6 +72,14 @@ def clone(source: str, destination: str, *, size_mb: int, note: Mapping[str, str
     return patiently(cdmi("clone", *words), taken=True)
 
 
+def create(new: str, size_mb: int, note: Mapping[str, str], *, kind: str) -> str:
+    """Make an empty LUN (a container) or data object. Ends with `TAKEN` where something is there."""
+    words: list[object] = ["create", new, "--size", size_mb << 20, "--kind", kind]
+    for name, value in note.items():
+        words += ["--metadata", f"{name}={value}"] if value else []
+    return patiently(cdmi(*words), taken=True)
+
+
 def patiently(line: str, *, taken: bool = False) -> str:
     """What takes a server long: asked for again while it is under way. With `taken`, a conflict is `TAKEN`."""
     ends = f"{CONFLICT}) exit {TAKEN};; " if taken else ""

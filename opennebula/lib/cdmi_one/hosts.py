@@ -33,6 +33,18 @@ def detach_at(host: str, settings: Settings, lines: Sequence[str]) -> str:
         return ""
 
 
+def reachable(settings: Settings) -> str:
+    """The first host with a daemon, the front-end before all others. Raises `Failure`."""
+    said = []
+    for one in dict.fromkeys((HERE, *settings.bridges)):
+        try:
+            run(one, ["cdmi-attach host >/dev/null"])
+            return one
+        except RemoteFailure as failure:
+            said.append(failure.detail)
+    raise Failure("; ".join(said), "name a host with a daemon in BRIDGE_LIST of cdmi.conf, and retry")
+
+
 def through(host: str, settings: Settings, lines: Sequence[str]) -> str:
     """What a server is asked for, through that host's daemon, or another's where it has none. Raises `Failure`."""
     first = HERE if host == HERE or is_front_end(host, settings) else host

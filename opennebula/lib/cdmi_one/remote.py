@@ -35,7 +35,7 @@ class RemoteFailure(Failure):
 def run(host: str, lines: Sequence[str], *, limit_s: float = QUICK_S) -> str:
     """Run these lines, up to the first that fails. Returns what they print. Raises `RemoteFailure`."""
     script = "\n".join(["main() {", "set -e", *lines, "}", "main </dev/null", ""])
-    command = ["sh", "-s"] if host == HERE else [*shlex.split(os.environ.get("SSH", "ssh")), host, "sh", "-s"]
+    command = ["sh", "-s"] if host == HERE else [*command_at(host), "sh", "-s"]
     where = host or "the front-end"
     try:
         done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=limit_s, check=False)
@@ -47,6 +47,11 @@ def run(host: str, lines: Sequence[str], *, limit_s: float = QUICK_S) -> str:
     if done.returncode:
         raise _failure(where, done)
     return done.stdout
+
+
+def command_at(host: str) -> list[str]:
+    """What runs a line, given as its last word, in the shell of a host."""
+    return ["sh", "-c"] if host == HERE else [*shlex.split(os.environ.get("SSH", "ssh")), host]
 
 
 def _failure(where: str, done: subprocess.CompletedProcess[str]) -> RemoteFailure:

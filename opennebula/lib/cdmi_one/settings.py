@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from cdmi_one.places import Source
 FILE = Path(__file__).resolve().parents[2] / "etc" / "tm" / "cdmi" / "cdmi.conf"
 POLICIES = ("keep", "delete", "modify")
 KINDS = ("lun", "file")
-LISTS = ("ALLOW", "REQUIRE", "CLONES", "IMAGES", "BRIDGE_LIST", "FRONT_END", "INITIATORS")
+LISTS = ("ALLOW", "REQUIRE", "IMPORT_FROM", "CLONES", "IMAGES", "BRIDGE_LIST", "FRONT_END", "INITIATORS")
 TEXTS = ("SITE", "ON_DELETE", "ON_DELETE_METADATA", "NEW_IMAGES", "EXPORT_AS", "LEASE_S")
 
 
@@ -21,13 +22,15 @@ class Settings:
     """What the file says.
 
     `allow` are the containers (with the servers that they are on) whose objects may be registered, `require` metadata
-    that such an object has to have; `clones` where the disks of VMs are made, `images` where new images are, one
-    container for each server. `bridges` are hosts to work through where the front-end has no daemon; `front_end` more
-    names of the front-end; `initiators` what hosts are called on the storage network, where their probes do not tell.
+    that such an object has to have; `import_from` how the paths and URLs begin that may be copied into the store.
+    `clones` is where the disks of VMs are made, `images` where new images are, one container for each server. `bridges`
+    are hosts to work through where the front-end has no daemon; `front_end` more names of the front-end; `initiators`
+    what hosts are called on the storage network, where their probes do not tell.
     """
 
     allow: tuple[Source, ...] = ()
     require: dict[str, str] = field(default_factory=dict)
+    import_from: tuple[str, ...] = ()
     clones: tuple[Source, ...] = ()
     images: tuple[Source, ...] = ()
     bridges: tuple[str, ...] = ()
@@ -74,16 +77,17 @@ def _entry(line: str, where: str) -> dict[str, str]:
 def _settings(values: dict[str, str]) -> Settings:
     default = Settings()
     lists = {name: tuple(values.get(name, "").split()) for name in LISTS}
-    clones = tuple(_container("CLONES", one) for one in lists["CLONES"])
+    clones = tuple(as_container("CLONES", one) for one in lists["CLONES"])
     return Settings(
-        allow=tuple(_container("ALLOW", one) for one in lists["ALLOW"]),
+        allow=tuple(as_container("ALLOW", one) for one in lists["ALLOW"]),
         require=_pairs("REQUIRE", lists["REQUIRE"]),
+        import_from=lists["IMPORT_FROM"],
         clones=clones,
-        images=tuple(_container("IMAGES", one) for one in lists["IMAGES"]) or clones,
+        images=tuple(as_container("IMAGES", one) for one in lists["IMAGES"]) or clones,
         bridges=lists["BRIDGE_LIST"],
         front_end=lists["FRONT_END"],
         initiators={host: tuple(names.split(",")) for host, names in _pairs("INITIATORS", lists["INITIATORS"]).items()},
-        site=values.get("SITE", default.site),
+        site=_word("SITE", values, default.site),
         on_delete=_choice("ON_DELETE", values, POLICIES, default.on_delete),
         on_delete_metadata=_pairs("ON_DELETE_METADATA", tuple(values.get("ON_DELETE_METADATA", "").split())),
         new_images=_choice("NEW_IMAGES", values, KINDS, default.new_images),
@@ -92,7 +96,8 @@ def _settings(values: dict[str, str]) -> Settings:
     )
 
 
-def _container(name: str, text: str) -> Source:
+def as_container(name: str, text: str) -> Source:
+    """A container with its server: cdmi://SERVER/CONTAINER/. Raises `ValueError`."""
     scheme, _, rest = text.partition("://")
     server, _, path = rest.partition("/")
     if scheme != "cdmi" or not server or any(part in (".", "..") for part in path.split("/")):
@@ -106,6 +111,13 @@ def _pairs(name: str, words: tuple[str, ...]) -> dict[str, str]:
         if not (key and equals and value):
             raise ValueError(f"{name}: {key!r} is not NAME=VALUE")
     return {key: value for key, _, value in found}
+
+
+def _word(name: str, values: dict[str, str], default: str) -> str:
+    value = values.get(name, default)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", value, re.ASCII):
+        raise ValueError(f"{name}: {value!r} is not one word of letters, digits, _ and -")
+    return value
 
 
 def _choice(name: str, values: dict[str, str], choices: tuple[str, ...], default: str) -> str:

@@ -1,0 +1,227 @@
+"""The datastore's scripts: what may be registered, what is made, what is deleted; by both conventions of arguments."""
+
+import base64
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.opennebula.life import deployed, failed, ok, two_disks
+from tests.opennebula.onetm import Done
+from tests.opennebula.site import SIZE, Site
+
+NUMBER = 9
+
+
+def message(**image: object) -> str:
+    """DS_DRIVER_ACTION_DATA; what begins with CDMI_ is the datastore's."""
+    ours = {name: value for name, value in image.items() if name.startswith(("CDMI_", "BRIDGE"))}
+    items = "".join(f"<{name}>{value}</{name}>" for name, value in ({"ID": NUMBER} | image).items() if name not in ours)
+    template = "".join(f"<{name}>{value}</{name}>" for name, value in ours.items())
+    datastore = f"<DATASTORE><ID>102</ID><DS_MAD>cdmi</DS_MAD><TEMPLATE>{template}</TEMPLATE></DATASTORE>"
+    text = f"<DS_DRIVER_ACTION_DATA><IMAGE>{items}</IMAGE>{datastore}</DS_DRIVER_ACTION_DATA>"
+    return base64.b64encode(text.encode()).decode()
+
+
+async def act(site: Site, action: str, **image: object) -> Done:
+    return await site.drivers.datastore("cdmi", action, NUMBER, message(**image))
+
+
+async def printed(site: Site, action: str, **image: object) -> str:
+    """What it answers, in one line."""
+    done = await act(site, action, **image)
+    ok(done)
+    assert done.printed.count("\n") == 1, done.printed
+    return done.printed.strip()
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["since 6.8", "until 6.6"])
+async def test_an_object_is_registered_by_its_id(site: Site, old: bool) -> None:
+    source = await site.image("debian", size=3 * SIZE // 2)
+    for path in (site.by_path("images/debian"), source):
+        size, answer = [
+            await site.drivers.datastore("cdmi", action, NUMBER, message(PATH=path), old=old)
+            for action in ("stat", "cp")
+        ]
+        assert (size.printed, answer.printed) == ("2\n", f"{source} raw\n"), "MiB, rounded up; and what it is for good"
+
+
+@pytest.mark.parametrize("action", ["stat", "cp"])
+async def test_what_may_not_be_registered(site: Site, action: str) -> None:
+    """Another server, another container, one that only looks like it, a disk of a VM, an image that there is."""
+    await site.lun("images-of-others")
+    await deployed(site, await two_disks(site))
+    await printed(site, "mkfs", SIZE=1, FORMAT="raw", CDMI_CONTAINER=site.by_path("images/"))
+    refused = {
+        "cdmi://elsewhere.example/images/x": "may not be registered",
+        site.by_path("vms/one-5-1"): "outside what may be registered",
+        site.by_path("images-of-others"): "outside what may be registered",
+        site.by_path("images/../vms/one-5-1"): "",
+        site.by_path("images"): "outside what may be registered",
+        site.by_path("images/none"): "there is no object",
+        site.by_path(f"images/one-img-{NUMBER}"): "is OpenNebula's already: one image 9",
+        "/etc/passwd": "may not be imported",
+        "https://server.example/x": "may not be imported",
+    }
+    for path, word in refused.items():
+        failed(await act(site, action, PATH=path), word)
+    site.configure(ALLOW=site.by_path("vms/"))
+    failed(await act(site, action, PATH=site.by_path("vms/one-5-1")), "is OpenNebula's already: one vm 5 disk 1")
+    site.configure(ALLOW="")
+    await site.image("debian")
+    failed(await act(site, action, PATH=site.by_path("images/debian")), "may not be registered")
+
+
+async def test_its_owner_has_to_say_so_where_that_is_required(site: Site) -> None:
+    site.configure(REQUIRE="opennebula=yes")
+    await site.image("his")
+    await site.image("ours", opennebula="yes")
+    failed(await act(site, "stat", PATH=site.by_path("images/his")), "has no metadata opennebula=yes")
+    ok(await act(site, "stat", PATH=site.by_path("images/ours")))
+
+
+@pytest.mark.parametrize(
+    "line", ["ALLOW=cdmi://s/x y", "COLOUR=blue", 'ALLOW="', "ON_DELETE=perhaps", "ALLOW=/x", "SITE=a b"]
+)
+async def test_settings_that_are_wrong_are_said_and_nothing_is_done(site: Site, line: str) -> None:
+    conf = site.drivers.remotes / "etc" / "tm" / "cdmi" / "cdmi.conf"
+    conf.write_text(f"{conf.read_text()}\n{line}\n", encoding="utf-8")
+    failed(await act(site, "rm", SOURCE=await site.image("x")), "cdmi.conf")
+    assert site.children("images") == {"x"}
+
+
+@pytest.mark.parametrize("kind", ["lun", "file"])
+async def test_an_empty_image_is_made_once_and_goes_with_its_image(site: Site, kind: str) -> None:
+    site.configure(NEW_IMAGES=kind)
+    source = await printed(site, "mkfs", SIZE=2, FORMAT="raw")
+    assert await printed(site, "mkfs", SIZE=2, FORMAT="raw") == source
+    record = site.record("vms/one-img-9")
+    assert record and record.metadata["opennebula_owner"] == "one image 9" and source.split()[0].endswith(record.id)
+    size = record.volume.size if record.volume else site.server.store.value_file(record).stat().st_size
+    assert size == 2 * SIZE
+    for _ in range(2):
+        ok(await act(site, "rm", SOURCE=source.split()[0]))
+    assert site.children("vms") == set()
+
+
+async def test_what_is_not_made(site: Site) -> None:
+    failed(await act(site, "mkfs", SIZE=2, FORMAT="raw", FS="ext4"), "no file system")
+    failed(await act(site, "mkfs", FORMAT="raw"), "has no size")
+    await site.lun("vms/one-img-9")
+    failed(await act(site, "mkfs", SIZE=2, FORMAT="raw"), "something else is at")
+    site.configure(IMAGES=f"{site.by_path('images/')} cdmi://other.example/images/")
+    failed(await act(site, "mkfs", SIZE=2, FORMAT="raw"), "2 containers could be meant")
+    failed(await act(site, "snap_flatten", SOURCE="x"), "not supported")
+
+
+async def test_a_disk_is_saved_where_mkfs_has_said(site: Site) -> None:
+    assert await printed(site, "mkfs", FORMAT="save_as", SIZE=1) == f"{site.by_path('vms/one-img-9')} raw"
+    assert site.children("vms") == set()
+
+
+async def test_an_image_is_copied(site: Site) -> None:
+    source = await site.image("debian")
+    answer = await printed(site, "clone", PATH=source, SIZE=1)
+    assert await printed(site, "clone", PATH=source, SIZE=1) == answer
+    assert site.stamped("vms/one-img-9") == "debian" and site.permitted("vms/one-img-9") == set()
+
+
+@pytest.mark.parametrize(
+    ("policy", "stays", "told"), [("keep", True, ""), ("modify", True, "no"), ("delete", False, "")]
+)
+async def test_what_was_registered_ends_as_the_policy_says(site: Site, policy: str, stays: bool, told: str) -> None:
+    source = await site.image("debian", opennebula="yes")
+    site.configure(ON_DELETE=policy, ON_DELETE_METADATA="opennebula=no")
+    for _ in range(2):
+        ok(await act(site, "rm", SOURCE=source))
+    assert ("debian" in site.children("images")) is stays
+    if told:
+        record = site.record("images/debian")
+        assert record and record.metadata["opennebula"] == told
+
+
+async def test_deleting_is_for_what_may_be_registered_and_is_free(site: Site) -> None:
+    site.configure(ON_DELETE="delete")
+    other = await site.lun("kept")
+    failed(await act(site, "rm", SOURCE=other), "outside what may be registered")
+    vm = await deployed(site, await two_disks(site))
+    failed(await act(site, "rm", SOURCE=vm.disks[0].source), "attached here as one-5-0")
+    assert site.stamped("images/data5") == "data5" and site.record("kept")
+
+
+async def test_that_nobody_can_be_asked_is_no_end_of_an_image(site: Site) -> None:
+    source = (await printed(site, "mkfs", SIZE=1, FORMAT="raw")).split()[0]
+    for host in site.hosts:
+        site.lose(host)
+    failed(await act(site, "rm", SOURCE=source), "cannot be reached")
+    assert site.children("vms") == {"one-img-9"}
+
+
+async def test_how_much_room_there_is(site: Site) -> None:
+    failed(await act(site, "monitor"), "nothing tells how much room")
+    await site.quota("hosta", 10 * SIZE)
+    await site.image("debian", size=3 * SIZE)
+    done = await act(site, "monitor", CDMI_CONTAINER=site.by_path("images/"))
+    ok(done)
+    assert done.printed == "USED_MB=3\nTOTAL_MB=10\nFREE_MB=7\n"
+
+
+@pytest.mark.parametrize("by", ["https", "cdmi"])
+async def test_where_others_read_it_from(site: Site, by: str) -> None:
+    source = await site.image("debian")
+    site.configure(EXPORT_AS=by)
+    info = ElementTree.fromstring(await printed(site, "export", SOURCE=source))
+    wanted = source if by == "cdmi" else source.replace(f"cdmi://{site.address}/", site.server.url)
+    assert str(info.findtext("IMPORT_SOURCE")).rstrip("/") == wanted
+    assert [info.findtext(name) for name in ("SIZE", "FORMAT", "DISPOSE")] == ["1", "raw", "NO"]
+
+
+async def test_snapshots_of_an_image(site: Site) -> None:
+    source = await site.image("debian")
+    await site.hosts["hosta"].engine.operations.snapshot(source, "one-snap-3", wait_s=10)
+    site.stamp("images/debian", "later")
+    ok(await act(site, "snap_revert", SOURCE=source, TARGET_SNAPSHOT=3))
+    assert site.stamped("images/debian") == "debian"
+    for _ in range(2):
+        ok(await act(site, "snap_delete", SOURCE=source, TARGET_SNAPSHOT=3))
+    failed(await act(site, "snap_revert", SOURCE=source, TARGET_SNAPSHOT=3), "one-snap-3")
+
+
+async def test_a_file_is_imported_whole_or_not_at_all(site: Site) -> None:
+    site.configure(NEW_IMAGES="file", IMPORT_FROM=str(site.folder / "files"))
+    site.downloader()
+    (site.folder / "files").mkdir()
+    path = site.folder / "files" / "image.raw"
+    path.write_bytes(b"image".ljust(3 * SIZE + 77, b"\7"))
+    assert await printed(site, "stat", PATH=path) == "4"
+    site.downloader(breaks=True)
+    failed(await act(site, "cp", PATH=path, SIZE=4), "could not be read to its end")
+    assert site.children("vms") == set()
+    site.downloader()
+    answer = await printed(site, "cp", PATH=path, SIZE=4)
+    record = site.record("vms/one-img-9")
+    assert record and site.server.store.value_file(record).read_bytes() == path.read_bytes()
+    assert answer == f"cdmi://{site.address}/cdmi_objectid/{record.id} raw"
+    assert record.metadata["opennebula_owner"] == "one image 9"
+    failed(await act(site, "cp", PATH=path, SIZE=4), "one-img-9")
+    path.write_bytes(b"QFI\xfb and so on")
+    failed(await act(site, "cp", PATH=path, SIZE=4, ID=10), "is qcow2")
+    (site.folder / "files" / "out").symlink_to("/etc")
+    failed(await act(site, "cp", PATH=site.folder / "files" / "out" / "passwd", SIZE=4), "may not be imported")
+
+
+async def test_a_file_becomes_a_lun(site: Site) -> None:
+    """Written by the host that attaches it meanwhile; what breaks off is deleted."""
+    site.configure(IMPORT_FROM=str(site.folder / "files"))
+    site.downloader()
+    site.dd("hosta")
+    (site.folder / "files").mkdir()
+    path = site.folder / "files" / "image.raw"
+    path.write_bytes(b"image".ljust(SIZE, b"\7"))
+    await printed(site, "cp", PATH=path, SIZE=1)
+    assert (site.folder / "hosts" / "hosta" / "written").read_bytes() == path.read_bytes()
+    assert (site.folder / "hosts" / "hosta" / "dd.of").read_text() == "/run/cdmi-attach/disk/import-one-img-9"
+    assert site.all_gone() and site.children("vms") == {"one-img-9"}
+    ok(await act(site, "rm", SOURCE=site.by_path("vms/one-img-9")))
+    site.downloader(breaks=True)
+    failed(await act(site, "cp", PATH=path, SIZE=1), "could not be read to its end")
+    assert site.all_gone() and site.children("vms") == set()
