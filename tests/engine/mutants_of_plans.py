@@ -81,4 +81,16 @@ OF_PLANS = (
         '    node_db.REOPENED: "0",\n',
         "",
     ),
+    Mutant(
+        "the server asked while it is being written down whose the LUN is",
+        "agent/engine/converge.py",
+        "        if isinstance(decision, Act | Begin) and not isinstance(decision.step, Own) and not attempt.stands:\n",
+        "        if isinstance(decision, Act | Begin) and not attempt.stands:\n",
+    ),
+    Mutant(
+        "the server asked for a LUN of iSCSI at once, whoever may have it looked for",
+        "attachers/iscsi.py",
+        "comes_back = True\n",
+        "comes_back = False\n",
+    ),
 )

@@ -1,9 +1,12 @@
 """Case 77: a LUN that somebody's rescan brings while we are at it is ours, and goes with the detach."""
 
+import asyncio
+
 import pytest
 
 from agent.host.simulated_faults import Moment
 from agent.model import Access
+from attachers.sights import ScsiQuery
 from attachers.steps import Login, Scan
 from tests.engine.cdmi_model import INITIATOR, PORTAL
 from tests.engine.faults import Steps
@@ -65,6 +68,50 @@ async def test_the_server_is_asked_when_it_is_written_down_that_the_lun_was_not_
         await daemon.detach("one")
         assert not daemon.helper.guarded.created
     assert world.kernel.inventory() == before
+
+
+@pytest.mark.parametrize("way", ["one path", "several paths", "fibre channel", "moved"])
+async def test_no_server_is_asked_before_it_is_written_down_whose_the_lun_is(world: World, way: str) -> None:
+    """However long that takes: a crash between the two would leave a LUN that shows here and is nobody's."""
+    source = prepared(world, way)
+    asked = asyncio.Event()
+    wrong: list[tuple[str, str]] = []
+
+    async def granting(moment: Moment, what: str, _: str) -> None:
+        if what == "grant" and moment is Moment.BEFORE:
+            asked.set()
+            now = world.object()
+            owned = {(one.target, one.name) for one in daemon.helper.guarded.created if one.kind == "owned"}
+            wrong.extend({(target, str(now.lun)) for target in now.targets} - owned)
+
+    async def looks(moment: Moment, what: object) -> None:
+        if moment is Moment.BEFORE and isinstance(what, ScsiQuery) and what.name == "none" and not asked.is_set():
+            await asyncio.wait({asyncio.create_task(asked.wait())}, timeout=0.05)
+
+    async with running(world) as daemon:
+        if way == "moved":
+            await daemon.attach("one", source, access=Access.RO)
+            world.change(lun=5, permissions=[])
+        world.cdmi.hook, world.kernel.hook = granting, looks
+        await daemon.attach("one", source, access=Access.RO)
+        world.cdmi.hook = world.kernel.hook = None
+        assert asked.is_set() and not wrong
+        await daemon.detach("one")
+        assert not daemon.helper.guarded.created
+    assert INITIATOR not in (world.object().permissions or ())
+
+
+def prepared(world: World, way: str) -> str:
+    """An object that is had in this way. Returns its source."""
+    match way:
+        case "several paths":
+            world.kernel.kernel.multipathd.runs = True
+            return world.add_object(portals=(PORTAL, "127.0.0.2:3260"))
+        case "fibre channel":
+            source = world.add_fc_object()
+            world.cable(*world.object().targets)
+            return source
+    return world.add_object()
 
 
 async def test_what_was_there_before_it_was_asked_for_stays(world: World) -> None:
