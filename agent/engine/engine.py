@@ -161,7 +161,13 @@ class Engine:
 
     async def resize(self, name: str, *, by: Caller = DAEMON) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
-        await self._after_hand_out(name, lambda deadline: resize(self._desk, name, deadline=deadline), by=by)
+
+        async def grow(deadline: float) -> None:
+            now = self._desk.host.now()
+            await self._mending.over(name, until=now + (deadline - now) / 2)  # perhaps it moves
+            await resize(self._desk, name, deadline=deadline)
+
+        await self._after_hand_out(name, grow, by=by)
         return self.view(name)
 
     def view(self, name: str) -> dict[str, Any]:

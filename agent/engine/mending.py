@@ -73,6 +73,16 @@ class Mending:
         """All that is going on."""
         return set(self._tasks.values())
 
+    async def over(self, name: str, *, until: float) -> None:
+        """Wait for the end of what is done for an attachment; where it has not come by then (host clock), stop it."""
+        task = self._tasks.get(name)
+        while task and not task.done() and (left := until - self._host.now()) > 0:
+            changed = asyncio.create_task(self._host.changed(self._host.changes, timeout_s=left))
+            await asyncio.wait({task, changed}, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            await asyncio.gather(changed, return_exceptions=True)
+        await self.stop(name)
+
     async def stop(self, *names: str) -> None:
         """Stop with these attachments, or with all and for good. Steps that were begun go on on the host."""
         tasks = [task for name, task in self._tasks.items() if not names or name in names]

@@ -93,4 +93,16 @@ OF_PLANS = (
         "comes_back = True\n",
         "comes_back = False\n",
     ),
+    Mutant(
+        "a resize goes on where the disk was while a mend takes it elsewhere",
+        "agent/engine/engine.py",
+        "            await self._mending.over(name, until=now + (deadline - now) / 2)  # perhaps it moves\n",
+        "",
+    ),
+    Mutant(
+        "domains are told the size of before",
+        "agent/engine/resizing.py",
+        "    size = row.device.size if row.device else 0\n",
+        "    size = before\n",
+    ),
 )

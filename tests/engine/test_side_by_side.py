@@ -1,6 +1,7 @@
 """What goes on beside something else, or comes after it, and must not take away what that needs."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,10 +11,11 @@ from agent.host.simulated_faults import Moment
 from agent.host.simulated_san import Lun
 from agent.model import Access, DomainRequest, Present, Request
 from attachers.problems import Code, Problem
-from tests.engine.cdmi_model import INITIATOR, PORTAL, REMOTE, REMOTE_2, SHARE, wwid_of
+from attachers.steps import DeleteRecord
+from tests.engine.cdmi_model import INITIATOR, PORTAL, REMOTE, REMOTE_2, SHARE, SIZE, wwid_of
 from tests.engine.world import BOTH, Processes, World, running
 
-ONE, TWO = "127.0.0.1:3260", "127.0.0.2:3260"
+ONE, TWO, THREE = "127.0.0.1:3260", "127.0.0.2:3260", "127.0.0.3:3260"
 TARGET = "iqn.2026-01.org.example:lun1"
 STRANGER = Caller(4711, 1)
 
@@ -135,3 +137,46 @@ async def test_a_forced_detach_behind_one_that_is_refused_is_refused_for_the_sam
         said = await asyncio.gather(plain, daemon.detach("one", force=True), return_exceptions=True)
         assert [problem.code for problem in said if isinstance(problem, Problem)] == [Code.IN_USE] * 2
         assert daemon.engine.view("one")["phase"] == "attached"
+
+
+async def test_a_disk_that_moves_while_it_is_resized_has_its_size_and_leaves_nothing(world: World) -> None:
+    """One of its paths is elsewhere by now, and so says the server to a mend. The resize that begins at that moment
+    does not go on where the disk was: what it made there would be nobody's.
+    """
+    world.kernel.kernel.multipathd.runs = True
+    world.kernel.add_domain("guest")
+    source = world.add_object(portals=(ONE, TWO))
+    before = world.kernel.inventory()
+    growing: list[asyncio.Task[dict[str, Any]]] = []
+    begun, moved = asyncio.Event(), asyncio.Event()
+
+    async def asked(moment: Moment, what: str, _: str) -> None:
+        if what == "resolve" and growing and not moved.is_set():  # the server says so already, the disk is behind
+            world.object().size = 2 * SIZE if moment is Moment.BEFORE else SIZE
+        if what == "resolve" and moment is Moment.AFTER and not growing:
+            growing.append(asyncio.create_task(daemon.engine.resize("vm")))
+            begun.set()
+            for _turn in range(40):  # in so many it would be at work; time does not pass yet
+                await asyncio.sleep(0)
+
+    async def taken(moment: Moment, what: object) -> None:
+        if moment is Moment.AFTER and isinstance(what, DeleteRecord) and not moved.is_set():
+            moved.set()
+            world.change(size=2 * SIZE)
+
+    async with running(world) as daemon:
+        await daemon.attach("vm", source, access=Access.RO, domain=DomainRequest("guest", "sdb"))
+        await daemon.engine.settled()
+        world.san.add(Lun(TARGET, (ONE, TWO), 7, wwid_of(7), 1 << 20, (INITIATOR,)))
+        world.change(portals=(ONE, THREE))
+        world.cdmi.hook, world.kernel.hook = asked, taken
+        world.kernel.touch()  # whoever watches the paths begins to mend
+        world.clock.advance(timeouts.TEND_S)
+        async with asyncio.timeout(20):
+            await begun.wait()
+            view = await growing[0]
+            await daemon.engine.settled()
+        assert {path["via"] for path in view["device"]["paths"]} == {ONE, THREE}
+        assert view["device"]["size"] == 2 * SIZE and world.kernel.kernel.domains["guest"].sizes == {"sdb": 2 * SIZE}
+        await daemon.detach("vm")
+        assert world.kernel.inventory() == before and not daemon.helper.guarded.created
