@@ -67,6 +67,16 @@ install -D -m 0644 "$HERE/cdmi-attach.catalog" /usr/lib/systemd/catalog/cdmi-att
 for rules in "$HERE"/*.rules; do
     if [ -f "$rules" ]; then install -m 0644 "$rules" /usr/lib/udev/rules.d/; fi
 done
+# Without a reload: that is for whoever knows what else it does to this host's maps. The doctor tells as well.
+DROPIN=/etc/multipath/conf.d/cdmi-attach.conf
+if [ -x /usr/sbin/multipathd ] || [ -x /sbin/multipathd ]; then
+    if ! cmp -s "$HERE/multipath.conf" "$DROPIN"; then
+        install -D -m 0644 "$HERE/multipath.conf" "$DROPIN"
+        if [ -d /run/systemd/system ] && systemctl is-active --quiet multipathd.service; then
+            echo "install.sh: multipathd has not read $DROPIN yet: systemctl reload multipathd" >&2
+        fi
+    fi
+fi
 for page in "$HERE"/../docs/*.[158]; do
     if [ -f "$page" ]; then install -D -m 0644 "$page" "/usr/share/man/man${page##*.}/${page##*/}"; fi
 done

@@ -34,6 +34,7 @@ for unit in $SOCKETS $SERVICES; do rm -f "/usr/lib/systemd/system/$unit"; done
 rm -f /usr/lib/systemd/system/machine-.scope.d/50-cdmi-attach.conf
 rm -f /usr/lib/sysusers.d/cdmi-attach.conf /usr/lib/tmpfiles.d/cdmi-attach.conf
 rm -f /usr/bin/cdmi-attach /usr/sbin/cdmi-attachd /usr/sbin/cdmi-attach-helperd
+rm -f /etc/multipath/conf.d/cdmi-attach.conf
 rm -f /usr/lib/udev/rules.d/*-cdmi-attach*.rules /usr/lib/systemd/catalog/cdmi-attach.catalog
 rm -f /usr/share/man/man1/cdmi-attach.1 /usr/share/man/man8/cdmi-attachd.8 /usr/share/man/man5/cdmi-attachd.conf.5
 rm -f /usr/share/bash-completion/completions/cdmi-attach

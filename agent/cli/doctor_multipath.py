@@ -7,6 +7,9 @@ from agent.cli.doctor_host import Finding, Host, failure, ok, unchecked, warning
 PLACE = "/etc/multipath/conf.d/zz-cdmi-attach.conf"
 SAFE = r"defaults {\n\tfind_multipaths strict\n\tuser_friendly_names no\n}\noverrides {\n\tno_path_retry 12\n}\n"
 MEND = f"mkdir -p /etc/multipath/conf.d && printf '{SAFE}' > {PLACE} && systemctl reload multipathd"
+DROPIN = "/etc/multipath/conf.d/cdmi-attach.conf"
+UNPROVED = r'blacklist {\n\twwid "^cdmi-attach-"\n}\n'
+LEAVE = f"mkdir -p /etc/multipath/conf.d && printf '{UNPROVED}' > {DROPIN} && systemctl reload multipathd"
 START = "systemctl enable --now multipathd.socket multipathd.service"
 
 
@@ -27,7 +30,12 @@ def multipath(host: Host) -> Finding:
 
 def _settings(said: str) -> Finding:
     find = _value(said, "find_multipaths") or "strict"
-    if find in ("no", "off", "greedy", "smart"):
+    takes_all = find in ("no", "off", "greedy", "smart")
+    if not re.search(r'^\s*wwid\s+"?\^cdmi-attach-"?\s*$', said, re.MULTILINE):
+        means = "it may make a map of a disk that is not proved yet, or handed out by itself, and a detach refuses then"
+        tell = failure if takes_all else warning
+        return tell(f"multipathd is not told to leave our disks alone ({DROPIN}; find_multipaths {find})", means, LEAVE)
+    if takes_all:
         means = "it takes each disk that we attach for itself: the guest then finds it busy, and a detach refuses"
         return failure(f"multipathd has find_multipaths {find}", means, MEND)
     retry = _value(said, "no_path_retry")

@@ -21,6 +21,8 @@ CONTROL = "/dev/mapper/control"
 DEV_REMOVE, TABLE_STATUS, TARGET_MSG = 4, 12, 14
 STATUS_TABLE, BUFFER_FULL = 1 << 4, 1 << 8
 ROOM = 16 * 1024
+UNPROVED = "cdmi-attach-"
+"""How the name begins that udev's rule gives a disk for multipathd, until it is proved (10-cdmi-attach.rules)."""
 _HEAD = struct.Struct("=3I I I I i I I I Q 128s 129s 7s")  # struct dm_ioctl
 _TARGET = struct.Struct("=Q Q i I 16s")  # struct dm_target_spec
 _PATH = re.compile(r"\b(\d+:\d+) ([AF]) \d+")
@@ -61,6 +63,22 @@ def find(roots: Roots, wwids: Iterable[str], paths: Collection[str] = ()) -> Map
     named = (node for node in nodes if sysfs.text(f"{roots.sys}/block/{node}/dm/uuid") in uuids)
     above = (node for node in nodes if paths and {*sysfs.entries(f"{roots.sys}/block/{node}/slaves")} & {*paths})
     return next((found for node in (*named, *above) if (found := at(roots, node))), None)
+
+
+def find_any(roots: Roots, wwids: Collection[str], paths: Collection[str] = ()) -> Map | None:
+    """The same, or the map that multipathd has made of a disk of that unit which was not proved yet: under the name of
+    our rule, where nothing tells it to leave such disks alone. It is to go, and never handed out.
+    """
+    if found := find(roots, wwids, paths):
+        return found
+    nodes = (node for node in sysfs.entries(f"{roots.sys}/block") if node.startswith("dm-"))
+    maps = (one for node in nodes if (one := at(roots, node)) and is_misnamed(one))
+    return next((one for one in maps if any(sysfs.wwid_of(roots, node) in wwids for node in one.slaves)), None)
+
+
+def is_misnamed(one: Map) -> bool:
+    """Whether multipathd has made it of a disk that was not proved."""
+    return one.uuid.startswith(f"mpath-{UNPROVED}")
 
 
 def by_uuid(roots: Roots, uuid: str) -> Map | None:

@@ -83,7 +83,7 @@ async def _refuse_claimed(tools: Tools, step: JoinMap, disk: sysfs.Disk, deadlin
 async def leave(tools: Tools, step: LeaveMap, deadline: float) -> None:
     """Take a path out; nothing to do where it is in no map of that unit."""
     disk = sysfs.disk(tools.roots, step.hctl)
-    found = dm.find(tools.roots, [step.wwid])
+    found = dm.find_any(tools.roots, [step.wwid])
     if disk is None or found is None or disk.node not in found.slaves:
         return
     await linux_links.untell_path(tools, step, deadline)
@@ -92,7 +92,7 @@ async def leave(tools: Tools, step: LeaveMap, deadline: float) -> None:
 
 
 def _is_out(tools: Tools, step: LeaveMap, node: str) -> bool:
-    found = dm.find(tools.roots, [step.wwid])
+    found = dm.find_any(tools.roots, [step.wwid])
     return found is None or node not in found.slaves
 
 
@@ -138,7 +138,7 @@ def _has_size(tools: Tools, step: ResizeMap) -> bool:
 
 async def remove(tools: Tools, step: RemoveMap, deadline: float) -> None:
     """In use? Flush; then remove, by multipathd where it knows the map (cases 44 to 47)."""
-    found = dm.find(tools.roots, [step.wwid])
+    found = dm.find_any(tools.roots, [step.wwid])
     if found is None:
         return
     await _refuse_users(tools, step, found, deadline)
@@ -152,6 +152,9 @@ async def remove(tools: Tools, step: RemoveMap, deadline: float) -> None:
         raise
     if step.listed:
         await _strike_off(tools, step, deadline)
+    if dm.is_misnamed(found):  # else multipathd would make one of whatever comes at that address
+        name = found.uuid.removeprefix("mpath-")
+        await _call(tools, step, deadline, "strike_off", path=str(wwids.path_of(tools.roots)), name=name)
 
 
 async def _flush(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> bool:
@@ -177,7 +180,7 @@ async def _flush(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) 
 
 async def stop_queueing(tools: Tools, step: RemoveMap, deadline: float) -> None:
     """Let whatever waits for a path of a map fail, where no path is usable."""
-    found = dm.find(tools.roots, [step.wwid])
+    found = dm.find_any(tools.roots, [step.wwid])
     if found and not await _is_usable(tools, step, found, deadline):
         await _stop_queueing(tools, step, found, deadline)
 
@@ -202,10 +205,10 @@ async def _delete(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float)
         try:
             await _ask_to_delete(tools, step, found, deadline)
         except Problem as problem:
-            if not left(end) and dm.find(tools.roots, [step.wwid]):
+            if not left(end) and dm.find_any(tools.roots, [step.wwid]):
                 await _refuse_users(tools, step, found, deadline)
                 raise Problem(Code.IN_USE, f"{_what(found)} is busy: {problem.detail}", hint=unit_users.HINT) from None
-        if dm.find(tools.roots, [step.wwid]) is None:
+        if dm.find_any(tools.roots, [step.wwid]) is None:
             return
         if not left(deadline):
             raise Uncertain(step.describe())

@@ -38,7 +38,7 @@ async def look_at_map(
     Raises `Problem` (`unavailable`) where the kernel does not answer.
     A path that is no way to the export that was asked for is sent an INQUIRY as well: it carries the same I/O.
     """
-    found = dm.find(tools.roots, names, nodes)
+    found = dm.find_any(tools.roots, names, nodes)
     if found is None:
         return None
     status = await _status(tools, found)

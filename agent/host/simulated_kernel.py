@@ -9,6 +9,7 @@ from agent.host.simulated_shares import LOOPBACK, Shares
 from attachers import checks
 from attachers.sights import LOGGED_IN, STANDBY
 
+UNPROVED = "cdmi-attach-"
 INITIATOR = "iqn.1993-08.org.debian:01:simulated"
 
 
@@ -56,12 +57,15 @@ class Map:
 class Multipathd:
     """multipathd and its file: `listed` are the logical units in it, `known` its paths (hctl: the name it has them by).
 
-    `greedy` makes it build a map of any disk, `blacklisted` are the units that it refuses, `deaf` stops it hearing that
-    a disk has gone, `settling` makes it leave later paths for later, until it has seen udev's word of the map.
+    `greedy` makes it build a map of any disk, `blacklisted` are the units that it refuses (UNPROVED: all disks that are
+    not proved), `early` says that udev tells ID_WWN of a disk before that, as rules of sg3-utils do, `deaf` stops it
+    hearing that a disk has gone, `settling` makes it leave later paths for later, until it has seen udev's word of the
+    map.
     """
 
     runs: bool = False
     greedy: bool = False
+    early: bool = False
     deaf: bool = False
     settling: bool = False
     blacklisted: set[str] = field(default_factory=set)
@@ -211,6 +215,8 @@ class Kernel:
             self.last_node += 1
             if device.hctl not in self.claims:
                 self._tell_multipathd(device)
+            elif self.multipathd.runs and self.multipathd.greedy and self.multipathd.early:
+                self._misname(device)
         return bool(waiting)
 
     def prove(self, hctl: str, wwid: str) -> None:
@@ -232,6 +238,20 @@ class Kernel:
         daemon.known[device.hctl] = device.wwid
         if device.wwid in self.maps or daemon.greedy or device.wwid in daemon.listed:
             self.join_map(device)
+
+    def _misname(self, device: Device) -> None:
+        """A disk that is not proved has a name of our rule's: multipathd makes a map of it, unless told not to."""
+        name = f"{UNPROVED}{device.hctl}"
+        if UNPROVED not in self.multipathd.blacklisted:
+            self.maps[name] = Map(name, f"/dev/dm-{self.last_map}", device.size, [device.hctl])
+            self.last_map += 1
+            self.multipathd.listed.add(name)
+
+    def map_of(self, wwid: str) -> Map | None:
+        """The map of a unit, or that which multipathd has made of a disk of it under another name."""
+        misnamed = (one for name, one in self.maps.items() if name.startswith(UNPROVED))
+        known = (one for one in misnamed if any(d.wwid == wwid and d.hctl in one.paths for _, d in self.devices()))
+        return self.maps.get(wwid) or next(known, None)
 
     def join_map(self, device: Device) -> None:
         """Take a path into the map of its unit; make the map where there is none."""

@@ -1,7 +1,7 @@
 """What the steps of multipath maps do to a simulated host, and what it shows of a map."""
 
 from agent.host import simulated_cache
-from agent.host.simulated_kernel import Kernel, Map
+from agent.host.simulated_kernel import UNPROVED, Kernel, Map
 from attachers.problems import Code, Problem
 from attachers.sights import MapNotes, MapPath, ScsiMap
 from attachers.steps import (
@@ -62,7 +62,7 @@ def _join(kernel: Kernel, step: JoinMap) -> None:
 
 
 def _leave(kernel: Kernel, step: LeaveMap) -> None:
-    found = kernel.maps.get(step.wwid)
+    found = kernel.map_of(step.wwid)
     if found and found.paths == [step.hctl] and found.holders:
         raise _refused(step, Code.IN_USE, f"{step.hctl} is the last path of a map in use")
     if found and step.hctl in found.paths:
@@ -81,7 +81,7 @@ def _resize(kernel: Kernel, step: ResizeMap) -> None:
 
 
 def _remove(kernel: Kernel, step: RemoveMap) -> None:
-    found = kernel.maps.get(step.wwid)
+    found = kernel.map_of(step.wwid)
     if found is None:
         return
     if found.holders:
@@ -93,8 +93,8 @@ def _remove(kernel: Kernel, step: RemoveMap) -> None:
         text = f"{found.node} has no usable path: what was written to it cannot be written out now"
         raise _refused(step, Code.TARGET_TIMEOUT, text, hint="bring a path back")
     kernel.drop_map(found)
-    if step.listed:
-        kernel.multipathd.listed.discard(step.wwid)
+    kernel.multipathd.listed -= {step.wwid} if step.listed else set()
+    kernel.multipathd.listed -= {found.wwid} if found.wwid.startswith(UNPROVED) else set()
 
 
 def _forget(kernel: Kernel, step: ForgetMap) -> None:
@@ -143,11 +143,11 @@ def names_of(kernel: Kernel, wwid: str) -> set[str]:
 
 def see_map(kernel: Kernel, wwid: str, *, holders: bool) -> ScsiMap | None:
     """The map of a logical unit, as it shows."""
-    found = kernel.maps.get(wwid)
+    found = kernel.map_of(wwid)
     if found is None:
         return None
     return ScsiMap(
-        uuid=f"mpath-3{wwid.partition('.')[2]}",
+        uuid=f"mpath-{found.wwid if found.wwid.startswith(UNPROVED) else 3}{found.wwid.partition('.')[2]}",
         node=found.node,
         suspended=found.suspended,
         size=found.size,

@@ -43,7 +43,7 @@ async def search(
     whether the kernel itself uses them. Raises `Problem`, `Abandoned`.
     """
     ours = [*disks, *(one for one in _known_as(tools, names) if one.hctl not in {disk.hctl for disk in disks})]
-    found = dm.find(tools.roots, names, [disk.node for disk in ours if disk.node])
+    found = dm.find_any(tools.roots, names, [disk.node for disk in ours if disk.node])
     parts = [part for holder in found.holders if (part := dm.partition(tools.roots, holder, found))] if found else []
     above = [(found.node, found.number), *parts] if found else []
     texts = [str(tools.roots.devices / name) for name in names] + [str(tools.roots.links / name) for name in published]

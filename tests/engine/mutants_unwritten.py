@@ -81,4 +81,16 @@ UNWRITTEN = (
         "but=_stuck(p, context) if goal is Goal.GONE else ()",
         "but=()",
     ),
+    Mutant(
+        "a map of a disk that was not proved never seen",
+        "agent/host/dm.py",
+        "    maps = (one for node in nodes if (one := at(roots, node)) and is_misnamed(one))\n",
+        "    maps = (one for node in nodes if (one := at(roots, node)) and one.uuid in wwids)\n",
+    ),
+    Mutant(
+        "a map of a disk that was not proved kept in multipath's list",
+        "agent/host/linux_maps.py",
+        "    if dm.is_misnamed(found):  # else",
+        "    if not found:  # else",
+    ),
 )

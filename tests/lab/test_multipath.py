@@ -327,6 +327,61 @@ def test_a_disk_that_a_rescan_brings_back_is_removed_again(stage: Stage) -> None
     assert stage.inventory() == before
 
 
+DROPIN = "/etc/multipath/conf.d/cdmi-attach.conf"
+GREEDY, EARLY = "/etc/multipath/conf.d/zz-greedy.conf", "/etc/udev/rules.d/55-early.rules"
+
+
+@contextmanager
+def hasty(stage: Stage, *, told: bool) -> Iterator[None]:
+    """multipathd takes whatever it sees, and udev tells ID_WWN of every disk at once, as the rules of sg3-utils do;
+    `told`: it is told to leave disks alone that are not proved.
+    """
+    rule = 'ACTION!="remove", KERNEL=="sd*", ENV{DEVTYPE}=="disk", ENV{ID_WWN}="0x1"'
+    stage.guest.run(
+        f"mkdir -p /etc/multipath/conf.d && printf 'defaults {{\\n find_multipaths greedy\\n}}\\n' > {GREEDY}"
+    )
+    stage.guest.run(f"test -e {DROPIN} && printf '%s\\n' {shlex.quote(rule)} > {EARLY} && udevadm control --reload")
+    if not told:
+        stage.guest.run(f"mv {DROPIN} /root/")
+    stage.guest.run("systemctl reload multipathd.service")
+    try:
+        yield
+    finally:
+        back = "" if told else f"mv /root/cdmi-attach.conf {DROPIN} && "
+        stage.guest.run(f"{back}rm {GREEDY} {EARLY} && udevadm control --reload && systemctl reload multipathd.service")
+
+
+def misnamed(stage: Stage) -> list[str]:
+    """The maps that multipathd has made of disks that were not proved."""
+    shown = json.loads(stage.guest.run("multipathd show maps json").stdout)["maps"]
+    return [one["uuid"] for one in shown if one["uuid"].startswith("cdmi-attach-")]
+
+
+def test_a_multipathd_that_takes_every_disk_leaves_those_alone_that_are_not_proved(stage: Stage) -> None:
+    """Case 96, on a host with find_multipaths greedy (or no) and sg3-utils."""
+    before = stage.inventory()
+    lun = stage.make_lun("hasty")
+    with hasty(stage, told=True):
+        stage.attach("hasty", lun.source)
+        view = until(stage, "hasty", "attached")
+        assert paths(view) == {ONE: "running", TWO: "running"} and not misnamed(stage)
+        stage.detach("hasty")
+        assert stage.inventory() == before
+
+
+def test_a_map_of_a_disk_that_was_not_proved_is_taken_away_with_it(stage: Stage) -> None:
+    """Where the drop-in is missing: whatever becomes of the attach, the way out ends, and leaves nothing."""
+    before, known = stage.inventory(), stage.guest.run("cat /etc/multipath/wwids").stdout
+    lun = stage.make_lun("taken")
+    with hasty(stage, told=False):
+        status, view = stage.api("PUT", "/v1/attachments/taken", {"source": lun.source, "timeout_s": 30})
+        print(f"attach under a hasty multipathd: {status}; maps: {misnamed(stage)}")
+        assert status in (200, 201) or view["code"] in ("device-timeout", "in-use", "wrong-device"), view
+        stage.detach("taken")
+        assert not misnamed(stage) and stage.inventory() == before
+        assert stage.guest.run("cat /etc/multipath/wwids").stdout == known
+
+
 def test_without_multipathd_one_path_and_a_word_about_it(stage: Stage) -> None:
     stage.guest.run("systemctl stop multipathd.service multipathd.socket")
     lun = stage.make_lun("single")

@@ -225,6 +225,9 @@ def test_iscsid_and_its_socket_both_down(world: World) -> None:
     assert world.finding("iscsid").mend == "systemctl enable --now iscsid.socket"
 
 
+LEAVES = 'blacklist {\n\tdevnode "!^(sd[a-z]|dasd[a-z]|nvme[0-9])"\n\twwid "^cdmi-attach-"\n}\n'
+
+
 @pytest.mark.parametrize(
     ("settings", "level"),
     [
@@ -239,7 +242,7 @@ def test_iscsid_and_its_socket_both_down(world: World) -> None:
     ],
 )
 def test_multipathd_bites_by_its_settings_and_only_when_it_runs(world: World, settings: str, level: str) -> None:
-    world.commands.said["multipathd"] = Done(0, f"defaults {{\n\t{settings}\n}}\n")
+    world.commands.said["multipathd"] = Done(0, f"defaults {{\n\t{settings}\n}}\n{LEAVES}")
     assert world.finding("multipath").level is Level.OK
     world.commands.units["multipathd.service"] = "loaded active enabled"
     finding = world.finding("multipath")

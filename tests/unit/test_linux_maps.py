@@ -4,11 +4,11 @@ import asyncio
 import errno
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from agent.host import announced, dm, wwids
+from agent.host import announced, dm, linux_maps, wwids
 from agent.host.created import Kind
 from agent.host.guarded_judge import look_for, things_of_map
 from agent.host.iscsiadm import Iscsiadm
@@ -16,11 +16,12 @@ from agent.host.linux_nfs import bearer
 from agent.host.lun_sights import LunSights
 from agent.host.multipathd import Multipathd
 from agent.host.roots import Roots
-from agent.host.tools import Tools
+from agent.host.tools import Tools, deadline_in
 from agent.host.uevents import Changes
 from agent.workers.pool import Abandoned
 from attachers.problems import Code, Problem
 from attachers.sights import IscsiQuery
+from attachers.steps import RemoveMap
 from tests.unit.linux_tree import PORTAL, TARGET, WWID, add_disk, add_session, link, roots_in, write
 
 NAME = f"3{WWID[4:]}"
@@ -238,3 +239,57 @@ async def test_the_map_of_another_unit_is_not_taken_for_the_one_that_was_asked_f
     sight = await luns.look(IscsiQuery("vm", TARGET, (PORTAL,), 1, WWID), lambda _: ())
     assert [path.designators for path in sight.paths] == [{answer}]
     assert (sight.map is not None) == shown
+
+
+FALSE = "cdmi-attach-6:0:0:1"
+
+
+def test_a_map_of_a_disk_that_was_not_proved_is_found_to_be_taken_away_and_for_nothing_else(roots: Roots) -> None:
+    add_disk(roots, add_session(roots), 1)
+    add_map(roots, "sda", uuid=f"mpath-{FALSE}", name=FALSE)
+    assert dm.find(roots, [WWID]) is None, "nothing is handed out by it"
+    found = dm.find_any(roots, [WWID])
+    assert found and found.node == "dm-0" and dm.is_misnamed(found)
+    assert dm.find_any(roots, [OTHER]) is None
+    add_map(roots, node="dm-1")
+    right = dm.find_any(roots, [WWID])
+    assert right and right.node == "dm-1" and not dm.is_misnamed(right)
+
+
+class WillingMultipathd:
+    """A multipathd that removes a map when it is told to."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
+        self.told: list[str] = []
+
+    async def del_map(self, name: str) -> None:
+        self.told.append(name)
+        (self._roots.sys / "block/dm-0").unlink()
+
+
+class DoingPool(SilentPool):
+    """Workers who do what they are asked to, as far as a tree of files goes; `called` is what that was."""
+
+    zygote_pid = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[tuple[str, Any]] = []
+
+    async def call(self, name: str, args: dict[str, Any], *, timeout_s: float, what: str = "") -> Any:
+        self.called.append((name, args.get("name")))
+        if name == "users":
+            return [[] for _ in args["disks"]]
+        return {"opens": 0, "queueing": False, "paths": {"8:0": True}} if name == "map_status" else None
+
+
+async def test_a_map_of_such_a_name_is_removed_as_the_units_own(roots: Roots) -> None:
+    """multipathd made it where find_multipaths is no: a detach of the disk would wait for it for ever."""
+    add_disk(roots, add_session(roots), 1)
+    add_map(roots, "sda", uuid=f"mpath-{FALSE}", name="mpathx")
+    pool, multipathd = DoingPool(), WillingMultipathd(roots)
+    tools = Tools(roots, cast(Any, pool), Changes(), Iscsiadm(roots), cast(Any, multipathd))
+    await linux_maps.take(tools, RemoveMap(WWID, listed=False), deadline_in(20))
+    assert multipathd.told == ["mpathx"] and dm.find_any(roots, [WWID]) is None
+    assert ("strike_off", FALSE) in pool.called, "or the next disk at that address would be one that multipath knows"

@@ -159,3 +159,14 @@ def test_the_manual_names_every_key_and_option() -> None:
 def _parsers(top: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     verbs = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
     return [top, *(verb for action in verbs for verb in action.choices.values())]
+
+
+def test_what_multipath_is_told_goes_with_us() -> None:
+    place = "/etc/multipath/conf.d/cdmi-attach.conf"
+    install, uninstall = ((SYSTEMD / name).read_text() for name in ("install.sh", "uninstall.sh"))
+    assert f"DROPIN={place}" in install and 'install -D -m 0644 "$HERE/multipath.conf" "$DROPIN"' in install
+    assert f"rm -f {place}" in uninstall
+    said = (SYSTEMD / "multipath.conf").read_text()
+    (pattern,) = re.findall(r'^\twwid "(.*)"$', said, re.MULTILINE)
+    (name,) = re.findall(r'ENV\{ID_SERIAL\}="(cdmi-attach-)', (SYSTEMD / "10-cdmi-attach.rules").read_text())
+    assert re.match(pattern, f"{name}6:0:0:1"), "what udev calls an unproved disk is what multipathd leaves alone"
