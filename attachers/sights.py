@@ -278,12 +278,16 @@ class DomainDisk:
 
 @dataclass(frozen=True, slots=True)
 class DomainSight:
-    """A libvirt domain: whether libvirt knows it, whether it is active, and its live disks."""
+    """A libvirt domain: whether libvirt knows it, whether it is active, and its live disks.
+
+    `runs`: its guest runs, here; one that is paused, or whose memory is still coming from another host, does not.
+    """
 
     exists: bool
     active: bool
     disks: tuple[DomainDisk, ...] = ()
     busy: tuple[str, ...] = ()
+    runs: bool = False
 
 
 ScsiQuery = IscsiQuery | FcQuery

@@ -105,6 +105,7 @@ class Handlers:
             Op.HOST: self.host,
             Op.DOMAIN_ATTACH: self.give,
             Op.DOMAIN_DETACH: self.take,
+            Op.CONFIRM: self.confirm,
             Op.RESIZE: self.resize,
             Op.EVENTS: self.events,
             Op.ATTACHMENT_EVENTS: self.events,
@@ -169,6 +170,13 @@ class Handlers:
         name, domain = checks.name(request.match_info["name"]), checks.domain(request.match_info["domain"])
         await self._engine.take(name, domain, by=asked.get().by)
         return web.Response(status=204)
+
+    async def confirm(self, request: web.Request) -> web.Response:
+        """POST of confirm: what was attached for a while stays."""
+        parse.known_query(request.query, "generation")
+        await _no_body(request)
+        name, generation = checks.name(request.match_info["name"]), parse.generation(request.query)
+        return web.json_response(await self._engine.confirm(name, generation=generation, by=asked.get().by))
 
     async def resize(self, request: web.Request) -> web.Response:
         """POST of resize: the disk has grown."""

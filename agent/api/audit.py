@@ -35,6 +35,7 @@ CHANGES = {
     Op.DETACH: "detach",
     Op.DOMAIN_ATTACH: "attach to a domain",
     Op.DOMAIN_DETACH: "detach from a domain",
+    Op.CONFIRM: "confirm",
     Op.RESIZE: "resize",
     Op.OBJECT_CREATE: "create",
     Op.OBJECT_CHANGE: "change metadata of",

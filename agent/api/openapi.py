@@ -43,6 +43,7 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.DETACH: {204: ("it is gone, or never was", None)},
     Op.DOMAIN_ATTACH: {200: ("the domain has the disk", "Attachment")},
     Op.DOMAIN_DETACH: {204: ("the domain has it no more, or never had it", None)},
+    Op.CONFIRM: {200: ("it stays until it is detached", "Attachment")},
     Op.RESIZE: {200: ("its size was read again, and the domains that have it know", "Attachment")},
     Op.RESOLVE: {200: ("what it is", "Resolved")},
     Op.HOST: {200: ("this host", "Host")},
@@ -140,6 +141,7 @@ PREFIX: dict[str, Any] = {
 }
 QUERIES: dict[Op, tuple[dict[str, Any], ...]] = {
     Op.LIST: (PREFIX,),
+    Op.CONFIRM: (GENERATION,),
     Op.OBJECT_STAT: (*OBJECT_QUERY, _flag(parse.USERS, "1: also who may use it on other hosts, and its snapshots")),
     Op.OBJECT_CHANGE: OBJECT_QUERY,
     Op.OBJECT_DELETE: (*OBJECT_QUERY, EVEN_IF, WITH_SNAPSHOTS, OBJECT_ID, MUST_EXIST),

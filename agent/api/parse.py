@@ -314,7 +314,6 @@ def domain_body(domain: str, body: dict[str, Any]) -> DomainRequest:
 def _refuse_later_features(request: Request) -> None:
     later = {
         f"format={request.format}": (request.format != "raw", "ask for raw"),
-        "lease_s": (request.lease_s is not None, "leave lease_s out, and DELETE the attachment yourself"),
     }
     for what, (asked, hint) in later.items():
         if asked:

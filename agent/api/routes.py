@@ -13,6 +13,7 @@ class Op(StrEnum):
     DETACH = "detach"
     DOMAIN_ATTACH = "attachToDomain"
     DOMAIN_DETACH = "detachFromDomain"
+    CONFIRM = "confirmAttachment"
     RESIZE = "resizeAttachment"
     ATTACHMENT_EVENTS = "attachmentEvents"
     EVENTS = "events"
@@ -56,6 +57,7 @@ ROUTES = (
     Route("DELETE", "/v1/attachments/{name}", Op.DETACH, "Detach: make it gone (idempotent)"),
     Route("PUT", "/v1/attachments/{name}/domains/{domain}", Op.DOMAIN_ATTACH, "Hand it to a libvirt domain"),
     Route("DELETE", "/v1/attachments/{name}/domains/{domain}", Op.DOMAIN_DETACH, "Take it from a libvirt domain"),
+    Route("POST", "/v1/attachments/{name}/confirm", Op.CONFIRM, "Keep what was attached for a while"),
     Route("POST", "/v1/attachments/{name}/resize", Op.RESIZE, "Read the size again on every path"),
     Route("GET", "/v1/attachments/{name}/events", Op.ATTACHMENT_EVENTS, "Steps of one attachment as they happen"),
     Route("GET", "/v1/events", Op.EVENTS, "Steps as they happen"),
@@ -85,7 +87,7 @@ ROUTES = (
 NOW = frozenset(
     {
         *(Op.LIST, Op.ATTACH, Op.VIEW, Op.DETACH, Op.RESOLVE, Op.HOST, Op.HEALTH, Op.OPENAPI),
-        *(Op.DOMAIN_ATTACH, Op.DOMAIN_DETACH, Op.RESIZE, Op.EVENTS, Op.ATTACHMENT_EVENTS, Op.METRICS),
+        *(Op.CONFIRM, Op.DOMAIN_ATTACH, Op.DOMAIN_DETACH, Op.RESIZE, Op.EVENTS, Op.ATTACHMENT_EVENTS, Op.METRICS),
         *(Op.OBJECT_STAT, Op.OBJECT_CHANGE, Op.OBJECT_DELETE, Op.OBJECT_READ, Op.OBJECT_WRITE),
         *(Op.OBJECT_CLONE, Op.OBJECT_SNAPSHOT, Op.OPERATION, Op.OBJECT_CREATE, Op.OBJECT_MOVE, Op.OBJECT_RESTORE),
         *(Op.OBJECT_RESIZE, Op.OBJECT_FENCE, Op.CAPACITY),

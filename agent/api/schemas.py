@@ -60,7 +60,7 @@ ATTACH_REQUEST = make_object(
             "type": ["number", "null"],
             "minimum": 1,
             "maximum": parse.MAX_LEASE_S,
-            "description": "detach by itself unless confirmed; not in this version",
+            "description": "detach by itself after so long, unless it is confirmed, or in use",
         },
         "timeout_s": {
             "type": ["number", "null"],
@@ -108,6 +108,7 @@ ATTACHMENT = make_object(
         "object_id": MAYBE_TEXT,
         "uri": MAYBE_TEXT | {"description": "the object's own address; null until it was resolved"},
         "share": FLAG,
+        "lease": or_null(make_ref("Lease")) | {"description": "null: it stays until it is detached"},
         "generation": {"type": ["integer", "null"], "description": "of the last request for it"},
         "phase": make_text(enum=list(Phase)),
         "protocol": MAYBE_TEXT,
@@ -196,6 +197,10 @@ SCHEMAS: dict[str, Schema] = {
     "DomainBody": DOMAIN_BODY,
     "ResolveRequest": RESOLVE_REQUEST,
     "Attachment": ATTACHMENT,
+    "Lease": make_object(
+        {"seconds": {"type": "number"}, "ends": MAYBE_TEXT | {"description": "null until it was handed out"}},
+        required=("seconds", "ends"),
+    ),
     "Attachments": make_object({"attachments": make_list(make_ref("Attachment"))}, required=("attachments",)),
     "Device": DEVICE,
     "Problem": PROBLEM,

@@ -1,4 +1,4 @@
-"""`attach`, `detach`, `resize`: one request that waits; on a terminal stderr says what is being done meanwhile."""
+"""`attach`, `detach` and their like: one request that waits; on a terminal stderr says what is being done meanwhile."""
 
 import sys
 
@@ -22,6 +22,7 @@ def attach(args: "Words") -> int:
     body |= {"present": "file"} if args.file else {}
     body |= {"share": True} if args.share else {}
     body |= {"generation": args.generation} if args.generation is not None else {}
+    body |= {"lease_s": args.lease} if args.lease is not None else {}
     body |= {"min_paths": args.min_paths} if args.min_paths is not None else {}
     body |= {"domain": {"name": args.domain, "target": args.target}} if args.domain else {}
     body |= {"timeout_s": args.timeout} if args.timeout is not None else {}
@@ -32,6 +33,16 @@ def attach(args: "Words") -> int:
         raise client.Failure(client.FAILED, detail, f"see: cdmi-attach status {args.name}")
     show.say(show.sentence(view))
     print(show.as_json(view) if args.json else show.visible(view["link"]))
+    return 0
+
+
+def confirm(args: "Words") -> int:
+    """Prints nothing on stdout, or with --json the attachment."""
+    route = client.attachment(args.name) + "/confirm" + client.query(generation=args.generation)
+    view = client.call(args.socket, "POST", route, None, timeout_s=client.GRACE_S)
+    if args.json:
+        print(show.as_json(view))
+    show.say(show.visible(f"{args.name} stays until it is detached"))
     return 0
 
 

@@ -45,6 +45,9 @@ def _facts(view: "dict[str, Any]", *, colours: bool) -> "Iterator[tuple[str, lis
     for key in ("link", "access"):
         if view.get(key):
             yield _fact(key, view[key], colours=colours), []
+    if lease := view.get("lease"):
+        ends = f"ends {lease.get('ends')}" if lease.get("ends") else "begins when it is attached"
+        yield _fact("lease", f"{lease.get('seconds'):g} s, {ends}, unless confirmed or in use", colours=colours), []
     for domain in view.get("domains") or ():
         dead = ": dead, re-plug it" if domain.get("state") == "dead" else ""
         yield _fact("domain", f"{domain.get('name')} as {domain.get('target')}{dead}", colours=colours), []

@@ -57,10 +57,11 @@ def parser() -> "argparse.ArgumentParser":
 def _run(args: Words) -> int:
     """Each verb is a module, or a part of one, that is loaded when it is asked for."""
     match args.verb:
-        case "attach" | "detach" | "resize":
+        case "attach" | "confirm" | "detach" | "resize":
             from agent.cli import attach
 
-            return {"attach": attach.attach, "detach": attach.detach, "resize": attach.resize}[args.verb](args)
+            verbs = {"attach": attach.attach, "confirm": attach.confirm, "detach": attach.detach}
+            return verbs.get(args.verb, attach.resize)(args)
         case "cat":
             from agent.cli import content
 

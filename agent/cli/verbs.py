@@ -79,6 +79,12 @@ VERBS = {
         Word("--ro", action="store_true", help="read-only"),
         Word("--share", action="store_true", help="the same object may be attached here once more, for writing"),
         GENERATION,
+        Word(
+            "--lease",
+            type=float,
+            metavar="S",
+            help="for a while: it is detached after so many seconds, unless it is confirmed, or in use",
+        ),
         Word("--protocol", action="append", metavar="P", help="in order of preference; may be repeated"),
         Word("--file", action="store_true", help="hand out the file itself, not a block device (NFS)"),
         Word("--min-paths", type=int, metavar="N", help="wait for so many paths (1); the rest joins by itself"),
@@ -87,6 +93,11 @@ VERBS = {
         ),
         Word("--target", metavar="DEV", help="the disk's place in the domain, such as sda"),
         Word("--timeout", type=float, metavar="S", help="give up after so many seconds"),
+    ),
+    "confirm": Verb(
+        "keep what was attached for a while (--lease), until it is detached",
+        Word("name", metavar="NAME", completes="attachment"),
+        GENERATION,
     ),
     "detach": Verb(
         "undo an attachment",

@@ -90,6 +90,8 @@ class Desk:
     _needs: dict[str, tuple[Row, frozenset[str]]] = field(default_factory=dict)
     _users: dict[str, set[str]] = field(default_factory=dict)
     meter: Meter = field(default_factory=NoMeter)
+    boot_id: str = ""
+    """The boot that this host is in, as the helper said it last."""
 
     def __post_init__(self) -> None:
         self.ledger.on_phase = lambda name, phase: self.events.tell(name, "phase", phase=phase)

@@ -43,6 +43,23 @@ async def hand_over(desk: Desk, name: str, wanted: DomainRequest, *, deadline: f
     await _until(desk, give, step, deadline=deadline)
 
 
+async def hand_over_or_undo(desk: Desk, name: str, wanted: DomainRequest, *, deadline: float) -> None:
+    """As `hand_over`; where it fails, the domain is not noted as one that has the disk. Raises `Problem`."""
+    had = wanted in desk.ledger.rows[name].domains
+    try:
+        await hand_over(desk, name, wanted, deadline=deadline)
+    except Problem:
+        if not had and wanted in desk.ledger.rows[name].domains:
+            await give_up(desk, name, wanted, deadline=deadline)
+        raise
+
+
+async def take_from(desk: Desk, name: str, domain: str, *, deadline: float) -> None:
+    """Take the disk from a domain, at whatever place. Raises `Problem`."""
+    for given in [one for one in desk.ledger.rows[name].domains if one.name == domain]:
+        await give_up(desk, name, given, deadline=deadline)
+
+
 async def dead_in(desk: Desk, name: str) -> tuple[str, ...]:
     """The domains that run with a disk of this attachment which is not the one that is here now.
 

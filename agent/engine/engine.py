@@ -12,15 +12,16 @@ from agent.cdmi.choose import choose
 from agent.engine import flows, losses
 from agent.engine.attached import refuse_strangers, refused_before
 from agent.engine.desk import Desk, mind_late, refuse_stale, refuse_stale_name
-from agent.engine.domains import give_up, hand_over
+from agent.engine.domains import hand_over_or_undo, take_from
 from agent.engine.joining import refuse_leaving, refuse_other
+from agent.engine.leases import Leases, of_request
 from agent.engine.ledger import Row
 from agent.engine.listing import Listing, only
 from agent.engine.lun_content import LunContent
 from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
-from agent.engine.permits import helper_ails, host_sight
+from agent.engine.permits import health, host_sight
 from agent.engine.reaching import NOT_HERE
 from agent.engine.resizing import resize
 from agent.engine.starting import Starting
@@ -49,8 +50,9 @@ class Engine:
         self._failed: dict[str, Row] = {}  # attachments that failed and were undone: shown, but not wanted
         self._listing = Listing()
         self._mending = Mending(desk.host, self._mend, self._to_mend)
-        self.tending = Tending(desk.host, self._free, self._resume)
+        self.tending = Tending(desk.host, self._free, self._resume, lambda: self.leases.look())
         self._tender: Task | None = None
+        self.leases = Leases(desk, self._tasks, self._free, bring_up=self._go_on, take_down=self._take_down)
         self.starting = Starting(desk.host, desk.ledger, self._tasks, self._free, self._resume)
 
     # Life of the engine itself.
@@ -94,7 +96,7 @@ class Engine:
             refuse_strangers(row or self._desk.ledger.tainted.get(name), by)
             refuse_stale_name(self._desk, name, request.generation)
             outcome = Outcome.ALREADY if row and row.handed_out else Outcome.CREATED
-            task = await self._join(row, request) if row else await self._begin(request, by.uid)
+            task = await self._join(row, request, by) if row else await self._begin(request, by.uid)
         limit = request.timeout_s + timeouts.SETTLE_S
         done, _ = await asyncio.wait({task}, timeout=limit if wait_s is None else min(wait_s, limit))
         if done:
@@ -136,28 +138,25 @@ class Engine:
 
     async def give(self, name: str, wanted: DomainRequest, *, by: Caller = DAEMON) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
-
-        async def give(deadline: float) -> None:
-            had = wanted in self._desk.ledger.rows[name].domains
-            try:
-                await hand_over(self._desk, name, wanted, deadline=deadline)
-            except Problem:
-                if not had and wanted in self._desk.ledger.rows[name].domains:
-                    await give_up(self._desk, name, wanted, deadline=deadline)
-                raise
-
-        await self._after_hand_out(name, give, by=by)
+        work = hand_over_or_undo
+        await self._after_hand_out(name, lambda end: work(self._desk, name, wanted, deadline=end), by=by)
         return self.view(name)
 
     async def take(self, name: str, domain: str, *, by: Caller = DAEMON) -> None:
         """See `agent.engine.interface.Engine`."""
-
-        async def take(deadline: float) -> None:
-            for given in [d for d in self._desk.ledger.rows[name].domains if d.name == domain]:
-                await give_up(self._desk, name, given, deadline=deadline)
-
         if name in self._desk.ledger.rows:
-            await self._after_hand_out(name, take, by=by)
+            await self._after_hand_out(name, lambda end: take_from(self._desk, name, domain, deadline=end), by=by)
+
+    async def confirm(self, name: str, *, generation: int | None = None, by: Caller = DAEMON) -> dict[str, Any]:
+        """See `agent.engine.interface.Engine`."""
+        async with self._desk.locks.hold([f"name:{name}"]):
+            shown, row = self.view(name), self._desk.ledger.rows.get(name)  # or not-found
+            refuse_strangers(row or self._desk.ledger.tainted.get(name), by)
+            if row is None:
+                hint = f"attach it first: cdmi-attach attach SOURCE --name {name}"
+                raise Problem(Code.BUSY, f"name: {name} is {shown['phase']}, not attached", hint=hint)
+            await self.leases.confirm(name, row, generation, by)
+        return self.view(name)
 
     async def resize(self, name: str, *, by: Caller = DAEMON) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
@@ -213,24 +212,19 @@ class Engine:
 
     async def health(self) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
-        reasons = []
-        for part, ails in (("ledger", self._desk.ledger.check()), ("helper", helper_ails(self._desk))):
-            try:
-                if said := await ails:
-                    reasons.append(f"{part}: {said}")
-            except Problem as problem:
-                reasons.append(f"{part}: {problem.detail}")
-        return {"ok": not reasons, "reasons": reasons, "attachments": len(self._desk.ledger.rows)}
+        return await health(self._desk)
 
     # What it does about it.
 
     async def _begin(self, request: Request, owner_uid: int) -> Task:
         self._failed.pop(request.name, None)
         self._desk.steps.pop(request.name, None)
-        await self._desk.ledger.add(Row(request.name, request, owner_uid, tainted=losses.before(self._desk, request)))
+        tainted, boot_id = losses.before(self._desk, request), self._desk.boot_id
+        row = Row(request.name, request, owner_uid, tainted=tainted, boot_id=boot_id)
+        await self._desk.ledger.add(replace(row, lease=of_request(request.lease_s)))
         return self._tasks.begin(request.name, lambda: self._bring_up(request.name, request.timeout_s))
 
-    async def _join(self, row: Row, request: Request) -> Task:
+    async def _join(self, row: Row, request: Request, by: Caller) -> Task:
         """The task that brings this very attachment up, also one that stands: nothing is handed out without a look.
 
         Raises `Problem` where the name stands for something else, or a later request has overtaken this one.
@@ -238,6 +232,7 @@ class Engine:
         refuse_other(row, request)
         refuse_leaving(row)
         refuse_stale(self._desk, row.object_key, request.generation)
+        await self.leases.ask(row, request.lease_s, by)
         if request.generation is not None:
             await self._desk.ledger.change(row.name, request=replace(row.request, generation=request.generation))
         task = self._tasks.last(row.name)
@@ -270,8 +265,13 @@ class Engine:
     def _resume(self, row: Row) -> None:
         if row.goal is Goal.GONE:
             self._tasks.begin(row.name, lambda: self._take_down(row))
+        elif row.lease and not row.seen:
+            self._tasks.begin(row.name, lambda: self.leases.take_up(row))
         else:
             self._tasks.begin(row.name, lambda: self._bring_up(row.name, timeouts.RECOVER_S))
+
+    async def _go_on(self, row: Row) -> None:
+        await self._bring_up(row.name, timeouts.RECOVER_S)
 
     def _ended(self, name: str) -> None:
         row = self._desk.ledger.rows.get(name)
@@ -289,6 +289,7 @@ class Engine:
             self._count("attach", name, problem.code)
             await self._give_up(name, problem)
             raise
+        await self.leases.handed_out(name)
         if not stood:
             await self._desk.ledger.seen(name)  # its row says it
             log.info("attached", extra=self._fields(Message.ATTACHED, name))

@@ -28,6 +28,7 @@ from agent.engine.standing import stand
 from agent.engine.touched import refuse_touched
 from agent.engine.users import users_of
 from agent.engine.withdrawing import not_needed, withdraw
+from agent.engine.withdrawn import WithdrawnError, given_up
 from agent.model import Phase
 from attachers.base import Goal, Gone, Ready
 from attachers.problems import Code, Problem
@@ -165,6 +166,8 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
 
 async def _bring_up_one(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
     """The first way to the disk, in the order of preference, that does not fail; those that do are undone."""
+    if not row.seen and row.boot_id and await _boot_id(desk) not in ("", row.boot_id):
+        raise given_up(row)
     while True:
         try:
             if row.plan is None:
@@ -266,7 +269,9 @@ async def _where_it_is(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone
 async def _make_good(desk: Desk, row: Row, *, deadline: float) -> None:
     """Be permitted as the ledger intends: a crash, or a server that was away, may have come between."""
     try:
-        await within(desk, min(deadline, desk.host.now() + timeouts.ASK_S), grant(desk, row))
+        await within(desk, min(deadline, desk.host.now() + timeouts.ASK_S), grant_again(desk, row))
+    except WithdrawnError:
+        raise
     except Problem as problem:
         log.warning("permitted once more, in vain: %s", problem.detail)
 
@@ -278,6 +283,8 @@ async def _has_moved(desk: Desk, name: str, *, deadline: float) -> bool:
         return False
     try:
         return await within(desk, min(deadline, desk.host.now() + timeouts.ASK_S), find_again(desk, row))
+    except WithdrawnError:
+        raise
     except Problem as problem:
         log.warning("asked where it is by now, in vain: %s", problem.detail)
         return False

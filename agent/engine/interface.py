@@ -37,6 +37,13 @@ class Engine(Protocol):
         """Take an attachment's disk from a domain; that it has none is success."""
         ...
 
+    async def confirm(self, name: str, *, generation: int | None = None, by: Caller = DAEMON) -> dict[str, Any]:
+        """An attachment for a while stays until it is detached; that it does already is success. Returns the view.
+
+        Raises `Problem`: not-found, busy where it is on its way out.
+        """
+        ...
+
     async def resize(self, name: str, *, by: Caller = DAEMON) -> dict[str, Any]:
         """Read the size again on every path, and tell the domains that have the disk. Returns the view."""
         ...

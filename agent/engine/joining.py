@@ -29,5 +29,6 @@ def refuse_leaving(row: Row) -> None:
 
 
 def _same(one: Request, other: Request) -> bool:
-    """How long the caller waits, and the number of the request, do not matter."""
-    return replace(one, timeout_s=0, generation=None) == replace(other, timeout_s=0, generation=None)
+    """How long the caller waits, for how long it is, and the number of the request, do not matter."""
+    first, second = (replace(each, timeout_s=0, generation=None, lease_s=None) for each in (one, other))
+    return first == second

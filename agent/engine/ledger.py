@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from agent.engine.former import Former as Former
 from agent.engine.generations import FORGOTTEN, KEPT, numbered
+from agent.engine.lease import Lease
 from agent.engine.operation import Operation as Operation
 from agent.model import DomainRequest, OperationState, Phase, Request
 from agent.store import Store
@@ -57,6 +58,8 @@ _ADDED: Mapping[str, Any] = {
     "tainted": [],
     "former": [],
     "boot_id": "",
+    "let_in": [],
+    "lease": None,
 }
 """What rows of earlier versions do not have."""
 T = TypeVar("T")
@@ -100,6 +103,8 @@ class Row:
     `domains` that have the disk open that was here before, and is gone. `forced` says who said that the loss of what
     cannot be written out is known, `tainted` what was given up then. `former` are the plans before this one, of which
     something may be left here, the latest first; `boot_id` is the boot in which the plan was made, or found to hold.
+    `let_in` are the names of ours by which this host was let in at the place of the plan when the disk was handed out.
+    `lease`: it is there for a while only (None: until it is detached).
     """
 
     name: str
@@ -133,6 +138,8 @@ class Row:
     tainted: tuple[str, ...] = ()
     former: tuple[Former, ...] = ()
     boot_id: str = ""
+    let_in: tuple[str, ...] = ()
+    lease: Lease | None = None
 
     @property
     def keys(self) -> frozenset[str]:

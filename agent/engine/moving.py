@@ -4,7 +4,7 @@ Only what has a name of its own can be found again: a logical unit. Whatever the
 very unit that was handed out, or nowhere: it is proved by that name on every path (attach.md, case 83).
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_sec
 from agent.engine.in_hand import refuse_changing
 from agent.engine.ledger import Former, Row
 from agent.engine.permits import host_sight, permits_of, to_be_made
-from agent.engine.plans import plan_of
+from agent.engine.plans import place_of, plan_of
 from agent.engine.touched import refuse_touched
+from agent.engine.withdrawn import refuse_taken, refuse_withdrawn
 from agent.model import Resolved, SeenExport
 from attachers import fc, iscsi
 from attachers.problems import Code, Problem
@@ -49,7 +50,9 @@ async def find_again(desk: Desk, row: Row) -> bool:
             _insist_on_object(row, resolved)
         export = _elsewhere(row, resolved)
         if export is None:
+            refuse_withdrawn(row, resolved)
             return False
+        refuse_taken(row, export)
         sight = await host_sight(desk)
         await _commit(desk, row, resolved, export, sight, touched)
         return True
@@ -79,12 +82,6 @@ def _is_of_unit(row: Row, export: SeenExport) -> bool:
     return export.protocol in BY_NAME and export.plan is not None and export.plan.get("wwid") in {None, *known}
 
 
-def place_of(plan: Mapping[str, Any]) -> tuple[object, ...]:
-    """What a plan says of where its unit is: the order of ways is none of it, nor is the size."""
-    ways = (frozenset(plan.get(name, ())) for name in ("portals", "targets"))
-    return plan.get("target"), plan.get("lun"), *ways
-
-
 async def _commit(
     desk: Desk,
     row: Row,
@@ -104,6 +101,7 @@ async def _commit(
         "boot_id": sight.boot_id,
         "at": export.at,
         "permits": (),
+        "let_in": (),
         "places": resolved.places,
         "over": resolved.over,
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 from agent import timeouts
 from agent.cdmi import initiators, nfs_hosts
@@ -9,6 +10,7 @@ from agent.cdmi.sources import object_of
 from agent.engine.converge import observe
 from agent.engine.desk import Desk, permissions_of
 from agent.engine.ledger import MADE, Grant, Row
+from agent.engine.withdrawn import insist_on_place, refuse_lost
 from agent.model import Access, Present, Request, Resolved, SeenExport
 from attachers import iscsi, nfs
 from attachers.problems import Problem
@@ -26,8 +28,19 @@ class Permits:
     missing: frozenset[str] = field(default_factory=frozenset)
 
 
-async def helper_ails(desk: Desk) -> str:
-    """What is wrong with the helper's own record, in words; empty: nothing. Raises `Problem` where it is away."""
+async def health(desk: Desk) -> dict[str, Any]:
+    """Whether the ledger and the helper answer, and what is wrong with their records: see `interface.Engine.health`."""
+    reasons = []
+    for part, ails in (("ledger", desk.ledger.check()), ("helper", _helper_ails(desk))):
+        try:
+            if said := await ails:
+                reasons.append(f"{part}: {said}")
+        except Problem as problem:
+            reasons.append(f"{part}: {problem.detail}")
+    return {"ok": not reasons, "reasons": reasons, "attachments": len(desk.ledger.rows)}
+
+
+async def _helper_ails(desk: Desk) -> str:
     return (await host_sight(desk)).ailing
 
 
@@ -35,6 +48,7 @@ async def host_sight(desk: Desk) -> HostSight:
     """What this host is, with the name that its logins say. Raises `Problem` (`unavailable`, `unsupported-on-host`)."""
     sight = await observe(desk.host, HostQuery(desk.settings.iface))
     assert isinstance(sight, HostSight)
+    desk.boot_id = sight.boot_id
     return sight
 
 
@@ -99,7 +113,9 @@ async def permit_again(desk: Desk, row: Row, export: SeenExport) -> Row:
         return row
     server = str(export.plan["server"])
     routes = {server: await _route_to(desk, server)}
-    permits = permits_of(export, row.request, await host_sight(desk), routes)
+    sight = await host_sight(desk)
+    refuse_lost(row, export, sight.hostname)
+    permits = permits_of(export, row.request, sight, routes)
     async with desk.locks.hold([permissions_of(row.granted_at)]):
         grants = to_be_made(row.granted_at, row.key, permits, desk.ledger.grants)
         row = await desk.ledger.change(row.name, grants=grants, permits=permits.names)
@@ -126,10 +142,12 @@ async def grant(desk: Desk, row: Row) -> None:
 
 
 async def grant_again(desk: Desk, row: Row) -> None:
-    """As `grant`, where a target refuses what it once let in. A login may say another name by now (attach.md, case 87).
+    """As `grant`, where a target refuses what it once let in, and the server does not.
 
-    The former name stays permitted as long as this is attached: another session may still have it. Raises `Problem`.
+    A login may say another name by now (attach.md, case 87). The former name stays permitted as long as this is
+    attached: another session may still have it. Raises `Problem`.
     """
+    await insist_on_place(desk, row)
     if row.protocol == iscsi.protocol and names_in(grants_of(desk, row)):
         await _grant_by_new_name(desk, row)
     await grant(desk, row)
@@ -151,6 +169,11 @@ async def _grant_by_new_name(desk: Desk, row: Row) -> None:
     async with desk.locks.hold([permissions_of(row.granted_at)]):
         grants = to_be_made(row.granted_at, row.key, permits, desk.ledger.grants)
         await desk.ledger.change(row.name, grants=grants)
+
+
+def let_in(desk: Desk, row: Row) -> tuple[str, ...]:
+    """The names by which the server lets this host in, as far as it was asked to, or they are needed there."""
+    return row.permits or tuple(names_in(grants_of(desk, row)))
 
 
 def names_in(grants: list[Grant]) -> list[str]:

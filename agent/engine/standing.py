@@ -5,6 +5,7 @@ from typing import Any
 
 from agent.engine.desk import Desk
 from agent.engine.domains import dead, dead_in
+from agent.engine.permits import let_in
 from agent.model import Phase
 from attachers import nfs
 from attachers.base import Act, Decision, Fail, Goal, Gone, Keep, Ready, Wait
@@ -30,7 +31,7 @@ async def stand(desk: Desk, name: str, reached: Ready | Gone) -> None:
     says = standing(reached)
     if names := await dead_in(desk, name):
         says |= {"phase": Phase.DEGRADED, "problem": dead(names).as_dict()}
-    await desk.ledger.change(name, **says, dead=names)
+    await desk.ledger.change(name, **says, dead=names, let_in=let_in(desk, desk.ledger.rows[name]))
 
 
 async def keep(desk: Desk, name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:

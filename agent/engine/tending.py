@@ -14,13 +14,20 @@ from attachers.base import Goal, Host
 class Tending:
     """Goes through all attachments now and then, and through what stands as soon as the host gives an alarm.
 
-    `free`: those that nobody works on; `resume` goes on with one.
+    `free`: those that nobody works on; `resume` goes on with one; `each_tick` is what else is looked at all the time.
     """
 
-    def __init__(self, host: Host, free: Callable[[], Iterable[Row]], resume: Callable[[Row], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        free: Callable[[], Iterable[Row]],
+        resume: Callable[[Row], None],
+        each_tick: Callable[[], None] = lambda: None,
+    ) -> None:
         self._host = host
         self._free = free
         self._resume = resume
+        self._each_tick = each_tick
         self._looked: dict[str, float] = {}
         self._alarms = host.alarms
         self._alarmed: set[str] = set()
@@ -34,6 +41,7 @@ class Tending:
                 async with asyncio.timeout(timeouts.TICK_S):
                     await never.wait()
             self.alarm()
+            self._each_tick()
             if clock() >= next_round:
                 self.round()
                 next_round = clock() + timeouts.TEND_S

@@ -29,6 +29,7 @@ def view_of(row: Row, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "uri": row.uri or None,
         "share": row.request.share,
         "generation": row.request.generation,
+        "lease": {"seconds": row.lease.seconds, "ends": row.lease.ends or None} if row.lease else None,
         "verified": row.verified and row.seen,
         "link": f"{LINKS}/{row.name}" if usable else None,
         "device": asdict(device) | {"paths": [asdict(p) for p in device.paths]} if device else None,

@@ -20,6 +20,8 @@ from attachers.sights import DomainDisk
 from attachers.steps import DEVICES, LINKS
 
 URI = "qemu:///system"
+RUNNING = 1
+"""VIR_DOMAIN_RUNNING. While its memory comes from another host a domain is paused (qemuMigrationDstPrepareActive)."""
 _SOCKETS = ("libvirt/virtqemud-sock", "libvirt/libvirt-sock")
 
 
@@ -47,10 +49,11 @@ def find_domain(domain: str) -> dict[str, Any]:
     """A domain as the JSON of `DomainSight`."""
     with _domain(domain) as found:
         if found is None:
-            return {"exists": False, "active": False, "disks": []}
+            return {"exists": False, "active": False, "runs": False, "disks": []}
         active = bool(found.isActive())
         disks = disks_of(found.XMLDesc(0)) if active else ()
-        return {"exists": True, "active": active, "disks": [[disk.target, disk.source] for disk in disks]}
+        runs = active and found.state()[0] == RUNNING
+        return {"exists": True, "active": active, "runs": runs, "disks": [[disk.target, disk.source] for disk in disks]}
 
 
 def give_disk(

@@ -28,7 +28,7 @@ async def look(tools: Tools, domain: str) -> DomainSight:
         raise Problem(Code.UNSUPPORTED_ON_HOST, f"no libvirt here: {reason}")
     found = await tools.look("find_domain", {"domain": domain}, LOOK_S)
     disks = tuple(DomainDisk(target, source) for target, source in found["disks"])
-    return DomainSight(exists=found["exists"], active=found["active"], disks=disks)
+    return DomainSight(exists=found["exists"], active=found["active"], disks=disks, runs=found["runs"])
 
 
 async def give(tools: Tools, step: GiveDisk, deadline: float) -> None:

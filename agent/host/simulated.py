@@ -272,9 +272,9 @@ class SimulatedHost:
         session.state = state
         self.touch()
 
-    def add_domain(self, name: str, *, active: bool = True) -> None:
+    def add_domain(self, name: str, *, active: bool = True, paused: bool = False) -> None:
         """Define a libvirt domain."""
-        self.kernel.domains[name] = Domain(active=active)
+        self.kernel.domains[name] = Domain(active=active, paused=paused)
         self.touch()
 
     def inventory(self) -> frozenset[str]:

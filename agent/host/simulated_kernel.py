@@ -93,9 +93,13 @@ class Session:
 
 @dataclass(slots=True)
 class Domain:
-    """A libvirt domain and its live disks: place -> source, and place -> the size (bytes) it was told of since."""
+    """A libvirt domain and its live disks: place -> source, and place -> the size (bytes) it was told of since.
+
+    `paused`: it is active, and its guest does not run, as while its memory comes from another host.
+    """
 
     active: bool = True
+    paused: bool = False
     disks: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
 

@@ -141,6 +141,7 @@ def _domain(kernel: Kernel, query: DomainQuery, running: tuple[Step, ...]) -> Do
     return DomainSight(
         exists=domain is not None,
         active=domain is not None and domain.active,
+        runs=domain is not None and domain.active and not domain.paused,
         disks=tuple(sights.DomainDisk(place, source) for place, source in domain.disks.items()) if domain else (),
         busy=tuple(step.describe() for step in running if getattr(step, "domain", None) == query.domain),
     )

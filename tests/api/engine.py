@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.caller import DAEMON, Caller
@@ -132,6 +132,14 @@ class FakeEngine:
         self.callers.append(by)
         self.given.get(name, {}).pop(domain, None)
 
+    async def confirm(self, name: str, *, generation: int | None = None, by: Caller = DAEMON) -> dict[str, Any]:
+        """As the contract says."""
+        self.callers.append(by)
+        self.numbers += [] if generation is None else [generation]
+        self.view(name)
+        self.requests[name] = replace(self.requests[name], lease_s=None)
+        return self.view(name)
+
     async def resize(self, name: str, *, by: Caller = DAEMON) -> dict[str, Any]:
         """As the contract says."""
         self.callers.append(by)
@@ -151,6 +159,7 @@ class FakeEngine:
             "link": link(name) if done else None,
             "device": device(request) if done else None,
             "disk_xml": None,
+            "lease": {"seconds": request.lease_s, "ends": None} if request.lease_s else None,
             "domains": [
                 {"name": one, "target": target, "state": "given"} for one, target in self.given.get(name, {}).items()
             ],

@@ -79,7 +79,6 @@ async def test_problems_of_the_engine_pass_through(caller: Caller, engine: FakeE
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"lease_s": 600}, "lease_s"),
         ({"format": "qcow2"}, "format=qcow2"),
     ],
 )
@@ -125,6 +124,17 @@ async def test_a_list_of_those_that_begin_so(caller: Caller) -> None:
     assert [view["name"] for view in listed.json["attachments"]] == ["one-42-0", "one-42-1"]
     assert (await caller.call("GET", "/v1/attachments?prefix=..%2F")).status == 422
     assert len((await caller.call("GET", "/v1/attachments?prefix=")).json["attachments"]) == 3
+
+
+async def test_what_is_there_for_a_while_is_confirmed(caller: Caller, engine: FakeEngine) -> None:
+    assert (await caller.attach(lease_s=600)).json["lease"] == {"seconds": 600, "ends": None}
+    path = "/v1/attachments/one-42-0/confirm"
+    answer = await caller.call("POST", f"{path}?generation=3")
+    assert (answer.status, answer.json["lease"], engine.numbers) == (200, None, [3])
+    assert (await caller.call("POST", path, {"lease_s": 5})).status == 422
+    assert (await caller.call("POST", "/v1/attachments/nobody/confirm")).status == 404
+    for wrong in (0, 0.5, 8 * 86400, "600"):
+        assert (await caller.attach("b", lease_s=wrong)).status == 422, wrong
 
 
 async def test_resolve_host_and_health(caller: Caller, engine: FakeEngine) -> None:

@@ -167,7 +167,7 @@ async def test_what_stands_is_adopted_without_its_server(world: World, present: 
 
 
 async def test_a_plan_of_an_earlier_life_is_asked_for_too(world: World) -> None:
-    """Case 93: nothing was handed out, and nothing pinned, when the host went down."""
+    """Case 93: nothing was handed out, and nothing pinned, when the daemon went down."""
     source, begun = world.add_file(), asyncio.Event()
 
     async def stuck(moment: Moment, what: Step | Query) -> None:
@@ -181,7 +181,6 @@ async def test_a_plan_of_an_earlier_life_is_asked_for_too(world: World) -> None:
         await begun.wait()
         assert daemon.ledger.rows["vm"].plan
     world.kernel.hook = None
-    world.kernel.reboot()
     world.san.nfs.put(SHARE, "images/1.img", size=SIZE)
     del world.cdmi.objects[world.object().object_id]
     async with running(world) as daemon:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent import timeouts
 from agent.caller import Caller
 from agent.engine.desk import Desk, Settings
 from agent.engine.engine import Engine
@@ -255,6 +256,14 @@ class Processes:
         """GET of all."""
         found: list[dict[str, Any]] = json.loads(self.engine.listing())["attachments"]
         return found
+
+    async def passes(self, world: "World", seconds: float) -> None:
+        """Let time go by, a tick after the other, and the engine do what it does by itself."""
+        until = world.clock.now() + seconds
+        while world.clock.now() < until:
+            world.clock.advance(min(timeouts.TICK_S, until - world.clock.now()))
+            self.engine.leases.look()
+            await self.engine.settled()
 
     async def detach(self, name: str, *, force: bool = False, generation: int | None = None) -> None:
         """DELETE, and wait for it."""

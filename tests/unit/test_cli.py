@@ -112,6 +112,17 @@ def test_attach_and_detach_say_their_number(command: Command) -> None:
     assert command("detach", "a", "--generation", "-1").status == 1
 
 
+def test_a_lease_is_asked_for_and_confirmed(command: Command) -> None:
+    assert command("attach", SOURCE, "--name", "a", "--lease", "600").status == 0
+    assert command.engine.requests["a"].lease_s == 600.0
+    assert "lease    600 s, begins when it is attached" in command("status", "a").out
+    run = command("confirm", "a", "--generation", "7")
+    assert (run.status, run.out, run.err) == (0, "", "cdmi-attach: a stays until it is detached\n")
+    assert command.engine.requests["a"].lease_s is None and command.engine.numbers == [7]
+    assert json.loads(command("confirm", "a", "--json").out)["name"] == "a"
+    assert command("confirm", "b").status == 4
+
+
 def test_all_disks_of_a_vm(command: Command) -> None:
     for name in ("one-4-0", "one-42-0", "one-42-1", "one-421-0"):
         command("attach", SOURCE, "--name", name)

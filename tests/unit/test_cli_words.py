@@ -28,6 +28,8 @@ PLAIN = (
     "attach --name n S --ro --protocol fc --protocol iscsi --timeout 7.5",
     "attach S --name n --file --domain d --target sda",
     "attach S --name n --share --generation 7",
+    "attach S --name n --lease 600",
+    "confirm n --generation 8",
     "detach n --force",
     "detach n --generation 8",
     "status --vm 42 --json",

@@ -145,7 +145,9 @@ async def test_domains_hold_what_they_are_given() -> None:
     give = GiveDisk("vm", "one-7", "sda", "scsi", False)
     for _ in range(2):
         await host.act(give, timeout_s=30)
-    assert await host.observe(DomainQuery("one-7")) == DomainSight(True, True, (DomainDisk("sda", f"{LINKS}/vm"),))
+    assert await host.observe(DomainQuery("one-7")) == DomainSight(
+        True, True, (DomainDisk("sda", f"{LINKS}/vm"),), runs=True
+    )
     assert (await look(host, holders=True)).paths[0].holders == ("domain one-7",)
     with pytest.raises(Problem) as caught:
         await host.act(RemoveDevice(HCTL), timeout_s=30)
