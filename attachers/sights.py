@@ -18,6 +18,10 @@ from attachers.nfs_sights import NfsMount as NfsMount
 from attachers.nfs_sights import NfsQuery as NfsQuery
 from attachers.nfs_sights import Opening as Opening
 from attachers.nfs_sights import Trouble as Trouble
+from attachers.record_sights import Dead as Dead
+from attachers.record_sights import Made as Made
+from attachers.record_sights import RecordQuery as RecordQuery
+from attachers.record_sights import RecordSight as RecordSight
 
 LOGGED_IN = "LOGGED_IN"
 """The state of a `Session` that commands can be sent on."""
@@ -292,7 +296,11 @@ class DomainSight:
 
 ScsiQuery = IscsiQuery | FcQuery
 """The queries that a `ScsiSight` answers."""
-Query = ScsiQuery | NfsQuery | DomainQuery | BlocksQuery | HostQuery | RouteQuery
-Sight = ScsiSight | NfsSight | DomainSight | BlocksSight | HostSight | RouteSight
-QUERIES: tuple[type[Query], ...] = (IscsiQuery, FcQuery, NfsQuery, DomainQuery, BlocksQuery, HostQuery, RouteQuery)
-SIGHTS: tuple[type[Sight], ...] = (ScsiSight, NfsSight, DomainSight, BlocksSight, HostSight, RouteSight)
+Query = ScsiQuery | NfsQuery | DomainQuery | BlocksQuery | HostQuery | RouteQuery | RecordQuery
+Sight = ScsiSight | NfsSight | DomainSight | BlocksSight | HostSight | RouteSight | RecordSight
+QUERIES: tuple[type[Query], ...] = (
+    *(IscsiQuery, FcQuery, NfsQuery, DomainQuery, BlocksQuery, HostQuery, RouteQuery, RecordQuery),
+)
+SIGHTS: tuple[type[Sight], ...] = (
+    *(ScsiSight, NfsSight, DomainSight, BlocksSight, HostSight, RouteSight, RecordSight),
+)

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.api import content, parse
+from agent.api import content, parse, selecting
 from agent.api.audit import ABSENT, Asked, asked, audited
 from agent.api.errors import Handler, problems, too_large
 from agent.api.fields import Fields, load_object
@@ -126,11 +126,13 @@ class Handlers:
             Op.OBJECT_FENCE: self.fence,
             Op.CAPACITY: self.capacity,
             Op.OPERATION: self.operation,
+            Op.LEFTOVERS: self.leftovers,
+            Op.LEFTOVERS_CLEAN: self.clean,
         }
 
     async def list(self, request: web.Request) -> web.Response:
         """All attachments."""
-        listing = self._engine.listing(prefix=parse.prefix(request.query))
+        listing = self._engine.listing(prefix=selecting.prefix(request.query))
         return web.Response(body=listing, content_type="application/json", charset="utf-8")
 
     async def attach(self, request: web.Request) -> web.Response:
@@ -153,7 +155,7 @@ class Handlers:
         parse.known_query(request.query, "force", "must_exist", "generation")
         name = checks.name(request.match_info["name"])
         must_exist, force = parse.must_exist(request.query), parse.force(request.query)
-        generation = parse.generation(request.query)
+        generation = selecting.generation(request.query)
         there = await self._engine.detach(name, force=force, generation=generation, by=asked.get().by)
         return _gone(f"name: there is no attachment {name}", there=there, must_exist=must_exist)
 
@@ -175,7 +177,7 @@ class Handlers:
         """POST of confirm: what was attached for a while stays."""
         parse.known_query(request.query, "generation")
         await _no_body(request)
-        name, generation = checks.name(request.match_info["name"]), parse.generation(request.query)
+        name, generation = checks.name(request.match_info["name"]), selecting.generation(request.query)
         return web.json_response(await self._engine.confirm(name, generation=generation, by=asked.get().by))
 
     async def resize(self, request: web.Request) -> web.Response:
@@ -184,6 +186,17 @@ class Handlers:
         await _no_body(request)
         name = checks.name(request.match_info["name"])
         return web.json_response(await self._engine.resize(name, by=asked.get().by))
+
+    async def leftovers(self, request: web.Request) -> web.Response:
+        """What nobody asks for any more."""
+        parse.known_query(request.query)
+        return web.json_response(await self._engine.leftovers.found())
+
+    async def clean(self, request: web.Request) -> web.Response:
+        """POST of clean: one of them, or all that may go."""
+        parse.known_query(request.query)
+        item = selecting.leftover(await _body(request))
+        return web.json_response(await self._engine.leftovers.clean(item, asked.get().by))
 
     async def resolve(self, request: web.Request) -> web.Response:
         """What a source is."""

@@ -25,6 +25,7 @@ BODIES = {
     Op.OBJECT_RESTORE: "RestoreRequest",
     Op.OBJECT_RESIZE: "ResizeRequest",
     Op.OBJECT_FENCE: "FenceRequest",
+    Op.LEFTOVERS_CLEAN: "CleanRequest",
 }
 
 OPERATION_ANSWERS: dict[int, tuple[str, str | None]] = {
@@ -65,6 +66,8 @@ ANSWERS: dict[Op, dict[int, tuple[str, str | None]]] = {
     Op.OBJECT_FENCE: {200: ("no export lets that host in any more", "Fenced")},
     Op.CAPACITY: {200: ("how much room there is", "Capacity")},
     Op.OPERATION: {200: ("how far it is", "Operation")},
+    Op.LEFTOVERS: {200: ("all of it; nothing is changed", "Leftovers")},
+    Op.LEFTOVERS_CLEAN: {200: ("what went, and what stays and why", "Cleaned")},
     Op.EVENTS: {200: ("events, one JSON object a line (application/x-ndjson)", None)},
     Op.ATTACHMENT_EVENTS: {200: ("events of this attachment, one JSON object a line", None)},
     Op.METRICS: {200: ("the text format of Prometheus", None)},

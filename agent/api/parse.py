@@ -335,22 +335,6 @@ def force(query: Mapping[str, str]) -> bool:
     return flag(query, "force")
 
 
-def generation(query: Mapping[str, str]) -> int | None:
-    """`?generation=N`; None without it."""
-    text = query.get("generation")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MAX_GENERATION):
-        raise checks.refuse("generation", text, f"a number from 0 to {MAX_GENERATION}")
-    return int(text)
-
-
-def prefix(query: Mapping[str, str]) -> str:
-    """`?prefix=`, what the names in a list begin with; empty: all."""
-    known_query(query, "prefix")
-    return checks.name(query["prefix"]) if query.get("prefix") else ""
-
-
 def must_exist(query: Mapping[str, str]) -> bool:
     """`?must_exist=1`: what is to go has to be there."""
     return flag(query, "must_exist")

@@ -77,8 +77,8 @@ ROUTES = (
     Route("POST", "/v1/objects/fence", Op.OBJECT_FENCE, "Withdraw another host's permission"),
     Route("GET", "/v1/capacity", Op.CAPACITY, "Used, free and total bytes behind a container"),
     Route("GET", "/v1/operations/{id}", Op.OPERATION, "Progress of what takes long"),
-    Route("GET", "/v1/leftovers", Op.LEFTOVERS, "Things of ours in the kernel with no attachment"),
-    Route("POST", "/v1/leftovers/clean", Op.LEFTOVERS_CLEAN, "Clean them"),
+    Route("GET", "/v1/leftovers", Op.LEFTOVERS, "What nobody asks for any more"),
+    Route("POST", "/v1/leftovers/clean", Op.LEFTOVERS_CLEAN, "Take it away, with all gates of a detach"),
     Route("GET", "/metrics", Op.METRICS, "Prometheus metrics"),
     Route("GET", "/healthz", Op.HEALTH, "Alive, and why not"),
     Route("GET", "/v1/openapi.json", Op.OPENAPI, "This contract"),
@@ -90,7 +90,7 @@ NOW = frozenset(
         *(Op.CONFIRM, Op.DOMAIN_ATTACH, Op.DOMAIN_DETACH, Op.RESIZE, Op.EVENTS, Op.ATTACHMENT_EVENTS, Op.METRICS),
         *(Op.OBJECT_STAT, Op.OBJECT_CHANGE, Op.OBJECT_DELETE, Op.OBJECT_READ, Op.OBJECT_WRITE),
         *(Op.OBJECT_CLONE, Op.OBJECT_SNAPSHOT, Op.OPERATION, Op.OBJECT_CREATE, Op.OBJECT_MOVE, Op.OBJECT_RESTORE),
-        *(Op.OBJECT_RESIZE, Op.OBJECT_FENCE, Op.CAPACITY),
+        *(Op.OBJECT_RESIZE, Op.OBJECT_FENCE, Op.CAPACITY, Op.LEFTOVERS, Op.LEFTOVERS_CLEAN),
     },
 )
 """The operations that this version has; all others answer 501."""

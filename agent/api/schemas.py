@@ -1,6 +1,6 @@
 """The JSON objects of the contract, as JSON Schema (2020-12)."""
 
-from agent.api import parse, schemas_objects
+from agent.api import parse, schemas_objects, selecting
 from agent.api.schema_parts import (
     FLAG,
     MAYBE_TEXT,
@@ -191,6 +191,29 @@ HOST = make_object(
     required=("hostname", "protocols"),
 )
 
+_LEFT: dict[str, Schema] = {
+    "id": make_text("for clean", pattern=f"^{selecting.LEFTOVER.pattern}$"),
+    "kind": make_text("unit, session, link, mount, permission; disk, map, ...: told only"),
+    "what": make_text(),
+    "things": make_list(make_text()) | {"description": "as the record of what was made here has them"},
+    "ours": FLAG | {"description": "false: others have left it, and it is never touched"},
+    "users": make_list(make_text()),
+    "cleanable": FLAG,
+    "why": MAYBE_TEXT | {"description": "why it is not taken away"},
+}
+LEFTOVER = make_object(_LEFT, required=tuple(_LEFT))
+CLEAN_REQUEST = make_object(
+    {"item": {"type": ["string", "null"], "pattern": f"^{selecting.LEFTOVER.pattern}$", "description": "null: all"}},
+    closed=True,
+)
+CLEANED = make_object(
+    {
+        "cleaned": make_list(make_ref("Leftover")),
+        "left": make_list(make_object(_LEFT | {"problem": or_null(make_ref("Problem"))}, required=(*_LEFT, "problem"))),
+    },
+    required=("cleaned", "left"),
+)
+
 SCHEMAS: dict[str, Schema] = {
     "AttachRequest": ATTACH_REQUEST,
     "DomainRequest": DOMAIN_REQUEST,
@@ -218,5 +241,11 @@ SCHEMAS: dict[str, Schema] = {
     "Fenced": schemas_objects.FENCED,
     "Capacity": schemas_objects.CAPACITY,
     "Operation": schemas_objects.OPERATION,
+    "Leftover": LEFTOVER,
+    "Leftovers": make_object(
+        {"leftovers": make_list(make_ref("Leftover")), "more": {"type": "integer"}}, required=("leftovers", "more")
+    ),
+    "CleanRequest": CLEAN_REQUEST,
+    "Cleaned": CLEANED,
     "Health": make_object({"ok": FLAG, "reasons": make_list(make_text())}, required=("ok", "reasons")),
 }

@@ -62,6 +62,10 @@ def _run(args: Words) -> int:
 
             verbs = {"attach": attach.attach, "confirm": attach.confirm, "detach": attach.detach}
             return verbs.get(args.verb, attach.resize)(args)
+        case "leftovers":
+            from agent.cli import leftovers
+
+            return leftovers.run(args)
         case "cat":
             from agent.cli import content
 

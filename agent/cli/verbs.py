@@ -222,6 +222,11 @@ VERBS = {
         YES,
         EVEN_IF,
     ),
+    "leftovers": Verb(
+        "list what was made on this host and nobody asks for any more, and what others left; or take it away",
+        Word("item", metavar="ITEM", nargs="?", help="with --clean: this one alone"),
+        Word("--clean", action="store_true", help="take away what was made here, is proved, and is open by nobody"),
+    ),
     "host": Verb("what this host is and can do"),
     "doctor": Verb(
         "what an attach would miss on this host, and the command that mends it",

@@ -11,6 +11,7 @@ from agent.caller import DAEMON, Caller
 from agent.cdmi.choose import choose
 from agent.engine import flows, losses
 from agent.engine.attached import refuse_strangers, refused_before
+from agent.engine.cleaning import Cleaning
 from agent.engine.desk import Desk, mind_late, refuse_stale, refuse_stale_name
 from agent.engine.domains import hand_over_or_undo, take_from
 from agent.engine.joining import refuse_leaving, refuse_other
@@ -53,6 +54,7 @@ class Engine:
         self.tending = Tending(desk.host, self._free, self._resume, lambda: self.leases.look())
         self._tender: Task | None = None
         self.leases = Leases(desk, self._tasks, self._free, bring_up=self._go_on, take_down=self._take_down)
+        self.leftovers = Cleaning(desk, self._take_leftover)
         self.starting = Starting(desk.host, desk.ledger, self._tasks, self._free, self._resume)
 
     # Life of the engine itself.
@@ -269,6 +271,11 @@ class Engine:
             self._tasks.begin(row.name, lambda: self.leases.take_up(row))
         else:
             self._tasks.begin(row.name, lambda: self._bring_up(row.name, timeouts.RECOVER_S))
+
+    async def _take_leftover(self, row: Row) -> None:
+        task = self._tasks.begin(row.name, lambda: self._take_down(row))
+        await asyncio.wait({task})
+        task.result()
 
     async def _go_on(self, row: Row) -> None:
         await self._bring_up(row.name, timeouts.RECOVER_S)

@@ -7,6 +7,21 @@ from agent.events import Events
 from agent.model import DomainRequest, Objects, Operations, Outcome, Request
 
 
+class Leftovers(Protocol):
+    """What was made here and nobody asks for any more, and what others left. Every call raises `Problem`."""
+
+    async def found(self) -> dict[str, Any]:
+        """All of it: {"leftovers": [...], "more": N}."""
+        ...
+
+    async def clean(self, wanted: str | None, by: Caller) -> dict[str, Any]:
+        """Take one of them away, or all that may go: {"cleaned": [...], "left": [...]}. For admins.
+
+        Raises `Problem`: not-found, in-use, conflict; forbidden.
+        """
+        ...
+
+
 class Engine(Protocol):
     """The engine, as the API needs it. Views are the JSON objects of docs/api.md. Every call raises `Problem`."""
 
@@ -77,6 +92,11 @@ class Engine(Protocol):
     @property
     def operations(self) -> Operations:
         """What takes long there."""
+        ...
+
+    @property
+    def leftovers(self) -> "Leftovers":
+        """What nobody asks for any more."""
         ...
 
     async def health(self) -> dict[str, Any]:

@@ -234,6 +234,12 @@ class Ledger:
             self._changed(name, None)
             self.grants.difference_update(revoked)
 
+    async def revoked(self, grants: Collection[Grant]) -> None:
+        """Commit that permissions which no attachment relies on were taken back."""
+        async with self._lock:
+            await self._timed(lambda db: _take(db, grants))
+            self.grants.difference_update(grants)
+
     async def seen(self, name: str) -> None:
         """Commit that somebody knows what was given up of an attachment that is gone."""
         if name in self.tainted:

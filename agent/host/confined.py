@@ -13,7 +13,7 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from agent.host.allowed import Allowed
-from agent.host.confined_rows import Lately, disks_in, is_made, is_out, links_of, published
+from agent.host.confined_rows import Lately, disks_in, is_made, is_out, links_of, published, recorded
 from agent.host.created import Kind, Row, Thing
 from agent.host.guarded import GuardedHost
 from agent.host.guarded_judge import foreign, look_for, stands, things_of_map
@@ -28,6 +28,7 @@ from attachers.sights import (
     NfsQuery,
     NfsSight,
     Query,
+    RecordSight,
     ScsiQuery,
     ScsiSight,
     Session,
@@ -110,7 +111,8 @@ class ConfinedHost:
         if isinstance(query, BlocksQuery) and not published(query.wwid, self.created):
             text = f"{query.wwid} is not published by this daemon"
             raise Problem(Code.NOT_FOUND, text, hint="attach it first")
-        return self._noted(query, await self._guarded.observe(query))
+        sight = await self._guarded.observe(query)
+        return recorded(sight, self.created) if isinstance(sight, RecordSight) else self._noted(query, sight)
 
     async def act(self, step: Step, *, timeout_s: float, then: Query | None = None) -> Sight | None:
         if isinstance(then, BlocksQuery):  # what is published may be another thing once the step is done

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from agent.host.created import Kind, Row
 from agent.host.guarded_judge import Rows
 from attachers.nfs_share import Share
+from attachers.sights import Made, RecordSight
 
 LATELY_S = 300.0
 """For how long what was taken back may be put back though it is in use: a detach that is refused does so."""
@@ -36,6 +37,15 @@ def disks_in(share: Share, rows: Rows) -> list[str]:
     """The names of the disks that we had LIO make of files in a share."""
     place = (Kind.DISK, share.source, share.version)
     return [thing.wwid for thing in rows if (thing.kind, thing.target, thing.portal) == place]
+
+
+def recorded(seen: RecordSight, rows: Rows) -> RecordSight:
+    """What is in the record, beside what is dead and not in it: as much of both as a message holds."""
+    mine = {thing.hctl for thing in rows if thing.hctl}
+    dead = [one for one in seen.dead if not one.hctl or one.hctl not in mine]
+    made = [Made(str(t.kind), t.target, t.portal, t.hctl, t.name, t.wwid) for t in rows]
+    more = max(0, len(made) - MOST) + max(0, len(dead) - MOST)
+    return RecordSight(tuple(made[:MOST]), tuple(dead[:MOST]), more)
 
 
 class Lately:

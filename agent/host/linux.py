@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.host import (
     blocks,
+    dead,
     dm,
     domains,
     fc_sysfs,
@@ -59,6 +60,8 @@ from attachers.sights import (
     IscsiQuery,
     NfsQuery,
     Query,
+    RecordQuery,
+    RecordSight,
     RouteQuery,
     RouteSight,
     Sight,
@@ -192,6 +195,8 @@ class LinuxHost:
                 return await self._reader.look(query)
             case HostQuery(iface):
                 return self._host(iface)
+            case RecordQuery():
+                return RecordSight(dead=dead.find(self._tools.roots))
             case RouteQuery(server):
                 return RouteSight(**await self._tools.look("route_to", {"server": server}, ROUTE_S))
 

@@ -16,6 +16,7 @@ from attachers.sights import (
     IscsiQuery,
     NfsQuery,
     Query,
+    RecordQuery,
     RouteQuery,
     ScsiQuery,
     ScsiSight,
@@ -39,6 +40,22 @@ def see(kernel: Kernel, query: Query, running: tuple[Step, ...]) -> Sight:
             return _host(kernel, iface, len(running))
         case RouteQuery(server):
             return simulated_nfs.route(kernel, server)
+        case RecordQuery():
+            return sights.RecordSight(dead=_dead(kernel))
+
+
+def _dead(kernel: Kernel) -> tuple[sights.Dead, ...]:
+    runs = {device.hctl: device.state == "running" for _, device in kernel.devices()}
+    disks = [d for _, d in kernel.devices() if d.state != "running"]
+    above = {hctl for one in kernel.maps.values() for hctl in one.paths}
+    return (
+        *(sights.Dead("disk", d.node or "", f"the kernel says {d.state}", d.hctl, d.hctl in above) for d in disks),
+        *(
+            sights.Dead("map", one.node, "none of its paths runs" if one.paths else "it has no path")
+            for one in kernel.maps.values()
+            if not any(runs.get(hctl) for hctl in one.paths)
+        ),
+    )
 
 
 def _scsi(kernel: Kernel, query: ScsiQuery, running: tuple[Step, ...]) -> ScsiSight:

@@ -14,6 +14,7 @@ from agent.events import Events
 from agent.model import Access, DomainRequest, Moved, Outcome, Part, Phase, Reading, Request
 from agent.uses import CAREFUL, Despite
 from attachers.problems import Code, Problem
+from tests.api.leftovers import FakeLeftovers
 
 SIZE = 100 * 1024 * 1024
 WWID = "naa.6001405000000001"
@@ -72,6 +73,7 @@ class FakeEngine:
     given: dict[str, dict[str, str]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
     objects: "FakeObjects" = field(default_factory=lambda: FakeObjects())
+    leftovers: FakeLeftovers = field(default_factory=FakeLeftovers)
     operations: "FakeOperations" = field(default_factory=lambda: FakeOperations())
     _done: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _open: asyncio.Event = field(default_factory=asyncio.Event)

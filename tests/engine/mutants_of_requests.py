@@ -20,4 +20,52 @@ OF_REQUESTS = (
     row = desk.ledger.rows.get(name)
     alone""",
     ),
+    Mutant(
+        "a lease that ends under its user",
+        "agent/engine/leases.py",
+        "        elif not users and self._is_over(row.lease):",
+        "        elif self._is_over(row.lease):",
+    ),
+    Mutant(
+        "a lease that outlives a boot",
+        "agent/engine/leases.py",
+        "        if lease and (lease.boot_id or row.boot_id) != boot_id:",
+        "        if lease and not boot_id:",
+    ),
+    Mutant(
+        "a guest that is on its way in takes the lease for granted",
+        "agent/engine/leases.py",
+        "                if isinstance(sight, DomainSight) and sight.runs:",
+        "                if isinstance(sight, DomainSight) and sight.active:",
+    ),
+    Mutant(
+        "a host that was fenced off lets itself in again",
+        "agent/engine/withdrawn.py",
+        "    if lost := [name for name in row.let_in if not _lets_in(export, name, hostname)]:",
+        "    if lost := [name for name in row.let_in if not _lets_in(export, name, hostname) and not row.plan]:",
+    ),
+    Mutant(
+        "a leftover that somebody needs by now",
+        "agent/engine/leftovers.py",
+        "    return {key for row in desk.ledger.rows.values() if row.plan is not None for key in desk.needs_of(row)}",
+        "    return {key for row in desk.ledger.rows.values() if row.device is not None for key in desk.needs_of(row)}",
+    ),
+    Mutant(
+        "a leftover whose users are not asked for",
+        "agent/engine/leftovers.py",
+        "    if users:\n",
+        "    if users and not sight.paths:\n",
+    ),
+    Mutant(
+        "a leftover that is not written out",
+        "agent/engine/cleaning.py",
+        "    return replace(row, plan=unit.plan, device=unit.device, **values)",
+        "    return replace(row, plan=unit.plan, **values)",
+    ),
+    Mutant(
+        "an attach that a boot has broken off is taken up again",
+        "agent/engine/flows.py",
+        '    if not row.seen and row.boot_id and await _boot_id(desk) not in ("", row.boot_id):',
+        '    if not row.seen and row.boot_id and await _boot_id(desk) == "":',
+    ),
 )

@@ -24,7 +24,7 @@ from agent.listening import listen
 from agent.store import MEMORY
 from attachers import steps
 from attachers.nfs_share import Share
-from attachers.sights import BlocksQuery, DomainQuery, FcQuery, HostQuery, IscsiQuery, NfsQuery, Query
+from attachers.sights import BlocksQuery, DomainQuery, FcQuery, HostQuery, IscsiQuery, NfsQuery, Query, RecordQuery
 from attachers.steps import CreateRecord, GiveDisk, Login, Mount, Step
 from tests.fuzz import foreign
 from tests.fuzz.foreign import ABROAD, ARRAY, CHAP, LOCAL, ONE, OPEN, OTHER, STRANGE, TWO, Scene, wwid_of
@@ -231,6 +231,8 @@ class Daemon:
                 return self._blocks(self._wwid())
             case 4:
                 return HostQuery(self._dice.of("", "default", "x"))
+            case 5:
+                return RecordQuery()
         return IscsiQuery(self._name(), self._target(), (self._portal(), self._portal()), self._dice.of(*LUNS), wwid)
 
     def _step(self) -> Step:

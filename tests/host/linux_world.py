@@ -62,6 +62,9 @@ class LinuxWorld:
     async def set_access(self, lun: int, state: str) -> None:
         self._lio.set_access(self.target, lun, state)
 
+    async def take_offline(self, hctl: str) -> None:
+        (SYS / f"class/scsi_device/{hctl}/device/state").write_text("offline")
+
     @asynccontextmanager
     async def holding(self, hctl: str) -> AsyncIterator[None]:
         node = os.open(f"/dev/{_node(hctl)}", os.O_RDONLY | os.O_CLOEXEC)

@@ -56,6 +56,9 @@ class SimulatedWorld:
         for portal in (self.portal, self.other_portal):
             self.raw.san.access[self.target, portal, lun] = "" if state.startswith("active/") else state
 
+    async def take_offline(self, hctl: str) -> None:
+        self.raw.set_device_state(hctl, "offline")
+
     @asynccontextmanager
     async def holding(self, hctl: str) -> AsyncIterator[None]:
         self.raw.open_device(hctl)

@@ -40,6 +40,10 @@ class World(Protocol):
         """Put a LUN into an ALUA state at every portal, without a word: standby, or active/optimized."""
         ...
 
+    async def take_offline(self, hctl: str) -> None:
+        """Somebody, or error handling, gives a disk up."""
+        ...
+
     def holding(self, hctl: str) -> AbstractAsyncContextManager[None]:
         """Somebody has the device open."""
         ...

@@ -116,11 +116,29 @@ def test_a_lease_is_asked_for_and_confirmed(command: Command) -> None:
     assert command("attach", SOURCE, "--name", "a", "--lease", "600").status == 0
     assert command.engine.requests["a"].lease_s == 600.0
     assert "lease    600 s, begins when it is attached" in command("status", "a").out
+    kept = command.engine.requests
     run = command("confirm", "a", "--generation", "7")
     assert (run.status, run.out, run.err) == (0, "", "cdmi-attach: a stays until it is detached\n")
-    assert command.engine.requests["a"].lease_s is None and command.engine.numbers == [7]
+    assert kept["a"].lease_s is None and command.engine.numbers == [7]
     assert json.loads(command("confirm", "a", "--json").out)["name"] == "a"
     assert command("confirm", "b").status == 4
+
+
+def test_leftovers_are_listed_and_cleaned(command: Command) -> None:
+    told = {"kind": "unit", "things": [], "ours": True, "users": [], "cleanable": True, "why": None}
+    may = {"id": "0123456789ab", "what": "LUN 1 of iqn.x", **told}
+    stays = may | {"id": "ba9876543210", "what": "LUN 2", "cleanable": False, "why": "in use by vm"}
+    assert command("leftovers").out == ""
+    command.engine.leftovers.items = [may, stays]
+    run = command("leftovers")
+    assert run.out.startswith("0123456789ab  unit  LUN 1 of iqn.x  (may go)\n") and "stays: in use" in run.out
+    assert json.loads(command("leftovers", "--json").out)["leftovers"] == [may, stays]
+    assert command("leftovers", "0123456789ab").status == 2
+    assert command("leftovers", "--clean", "aaaaaaaaaaaa").status == 4
+    assert command("leftovers", "--clean", "x").status == 1
+    run = command("leftovers", "--clean")
+    assert run.status == 0 and len(run.out.splitlines()) == 1
+    assert "LUN 2 stays: in use by vm" in run.err and command.engine.leftovers.items == [stays]
 
 
 def test_all_disks_of_a_vm(command: Command) -> None:

@@ -64,6 +64,7 @@ QUERIES: list[sights.Query] = [
     sights.HostQuery(),
     sights.HostQuery("storage.0"),
     sights.RouteQuery("fd00::1"),
+    sights.RecordQuery(),
 ]
 SIGHTS: list[sights.Sight] = [
     sights.ScsiSight(),
@@ -102,7 +103,13 @@ SIGHTS: list[sights.Sight] = [
         owned=(R,),
     ),
     sights.DomainSight(True, False, (sights.DomainDisk("sda", "/x"),)),
+    sights.DomainSight(True, True, runs=True),
     sights.BlocksSight(8192),
+    sights.RecordSight(
+        (sights.Made("device", T, P, "3:0:0:1"), sights.Made("link", name="vm", wwid=W)),
+        (sights.Dead("disk", "/dev/sda", "the kernel says offline", "3:0:0:2", used=True),),
+        more=7,
+    ),
     sights.RouteSight("10.0.0.2", "eth0", "10.0.0.254"),
     sights.HostSight("h", T, ("2000000000000001",), *ABLE, "6.1", "b", 2, *ABLE),
     sights.NfsSight(
