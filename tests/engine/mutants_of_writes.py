@@ -47,7 +47,7 @@ OF_WRITES = (
     ),
     Mutant(
         "a repeated hand-over that is refused takes the disk back",
-        "agent/engine/engine.py",
+        "agent/engine/domains.py",
         "if not had and wanted in",
         "if wanted in",
     ),
