@@ -152,12 +152,9 @@ class Engine:
     async def confirm(self, name: str, *, generation: int | None = None, by: Caller = DAEMON) -> dict[str, Any]:
         """See `agent.engine.interface.Engine`."""
         async with self._desk.locks.hold([f"name:{name}"]):
-            shown, row = self.view(name), self._desk.ledger.rows.get(name)  # or not-found
-            refuse_strangers(row or self._desk.ledger.tainted.get(name), by)
-            if row is None:
-                hint = f"attach it first: cdmi-attach attach SOURCE --name {name}"
-                raise Problem(Code.BUSY, f"name: {name} is {shown['phase']}, not attached", hint=hint)
-            await self.leases.confirm(name, row, generation, by)
+            self.view(name)  # or not-found
+            refuse_strangers(self._desk.ledger.rows.get(name) or self._desk.ledger.tainted.get(name), by)
+            await self.leases.confirm(name, generation, by)
         return self.view(name)
 
     async def resize(self, name: str, *, by: Caller = DAEMON) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from agent.engine.users import users_of
 from agent.messages import Message, fields
 from agent.model import Phase
 from attachers.base import Goal
-from attachers.problems import Problem
+from attachers.problems import Code, Problem
 from attachers.sights import DomainQuery, DomainSight
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,12 @@ class Leases:
             await self._desk.ledger.change(row.name, lease=lease)
             self._tell(row.name, "renewed", lease, _who(by))
 
-    async def confirm(self, name: str, row: Row, generation: int | None, by: Caller) -> None:
+    async def confirm(self, name: str, generation: int | None, by: Caller) -> None:
         """It stays until it is detached; that it does already is success. Raises `Problem`: busy, stale."""
+        row = self._desk.ledger.rows.get(name)
+        if row is None:  # it failed, and is only shown
+            hint = f"attach it first: cdmi-attach attach SOURCE --name {name}"
+            raise Problem(Code.BUSY, f"name: {name} is not attached", hint=hint)
         refuse_leaving(row)
         await mind_late(self._desk, name, generation)
         await self.ask(row, None, by)
