@@ -63,9 +63,8 @@ exec cat {site}/vms/$3.xml
 """
 ONEHOST = """\
 #!/bin/sh
-# onehost show -x HOST
-[ -e {site}/vms/$3.host ] || {{ echo "<HOST><TEMPLATE/></HOST>"; exit 0; }}
-exec cat {site}/vms/$3.host
+# onehost list -x
+exec cat {site}/vms/hosts.xml
 """
 CONF = """\
 # A site of the tests.
@@ -196,14 +195,20 @@ class Site:
         self.guests.stop(name, self.hosts[source])
         self.guests.open_at[name] = (destination, tuple(there))
 
-    def names_of(self, host: str, *, told_by_probe: bool) -> None:
-        """Let it be known what a host is called on the storage network."""
-        name = self.hosts[host].initiator
+    def names_hosts(self, *, told_by_probe: bool) -> None:
+        """Let it be known what the hosts are called on the storage network."""
         if told_by_probe:
-            xml = f"<HOST><TEMPLATE><CDMI_INITIATORS><![CDATA[{name}]]></CDMI_INITIATORS></TEMPLATE></HOST>"
-            (self.folder / "vms" / f"{host}.host").write_text(xml, encoding="utf-8")
-            return
-        self.configure(INITIATORS=f"{host}={name}")
+            self.tell_hosts(*self.hosts)
+        else:
+            self.configure(INITIATORS=" ".join(f"{name}={one.initiator}" for name, one in self.hosts.items()))
+
+    def tell_hosts(self, *told: str) -> None:
+        """What oned knows of the hosts; of these also what their probes have told."""
+        xml = "<HOST_POOL>"
+        for number, (name, host) in enumerate(self.hosts.items()):
+            probe = f"<CDMI_INITIATORS><![CDATA[{host.initiator}]]></CDMI_INITIATORS>" if name in told else ""
+            xml += f"<HOST><ID>{number}</ID><NAME>{name}</NAME><STATE>2</STATE><TEMPLATE>{probe}</TEMPLATE></HOST>"
+        (self.folder / "vms" / "hosts.xml").write_text(f"{xml}</HOST_POOL>", encoding="utf-8")
 
     async def quota(self, host: str, size: int) -> None:
         """Let a host's configuration say how much room the server has."""
@@ -293,6 +298,7 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
         oned = _front_end(folder)
         site = Site(folder, server, hosts, oned)
         _configure(site)
+        site.tell_hosts()
         try:
             (folder / "hosts" / FRONT_END / "bin").mkdir(parents=True)
             (folder / "hosts" / FRONT_END / "up").touch()

@@ -41,6 +41,17 @@ async def test_one_that_fails_in_libvirt_and_is_made_again(site: Site) -> None:
     assert vm.host == "hostb" and site.hosts["hosta"].is_bare()
 
 
+async def test_what_was_attached_for_a_migration_that_nobody_ends_goes_by_itself(site: Site) -> None:
+    """The network of the destination fails: neither FAILMIGRATE nor anything else is called."""
+    site.configure(LEASE_S="60")
+    vm = await deployed(site, await two_disks(site))
+    vm, _ = await migrated_live(site, vm, "hostb", Libvirt.NETWORK_FAILS)
+    leases = [site.hosts["hostb"].engine.view(f"one-5-{disk.number}")["lease"] for disk in vm.disks]
+    assert [lease["seconds"] for lease in leases] == [60.0, 60.0]
+    vm, _ = await migrated_live(site, vm, "hostb")
+    assert [site.hosts["hostb"].engine.view(f"one-5-{disk.number}")["lease"] for disk in vm.disks] == [None, None]
+
+
 async def test_failmigrate_where_it_is_called(site: Site) -> None:
     vm = await deployed(site, await two_disks(site))
     words = ["hosta", "hostb", "/d", "5", "100"]

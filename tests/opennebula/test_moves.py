@@ -106,7 +106,7 @@ async def lost(site: Site) -> Vm:
 @pytest.mark.parametrize("told", ["by the probe", "by the settings"])
 async def test_a_lost_host_is_withdrawn_first_and_never_asked(site: Site, told: str) -> None:
     vm = await lost(site)
-    site.names_of("hosta", told_by_probe=told == "by the probe")
+    site.names_hosts(told_by_probe=told == "by the probe")
     done = await site.oned.transfer(vm, site.oned.moves(vm, "hosta", "hostb"))
     ok(done)
     site.boot(vm)
@@ -120,3 +120,28 @@ async def test_a_lost_host_that_cannot_be_withdrawn_keeps_its_disks(site: Site) 
     vm = await lost(site)
     failed(await site.oned.transfer(vm, site.oned.moves(vm, "hosta", "hostb")), "nothing tells what hosta is called")
     assert site.permitted("images/data5") == {"hosta"} and site.hosts["hostb"].is_bare()
+
+
+async def test_a_host_that_was_withdrawn_comes_back_and_gets_a_disk_again_when_oned_wants_it_there(site: Site) -> None:
+    vm = await lost(site)
+    site.names_hosts(told_by_probe=True)
+    ok(await site.oned.transfer(vm, site.oned.moves(vm, "hosta", "hostb")))
+    site.boot(vm)
+    vm = site.oned.tell(vm, Lcm.RUNNING)
+    site.hosts["hosta"].kernel.reboot()
+    site.find("hosta")
+    await site.hosts["hosta"].start()
+    await site.hosts["hosta"].engine.settled()
+    assert site.hosts["hosta"].attached() == set() and site.permitted("images/data5") == {"hostb"}
+    vm = await migrated_cold(site, vm, "hosta")
+    looks_right(site, vm, elsewhere="hostb")
+
+
+async def test_the_name_of_somebody_unknown_may_be_the_lost_hosts_as_well(site: Site) -> None:
+    """Its FC port, say, which its probe did not tell: nothing is attached elsewhere before that is certain."""
+    vm = await lost(site)
+    site.tell_hosts("hosta")
+    await site.attach("hostb", "beside", vm.disks[0].source)
+    failed(
+        await site.oned.transfer(vm, site.oned.moves(vm, "hosta", "hostb")), "nothing tells that this is not the lost"
+    )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from cdmi_one.places import Place
-from cdmi_one.remote import CONFLICT, NOT_FOUND, TIMEOUT
+from cdmi_one.remote import CONFLICT, FAILED, NOT_FOUND, TIMEOUT
 from cdmi_one.vm import Disk
 
 TAKEN = 75
@@ -29,21 +29,28 @@ def generation() -> int:
     return time.time_ns() // 1_000_000
 
 
-def attach(name: str, source: str, disk: Disk, number: int) -> str:
-    """Attach, and print the link: again is the same.
+def attach(name: str, source: str, disk: Disk, number: int, *, lease_s: int = 0) -> str:
+    """Attach, and print the link: again is the same. With `lease_s` for a while, unless it is confirmed, or used.
 
-    What a disk of that number was before, and nobody uses, gives way: it was left by what failed, or broke off.
+    What a disk of that number was before, and nobody uses, gives way: it was left by what failed, or broke off, or is
+    of a time before the host was withdrawn.
     """
-    asked = request(name, source, disk, number)
-    return _instead(asked, CONFLICT, f"{detach(name, number)} && {asked}")
+    asked = request(name, source, disk, number, lease_s=lease_s)
+    again = f"{detach(name, number)} && {asked}"
+    return f"{asked} || {{ s=$?; case $s in {FAILED}|{CONFLICT}) {again};; *) exit $s;; esac; }}"
 
 
-def request(name: str, source: str, disk: Disk, number: int) -> str:
+def request(name: str, source: str, disk: Disk, number: int, *, lease_s: int = 0) -> str:
     """What asks for it. What several VMs use has no order of requests."""
-    words: list[object] = ["--name", name]
+    words: list[object] = ["--name", name, *(["--lease", lease_s] if lease_s else [])]
     words += ["--ro"] if disk.read_only else ["--share"] if disk.shared else []
     words += [] if disk.read_only or disk.shared else ["--generation", number]
     return cdmi("attach", source, *words)
+
+
+def confirm(name: str, number: int) -> str:
+    """Let what was attached for a while stay."""
+    return cdmi("confirm", name, "--generation", number)
 
 
 def detach(name: str, number: int) -> str:

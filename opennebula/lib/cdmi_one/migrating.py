@@ -7,7 +7,7 @@ libvirt's nobody may be called at all. So what is attached at the destination is
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from cdmi_one import commands
@@ -27,7 +27,8 @@ def premigrate(words: Sequence[str]) -> None:
     lines = []
     for disk in vm.ours:
         source = object_of(disk, vm.id, settings)
-        attached = commands.attach(attachment(vm.id, disk.number), source, disk, order)
+        name = attachment(vm.id, disk.number)
+        attached = commands.attach(name, source, disk, order, lease_s=settings.lease_s)
         lines.append(f"( {attached} ) >/dev/null")
     try:
         run(words[1], lines)
@@ -40,8 +41,16 @@ def premigrate(words: Sequence[str]) -> None:
 def postmigrate(words: Sequence[str]) -> None:
     """As `premigrate`: the VM runs at the destination, the source lets go."""
     vm, order = _vm(), commands.generation()
-    if vm.ours and words[0] != words[1]:
-        run(words[0], _detached(vm, order))
+    if not vm.ours or words[0] == words[1]:
+        return
+    failures = []
+    for host, lines in ((words[1], _each(vm, order, commands.confirm)), (words[0], _detached(vm, order))):
+        try:
+            run(host, lines)
+        except Failure as failure:  # the other host has to hear of it all the same
+            failures.append(failure)
+    if failures:
+        raise failures[0]
 
 
 def failmigrate(words: Sequence[str]) -> None:
@@ -56,6 +65,11 @@ def _vm() -> Vm:
 
 
 def _detached(vm: Vm, order: int) -> list[str]:
-    """Every disk, whatever becomes of the others: the last failure is what is told."""
-    lines = [f"{commands.detach(attachment(vm.id, disk.number), order)} || s=$?" for disk in vm.ours]
-    return ["s=0", *lines, "exit $s"]
+    return _each(vm, order, commands.detach)
+
+
+def _each(vm: Vm, order: int, act: Callable[[str, int], str]) -> list[str]:
+    """The same for every disk, whatever becomes of the others: the last failure is what is told."""
+    lines = [act(attachment(vm.id, disk.number), order) for disk in vm.ours]
+    tried = [f"said=$({line} 2>&1 >/dev/null) || {{ s=$?; why=$said; }}" for line in lines]
+    return ["s=0", *tried, '[ $s = 0 ] || echo "$why" >&2', "exit $s"]

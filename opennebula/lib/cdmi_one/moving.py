@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cdmi_one import commands
+from cdmi_one import commands, pool
 from cdmi_one.clones import object_of
+from cdmi_one.failure import Failure
 from cdmi_one.hosts import is_front_end
-from cdmi_one.lost import fenced
 from cdmi_one.places import Place, attachment, disk_place, place_of, vm_id
 from cdmi_one.remote import run
 from cdmi_one.settings import Settings, load
 from cdmi_one.vm import Disk, Vm, show
+from cdmi_one.withdrawal import Target, names_of, withdraw
 
 TO_REST = frozenset({10, 30, 41, 42})
 """EPILOG_STOP, EPILOG_UNDEPLOY, and their failures (include/VirtualMachine.h)."""
@@ -36,13 +37,11 @@ def mv(words: Sequence[str]) -> None:
     if _rests(vm, source, destination, settings):
         run(source.host, [commands.detach(name, order)])
         return
-    before: list[str] = []
     if vm.lcm_state in LOST and source.host != destination.host:
-        # What is only read, there and elsewhere, needs nobody's withdrawal.
-        before = [] if disk.read_only else [fenced(object_of(disk, vm.id, settings), source.host, settings)]
+        _withdraw(source.host, object_of(disk, vm.id, settings), disk, destination, settings)
     elif _leaves(vm, source, destination, settings):
         run(source.host, [commands.detach(name, order)])
-    run(destination.host, [*before, *_linked(name, disk, vm, destination, settings, order)])
+    run(destination.host, _linked(name, disk, vm, destination, settings, order))
 
 
 def _rests(vm: Vm, source: Place, destination: Place, settings: Settings) -> bool:
@@ -57,6 +56,22 @@ def _leaves(vm: Vm, source: Place, destination: Place, settings: Settings) -> bo
     if vm.lcm_state in FROM_REST or source.host == destination.host:
         return False
     return vm.lcm_state in ON_THE_WAY or not is_front_end(source.host, settings)
+
+
+def _withdraw(host: str, source: str, disk: Disk, destination: Place, settings: Settings) -> None:
+    """Take a lost host's permissions, through the destination: it is not logged in to. Raises `Failure`.
+
+    What is only read, there and elsewhere, needs nobody's withdrawal.
+    """
+    if disk.read_only:
+        return
+    hosts = pool.hosts()
+    found = [one for one in hosts if one.name == host]
+    if not found:
+        raise Failure(
+            f"oned knows no host {host}, so that it cannot be withdrawn", "withdraw it at the server, by hand"
+        )
+    withdraw([Target(source, may_miss=False)], names_of(found[0], hosts, settings), (destination.host,))
 
 
 def _linked(name: str, disk: Disk, vm: Vm, place: Place, settings: Settings, order: int) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cdmi_one.failure import Failure, one_line
 
-NOT_FOUND, CONFLICT, TIMEOUT, MISSING, UNREACHABLE = 4, 5, 6, 127, 255
+FAILED, NOT_FOUND, CONFLICT, TIMEOUT, MISSING, UNREACHABLE = 1, 4, 5, 6, 127, 255
 """Exit statuses: those of cdmi-attach (see its manual page), the shell's, and ssh's."""
 QUICK_S = 600.0
 """What the daemon may take for an attach or a detach, and more."""
