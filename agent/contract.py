@@ -67,6 +67,10 @@ class Cdmi(Protocol):
         """How far an object is that is being made."""
         ...
 
+    async def prove_copy(self, source: str, destination: str, *, size: int | None, object_id: str) -> None:
+        """Compare a copy that is complete with its source. Raises `Problem` (`cdmi-refused`) where it is none."""
+        ...
+
     async def export_like(self, source: str, destination: str, *, object_id: str = "") -> None:
         """Give a copy (of that ID, where one is given) the block exports of its source, open to nobody yet."""
         ...

@@ -6,6 +6,7 @@ from dataclasses import replace as replaced
 from agent.cdmi import (
     changes,
     content,
+    copied,
     copies,
     deleting,
     exporting,
@@ -99,6 +100,11 @@ class CdmiClient:
     async def look(self, uri: str) -> Making:
         """See `agent.contract.Cdmi`."""
         return await copies.look(self._wire, sources.parse(uri, self._servers))
+
+    async def prove_copy(self, source: str, destination: str, *, size: int | None, object_id: str) -> None:
+        """See `agent.contract.Cdmi`."""
+        here, there = (sources.parse(one, self._servers) for one in (source, destination))
+        await copied.prove(self._wire, here, there, size=size, object_id=object_id)
 
     async def export_like(self, source: str, destination: str, *, object_id: str = "") -> None:
         """See `agent.contract.Cdmi`."""

@@ -1,5 +1,7 @@
 """Another host's names out of every block export of an object, as after its death: nothing of it may write any more."""
 
+from collections.abc import Mapping, Sequence
+
 from agent.cdmi.copies import entries_of
 from agent.cdmi.exports import names_in, path_of, protocol_of
 from agent.cdmi.find import find
@@ -29,7 +31,18 @@ async def fence(wire: Wire, location: Location, names: tuple[str, ...]) -> tuple
     for key in before:
         await make(wire, Change(location, key, names, present=False))
     after = _block(await find(wire, location))
+    _insist_on_it(found, after, names)
     return tuple(_fenced(key, before[key], after.get(key), names) for key in before)
+
+
+def _insist_on_it(found: Found, after: Mapping[str, tuple[str, tuple[str, ...] | None]], names: Sequence[str]) -> None:
+    """Raises `Problem` (`conflict`) where by now any of the names is let in: by an entry that was opened, or is new."""
+    wanted = {normal(name) for name in names}
+    for key, (_, there) in after.items():
+        if there is None or wanted & {normal(name) for name in there}:
+            who = "any host" if there is None else "a host that was to be fenced off"
+            what = f"{path_of(key)} of {shown(found.url, 300)} has been changed meanwhile, and lets {who} in"
+            raise Problem(Code.CONFLICT, what, hint="see who writes its permissions, then fence again")
 
 
 def _fenced(

@@ -245,6 +245,7 @@ class Operations:
         if operation.kind == "clone":
             to, object_id = operation.destination, there.object_id
             async with held(self._desk, to, object_id=object_id):  # an attach of it may be writing its permissions
+                await self._desk.cdmi.prove_copy(operation.source, to, size=operation.size, object_id=object_id)
                 await self._mark(operation)
                 await self._desk.cdmi.export_like(operation.source, to, object_id=object_id)
         if operation.kind == "create" and operation.size is not None:

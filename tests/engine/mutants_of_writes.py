@@ -69,4 +69,16 @@ OF_WRITES = (
         ' if operation.kind == "move" and not (operation.object_id or operation.answered):\n',
         " if False:\n",
     ),
+    Mutant(
+        "whatever a server made of a copy is one",
+        "agent/cdmi/copied.py",
+        "    if why:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "a host is said to be fenced off that has been let in again",
+        "agent/cdmi/fences.py",
+        "    _insist_on_it(found, after, names)\n",
+        "",
+    ),
 )

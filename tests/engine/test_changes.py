@@ -1,6 +1,7 @@
 """Objects made, moved, brought back, resized, fenced and counted: a real server, and a daemon that may be restarted."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,6 +9,10 @@ from typing import Any, cast
 import pytest
 
 from agent.cdmi import changes
+from agent.cdmi.find import find
+from agent.cdmi.members import Found
+from agent.cdmi.sources import Location
+from agent.cdmi.wire import Wire
 from agent.engine.ledger import Row
 from agent.model import Request
 from agent.uses import Despite
@@ -264,6 +269,28 @@ async def test_a_host_is_fenced_off_while_others_come_and_go(tmp_path: Path) -> 
         await asyncio.gather(come_and_go(), *(lab.engine.objects.fence(uri, [name]) for name in dead))
         left = set((await lab.client.resolve(uri)).exports[0].permissions or ())
     assert left == {HOST1, *(f"iqn.2010-01.com.acme:guest{number}" for number in range(0, 10, 2))}
+
+
+@pytest.mark.parametrize("lets_in", ["anybody", "by another entry"])
+async def test_a_host_that_is_let_in_again_meanwhile_is_not_said_to_be_fenced_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lets_in: str
+) -> None:
+    """Who hears that it is off starts the guest elsewhere: two would write to one disk."""
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        entry: dict[str, Any] = {"Network/iSCSI": {}}
+        if lets_in == "by another entry":
+            entry = {"Network/iSCSI": {"permissions": []}, "Network/FC": {"permissions": [HOST1]}}
+        looks = 0
+
+        async def later(wire: Wire, location: Location) -> Found:
+            nonlocal looks
+            looks, found = looks + 1, await find(wire, location)
+            return found if looks == 1 else replace(found, members={**found.members, "exports": entry})
+
+        monkeypatch.setattr("agent.cdmi.fences.find", later)
+        with pytest.raises(Problem, match="has been changed meanwhile") as caught:
+            await lab.engine.objects.fence(f"{server.url}vol1", [HOST1])
+        assert caught.value.code is Code.CONFLICT
 
 
 async def test_nobody_is_said_to_be_fenced_off_who_is_not(tmp_path: Path) -> None:

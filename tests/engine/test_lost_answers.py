@@ -228,3 +228,33 @@ async def test_a_move_that_the_server_passes_over_is_not_done(tmp_path: Path, mo
 async def move(lab: Lab) -> Any:
     url = lab.server.url
     return await lab.engine.operations.move(f"{url}image", f"{url}there", wait_s=WAIT_S)
+
+
+PASSED_OVER: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "an empty object": ("image", "there", {"value": ""}, "has 0 bytes, and not 77"),
+    "another value": ("image", "there", {"value": "y" * 77}, "begins with other bytes"),
+    "a container": ("image", "there/", {}, "is a container, and no dataobject"),
+    "no LUN": ("vol1", "there/", {}, "has no bytes, and not 1048576"),
+    "a smaller one": ("vol1", "there/", {"metadata": {"cdmi_assignedsize": "512"}}, "has 512 bytes"),
+    "nothing in it": ("pool", "there/", {}, "nothing is in it"),
+}
+
+
+@pytest.mark.parametrize("made", PASSED_OVER)
+async def test_a_copy_is_done_when_it_is_like_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    """Servers pass over `copy`, say yes, and make something else: who is told of a copy may delete its source."""
+    source, path, body, word = PASSED_OVER[made]
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        await put(server.url, "pool/", {}, DIALECTS["1.1"])
+        await put(server.url, "pool/one", {"value": "1"}, DIALECTS["1.1"])
+
+        async def passed_over(*_args: Any, **_more: Any) -> str:
+            await put(server.url, path, body, DIALECTS["1.1"])
+            return at(server, f"/{path}")
+
+        monkeypatch.setattr(lab.client, "copy", passed_over)
+        with pytest.raises(Problem, match=word) as caught:
+            await lab.clone(source, "there")
+        assert caught.value.code is Code.CDMI_REFUSED and server.store.find(f"/{path}") is None

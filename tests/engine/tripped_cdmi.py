@@ -56,6 +56,9 @@ class TrippedCdmi:
     async def look(self, uri: str) -> Making:
         return await self._call("look", uri, lambda: self._model.look(uri))
 
+    async def prove_copy(self, source: str, destination: str, *, size: int | None, object_id: str) -> None:
+        raise NotImplementedError
+
     async def export_like(self, source: str, destination: str, *, object_id: str = "") -> None:
         raise NotImplementedError
 
