@@ -77,7 +77,7 @@ CLONE_REQUEST = make_object(
             "type": ["integer", "null"],
             "minimum": 1,
             "maximum": parse.MAX_GENERATION,
-            "description": "bytes, of a LUN: not less than the source's",
+            "description": "bytes: not less than the source's",
         },
         "metadata": {"anyOf": [ITEMS, {"type": "null"}]},
         "wait_s": WAIT,

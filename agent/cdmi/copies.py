@@ -33,7 +33,7 @@ NO_METADATA = (400, 403)
 async def copy(
     wire: Wire, source: Location, destination: Location, *, size: int | None, metadata: Mapping[str, str], mark: str
 ) -> str:
-    """Begin a copy at a place where nothing is; `size` (bytes, None: the source's) is for LUNs. Raises `Problem`.
+    """Begin a copy at a place where nothing is; `size` is in bytes, None: the source's. Raises `Problem`.
 
     `metadata` are items that it has beside, or instead of, those of its source, from its first moment on; so is `mark`,
     where the server takes any with a copy. Returns the ID that the answer names; empty where it names none.
@@ -114,14 +114,14 @@ def _kept(found: Found) -> dict[str, Any]:
 
 
 def _resized(found: Found, kind: str, size: int) -> dict[str, Any]:
-    """The item that is another size."""
+    """The item that is another size; a data object has none, and grows once it is there."""
     had = size_of(found.members, kind)
-    if kind != CONTAINER or had is None:
-        what = "size: only a copy of a LUN can be larger than its source"
-        raise Problem(Code.INVALID_REQUEST, what, hint="leave size out, and resize the copy")
+    if had is None:
+        what = "size: only a copy of a LUN, or of a data object that tells its size, can be larger than its source"
+        raise Problem(Code.INVALID_REQUEST, what, hint="leave size out")
     if size < had:
         raise Problem(Code.INVALID_REQUEST, f"size: {size} is less than the source's {had} bytes", hint="give more")
-    return {"cdmi_assignedsize": str(size)}
+    return {"cdmi_assignedsize": str(size)} if kind == CONTAINER else {}
 
 
 def snapshot_place(source: Location, name: str) -> Location:

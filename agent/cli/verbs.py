@@ -162,7 +162,7 @@ VERBS = {
         "copy an object on its server; prints the copy's address",
         Word("source", metavar="SOURCE", help="as that of attach"),
         Word("destination", metavar="DESTINATION", help="a path on the same server, where nothing is"),
-        Word("--size", type=int, metavar="BYTES", help="of a LUN's copy; not less than the source's"),
+        Word("--size", type=int, metavar="BYTES", help="of the copy; not less than the source's"),
         METADATA,
         Word("--timeout", type=float, metavar="S", help="wait no longer than so many seconds (3600)"),
     ),

@@ -248,7 +248,7 @@ class Operations:
                 await self._desk.cdmi.prove_copy(operation.source, to, size=operation.size, object_id=object_id)
                 await self._mark(operation)
                 await self._desk.cdmi.export_like(operation.source, to, object_id=object_id)
-        if operation.kind == "create" and operation.size is not None:
+        if operation.kind in ("create", "clone") and operation.size is not None:
             await self._fill(operation.destination, operation.size, there.object_id)
         return await self._keep(operation, state=OperationState.DONE, percent=100, uri=there.uri)
 

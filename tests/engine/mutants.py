@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.engine.mutant import Mutant as Mutant
+from tests.engine.mutants_of_drivers import OF_DRIVERS
 from tests.engine.mutants_of_names import OF_NAMES
 from tests.engine.mutants_of_objects import OF_OBJECTS
 from tests.engine.mutants_of_plans import OF_PLANS
@@ -36,7 +37,7 @@ SUITE = (
     "tests/unit/test_cdmi_exporting.py",
     "tests/engine",
 )
-PARTS = ("agent", "attachers", "tests", "pyproject.toml")
+PARTS = ("agent", "attachers", "opennebula", "tests", "pyproject.toml")
 
 
 MUTANTS = (
@@ -44,6 +45,7 @@ MUTANTS = (
     *OF_WRITES,
     *OF_NAMES,
     *OF_REQUESTS,
+    *OF_DRIVERS,
     Mutant(
         "a stranger's detach",
         "agent/engine/engine.py",
@@ -383,7 +385,7 @@ def found(mutant: Mutant) -> bool:
         if text.count(mutant.right) != 1:
             raise SystemExit(f"{mutant.name}: {mutant.file} has changed; bring tests/engine/mutants.py up to date")
         path.write_text(text.replace(mutant.right, mutant.wrong))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *SUITE]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(mutant.suite or SUITE)]
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
         if done.returncode not in (0, 1) and done.returncode > 0:  # a suite that is killed has found it as well
             raise SystemExit(f"{mutant.name}: the suite did not run:\n{done.stdout}{done.stderr}")

@@ -145,6 +145,9 @@ async def test_a_data_object_is_cloned(tmp_path: Path, dialect: str) -> None:
     async with scene(tmp_path, dialect=dialect, x_copy_reads="2") as server, daemon(tmp_path, server) as lab:
         done, view = await lab.clone("image", "image2")
         assert done and (await lab.client.stat(view["uri"])).size == 77
+        done, view = await lab.clone("image", "image3", size=4096)
+        assert done and (await lab.client.stat(view["uri"])).size == 4096
+    assert read(server, "/image3") == b"x" * 77 + bytes(4096 - 77)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -204,12 +207,18 @@ async def test_a_copy_that_cannot_be_exported_is_cleared_away(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("size", "word"), [(SIZE // 2, "is less than the source's"), (2 * SIZE, "only a copy of a LUN")]
+    ("source", "size", "word"),
+    [
+        ("vol1", SIZE // 2, "is less than the source's"),
+        ("image", 76, "is less than the source's 77"),
+        ("folder", SIZE, "only a copy of a LUN, or of a data object"),
+    ],
 )
-async def test_a_size_that_cannot_be_had(tmp_path: Path, size: int, word: str) -> None:
+async def test_a_size_that_cannot_be_had(tmp_path: Path, source: str, size: int, word: str) -> None:
     async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        await put(server.url, "folder/", {}, DIALECTS["1.1"])
         with pytest.raises(Problem, match=word) as caught:
-            await lab.clone("vol1" if size < SIZE else "image", "copy", size=size)
+            await lab.clone(source, "copy", size=size)
         assert caught.value.code is Code.INVALID_REQUEST
         assert server.store.find("/copy") is None
 

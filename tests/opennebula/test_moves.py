@@ -27,8 +27,11 @@ def looks_right(site: Site, vm: Vm, *, elsewhere: str) -> None:
     assert site.permitted("images/data5") == site.permitted("vms/one-5-1") == {vm.host}
 
 
-@pytest.mark.parametrize("lcm", [(Lcm.EPILOG_STOP, Lcm.PROLOG_RESUME), (Lcm.EPILOG_UNDEPLOY, Lcm.PROLOG_UNDEPLOY)])
-@pytest.mark.parametrize("system", BOTH_SYSTEMS)
+SHARED, OWN = BOTH_SYSTEMS
+STOP, UNDEPLOY = (Lcm.EPILOG_STOP, Lcm.PROLOG_RESUME), (Lcm.EPILOG_UNDEPLOY, Lcm.PROLOG_UNDEPLOY)
+
+
+@pytest.mark.parametrize(("system", "lcm"), [(SHARED, STOP), (OWN, UNDEPLOY)])
 async def test_stop_and_undeploy_leave_nothing_on_hosts(
     site: Site, system: tuple[str, int], lcm: tuple[Lcm, Lcm]
 ) -> None:
@@ -40,8 +43,7 @@ async def test_stop_and_undeploy_leave_nothing_on_hosts(
     assert site.all_gone() and site.children("vms") == set()
 
 
-@pytest.mark.parametrize("lcm", [Lcm.PROLOG_MIGRATE, Lcm.PROLOG_MIGRATE_POWEROFF])
-@pytest.mark.parametrize("system", BOTH_SYSTEMS)
+@pytest.mark.parametrize(("system", "lcm"), [(SHARED, Lcm.PROLOG_MIGRATE), (OWN, Lcm.PROLOG_MIGRATE_POWEROFF)])
 async def test_cold_migration_there_and_back(site: Site, system: tuple[str, int], lcm: Lcm) -> None:
     vm = await deployed(site, await two_disks(site, system=system))
     vm = await migrated_cold(site, vm, "hostb", lcm)

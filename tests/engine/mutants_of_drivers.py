@@ -1,0 +1,91 @@
+"""Planted bugs of OpenNebula's drivers: each has the few tests of its own that have to find it."""
+
+from tests.engine.mutant import Mutant
+
+LIB = "opennebula/lib/cdmi_one"
+DELETE = ("tests/opennebula/test_delete.py",)
+MOVES = ("tests/opennebula/test_moves.py", "tests/opennebula/test_migrate.py")
+
+OF_DRIVERS = (
+    Mutant(
+        "DELETE believes oned alone",
+        f"{LIB}/deleting.py",
+        "    if not is_ours(found, copy):",
+        "    if not found.object_id:",
+        suite=("tests/opennebula/test_deploy.py",),
+    ),
+    Mutant(
+        "DELETE takes what is persistent for a copy",
+        f"{LIB}/releasing.py",
+        "    if not disk.is_clone:",
+        "    if not disk.is_clone and disk.read_only:",
+        suite=DELETE,
+    ),
+    Mutant(
+        "a link goes before its disk is let go",
+        f"{LIB}/releasing.py",
+        "[commands.detach(name, order), commands.unlink(place)]",
+        "[commands.unlink(place), commands.detach(name, order)]",
+        suite=DELETE,
+    ),
+    Mutant(
+        "a move attaches before it is free at the source",
+        f"{LIB}/moving.py",
+        """\
+        run(source.host, [commands.detach(name, order)])
+    run(destination""",
+        """\
+        pass
+    run(destination""",
+        suite=MOVES,
+    ),
+    Mutant(
+        "a lost host is not withdrawn",
+        f"{LIB}/moving.py",
+        "    if disk.read_only:\n        return",
+        "    if disk.size_mb:\n        return",
+        suite=MOVES,
+    ),
+    Mutant(
+        "what is attached for a migration stays for good",
+        f"{LIB}/migrating.py",
+        "order, lease_s=settings.lease_s)",
+        "order, lease_s=0)",
+        suite=MOVES,
+    ),
+    Mutant(
+        "a script's number is not said",
+        f"{LIB}/commands.py",
+        'return cdmi("detach", name, "--generation", number)',
+        'return cdmi("detach", name)',
+        suite=("tests/opennebula/test_deploy.py",),
+    ),
+    Mutant(
+        "a path that looks like an allowed one",
+        f"{LIB}/allowed.py",
+        "inner[: len(above)] == above",
+        '"/".join(inner).startswith("/".join(above))',
+        suite=("tests/opennebula/test_datastore.py",),
+    ),
+    Mutant(
+        "nobody could be asked, so that the image is gone",
+        f"{LIB}/allowed.py",
+        "    return found_in(through(HERE, settings, [looked]))",
+        """\
+    try:
+        return found_in(through(HERE, settings, [looked]))
+    except Failure:
+        return None""",
+        suite=("tests/opennebula/test_datastore.py",),
+    ),
+    Mutant(
+        "a snapshot that is there already is taken for the new one",
+        f"{LIB}/snapshots.py",
+        """\
+        commands.cdmi("delete", snapshot_of(source, name)),
+        commands.patiently""",
+        """\
+        commands.patiently""",
+        suite=("tests/opennebula/test_snapshots.py",),
+    ),
+)
