@@ -160,6 +160,23 @@ async def test_what_the_host_still_caches_is_written_out_first(world: World) -> 
     assert world.san.stored[wwid_of(1)] == ["important"]
 
 
+async def test_what_cannot_be_written_out_stays_and_is_dirty(world: World) -> None:
+    """Case 97: it is shown as an attachment that cannot go, until somebody says that the loss is known."""
+    await forgotten(world, world.add_object())
+    world.kernel.write(wwid_of(1), "important")
+    world.san.failing[wwid_of(1)] = 1
+    async with running(world) as daemon:
+        answer = await daemon.engine.leftovers.clean(None, DAEMON)
+        assert [one["problem"]["code"] for one in answer["left"]] == ["dirty"] and hctls(world)
+        (view,) = daemon.views()
+        assert (view["name"], view["phase"], view["problem"]["code"]) == ("one", "quarantined", "dirty")
+        daemon.engine.tending.round()
+        await daemon.engine.settled()
+        assert hctls(world), "nor is it tried until it seems to succeed"
+        await daemon.detach("one", force=True)
+        assert not hctls(world) and daemon.engine.view("one")["tainted"]
+
+
 async def test_permissions_that_none_relies_on(world: World) -> None:
     source = world.add_object(permissions=[INITIATOR])
     async with running(world) as daemon:
