@@ -50,7 +50,7 @@ CHANGES = {
     Op.LEFTOVERS_CLEAN: "clean leftovers",
 }
 """The operations that change an attachment or an object, as verbs for a sentence. A test holds it to the routes."""
-NAMED = ("name", "domain", "uri", "source", "destination", "size", "host", "force")
+NAMED = ("name", "domain", "uri", "source", "destination", "size", "host", "force", "item")
 """What of a request says on what it was to be done: from its path, its query, or its body."""
 SHOWN = 300
 ABSENT = "X-Nothing-To-Do"
