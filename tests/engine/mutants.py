@@ -15,6 +15,7 @@ from tests.engine.mutants_of_names import OF_NAMES
 from tests.engine.mutants_of_objects import OF_OBJECTS
 from tests.engine.mutants_of_plans import OF_PLANS
 from tests.engine.mutants_of_requests import OF_REQUESTS
+from tests.engine.mutants_of_site import OF_SITE
 from tests.engine.mutants_of_writes import OF_WRITES
 from tests.engine.mutants_unwritten import UNWRITTEN
 
@@ -357,6 +358,7 @@ MUTANTS = (
     ),
     *UNWRITTEN,
     *OF_OBJECTS,
+    *OF_SITE,
 )
 
 

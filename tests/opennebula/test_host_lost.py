@@ -275,7 +275,7 @@ async def test_oned_that_does_not_tell(room: Room) -> None:
     vm = await running(room)
     lose(room, vm)
     (room.folder / "oned.down").touch()
-    await refused(room, "onehost list -x")
+    await refused(room, "oned does not tell of its hosts")
 
 
 async def test_a_host_that_comes_back_keeps_what_it_has(room: Room) -> None:

@@ -34,7 +34,6 @@ MAY_SPAWN = (
     "agent/splice.py",
     "agent/shown_memory.py",
     "opennebula/lib/cdmi_one/error_hook.py",
-    "opennebula/lib/cdmi_one/pool.py",
     "opennebula/lib/cdmi_one/importing.py",
     "opennebula/lib/cdmi_one/remote.py",
     "opennebula/lib/cdmi_one/setup/changes.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from xml.sax.saxutils import escape
 
-from cdmi_one import commands, message
+from cdmi_one import commands, downloading, message
 from cdmi_one.allowed import look, registered, seek
 from cdmi_one.clones import OWNER, Found, inside, owner, snapshot_name, snapshot_of
 from cdmi_one.copying import copy, note_of
@@ -181,4 +181,5 @@ VERBS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "snap_delete": snap_delete,
     "snap_revert": snap_revert,
     "snap_flatten": snap_flatten,
+    "download": downloading.download,
 }

@@ -18,9 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cdmi_one.clones import copy_of
+from cdmi_one.clones import object_of
 from cdmi_one.failure import Failure
-from cdmi_one.places import source_of
 from cdmi_one.pool import Host, hosts, vms_on
 from cdmi_one.settings import Settings, load
 from cdmi_one.vm import Disk, Vm, show
@@ -102,8 +101,8 @@ def order_of(words: Sequence[str], text: str) -> Order:
 
 
 def is_written(disk: Disk) -> bool:
-    """Whether it is an object of a CDMI server that a host may write, whatever the datastore's driver is."""
-    return disk.source.startswith("cdmi://") and not disk.read_only
+    """Whether it is an object of a CDMI server that a host may write."""
+    return disk.is_ours and not disk.read_only
 
 
 def _waited_for(order: Order) -> tuple[Host, ...]:
@@ -145,9 +144,7 @@ def _refuse_others(vms: Sequence[Vm]) -> None:
 
 
 def _target(vm: Vm, disk: Disk, settings: Settings) -> Target:
-    if disk.is_clone:
-        return Target(str(copy_of(disk.source, vm.id, disk.number, settings).place), may_miss=True)
-    return Target(str(source_of(disk.source)), may_miss=False)
+    return Target(object_of(disk, vm.id, settings), may_miss=disk.is_clone)
 
 
 def _go_on(order: Order) -> None:

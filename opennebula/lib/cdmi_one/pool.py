@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
-from cdmi_one.failure import Failure, one_line
+from cdmi_one import oned
 
-ASK_S = 120.0
 ATTRIBUTE = "CDMI_INITIATORS"
 """What the probe of the hosts tells oned: initiator name and port names, separated by blanks or commas."""
 LOST = frozenset({3, 5})
@@ -40,14 +38,14 @@ class Host:
 
 def hosts() -> tuple[Host, ...]:
     """All of them. Raises `Failure`."""
-    return tuple(_host(found) for found in _ask("onehost", "list", "-x").iterfind("HOST"))
+    return tuple(_host(found) for found in oned.listed("host").iterfind("HOST"))
 
 
 def vms_on(host: Host) -> tuple[str, ...]:
     """The VMs that are on a host, or were on no other since: running, suspended, on their way. Raises `Failure`."""
     last = [
         found.findtext("ID") or ""
-        for found in _ask("onevm", "list", "-x").iterfind("VM")
+        for found in oned.listed("vm").iterfind("VM")
         if host.name in (record.findtext("HOSTNAME") for record in found.iterfind("HISTORY_RECORDS/HISTORY"))
     ]
     return tuple(sorted({*host.vms, *last} - {""}, key=int))
@@ -62,14 +60,3 @@ def _host(found: ElementTree.Element) -> Host:
         vms=tuple(one.text or "" for one in found.iterfind("VMS/ID")),
         initiators=tuple(told.replace(",", " ").split()),
     )
-
-
-def _ask(*words: str) -> ElementTree.Element:
-    remedy = "see to it that oned runs and that oneadmin may ask it, and retry"
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=ASK_S, check=False)
-        if done.returncode:
-            raise Failure(f"{' '.join(words)}: {one_line(done.stderr or done.stdout)}", remedy)
-        return ElementTree.fromstring(done.stdout)
-    except (OSError, subprocess.TimeoutExpired, ElementTree.ParseError) as error:
-        raise Failure(f"{' '.join(words)}: {one_line(str(error))}", remedy) from None

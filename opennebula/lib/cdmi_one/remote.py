@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 
 from cdmi_one.failure import Failure, one_line
 
@@ -19,6 +20,7 @@ QUICK_S = 600.0
 """What the daemon may take for an attach or a detach, and more."""
 LONG_S = 4 * 3600.0
 """What a server may take for a copy."""
+PIECE = 1 << 20
 HERE = ""
 """The front-end itself, in the place of a host."""
 
@@ -34,11 +36,11 @@ class RemoteFailure(Failure):
 
 def run(host: str, lines: Sequence[str], *, limit_s: float = QUICK_S) -> str:
     """Run these lines, up to the first that fails. Returns what they print. Raises `RemoteFailure`."""
-    script = "\n".join(["main() {", "set -e", *lines, "}", "main </dev/null", ""])
-    command = ["sh", "-s"] if host == HERE else [*command_at(host), "sh", "-s"]
-    where = host or "the front-end"
+    command, where = _shell(host), host or "the front-end"
     try:
-        done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=limit_s, check=False)
+        done = subprocess.run(
+            command, input=_script(lines), capture_output=True, text=True, timeout=limit_s, check=False
+        )
     except subprocess.TimeoutExpired:
         what = f"{where} has not answered within {limit_s:g} s"
         raise RemoteFailure(TIMEOUT, what, "see cdmi-attach status there, and retry") from None
@@ -47,6 +49,37 @@ def run(host: str, lines: Sequence[str], *, limit_s: float = QUICK_S) -> str:
     if done.returncode:
         raise _failure(where, done)
     return done.stdout
+
+
+def stream(host: str, lines: Sequence[str], take: Callable[[bytes], None]) -> None:
+    """Run these lines, and give what they print away piece by piece, as long as it comes. Raises `RemoteFailure`."""
+    command, where = _shell(host), host or "the front-end"
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
+        except OSError as error:
+            raise RemoteFailure(UNREACHABLE, f"{command[0]} cannot be run: {error}", "install it") from None
+        with process:
+            assert process.stdin and process.stdout
+            try:
+                process.stdin.write(_script(lines).encode())
+                process.stdin.close()
+                while piece := os.read(process.stdout.fileno(), PIECE):
+                    take(piece)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            said.seek(0)
+            raise _failure(where, subprocess.CompletedProcess(command, process.returncode, "", said.read()))
+
+
+def _shell(host: str) -> list[str]:
+    return ["sh", "-s"] if host == HERE else [*command_at(host), "sh", "-s"]
+
+
+def _script(lines: Sequence[str]) -> str:
+    return "\n".join(["main() {", "set -e", *lines, "}", "main </dev/null", ""])
 
 
 def command_at(host: str) -> list[str]:

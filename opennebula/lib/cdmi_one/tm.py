@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cdmi_one import copying, deploying, migrating, moving, releasing, snapshots
+from cdmi_one import copying, deploying, migrating, moving, releasing, snapshots, whose
 from cdmi_one.failure import Failure
 
 IMAGES_ONLY = (
@@ -35,4 +35,5 @@ VERBS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "snap_revert": snapshots.snap_revert,
     "snap_delete": snapshots.snap_delete,
     **dict.fromkeys(IMAGES_ONLY, _of_system_datastores),
+    "whose": whose.whose,
 }

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from cdmi_one import oned
 from cdmi_one.failure import Failure
 
-OUR_TM = "cdmi"
-
 
 @dataclass(frozen=True)
 class Disk:
@@ -25,6 +23,11 @@ class Disk:
     shared: bool
     size_mb: int
     original_mb: int
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is an object of a CDMI server: a stock datastore may have such images as well."""
+        return self.source.startswith("cdmi://")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Vm:
     @property
     def ours(self) -> tuple[Disk, ...]:
         """The disks that are objects of CDMI servers."""
-        return tuple(disk for disk in self.disks if disk.tm == OUR_TM)
+        return tuple(disk for disk in self.disks if disk.is_ours)
 
 
 def show(vm: str) -> Vm:

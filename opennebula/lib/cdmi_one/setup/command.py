@@ -1,4 +1,7 @@
-"""`opennebula/install`: shows what it is about to do, asks where it touches what is not ours, and can undo it."""
+"""`opennebula/install` and `opennebula/patch-stock`: they show what they are about to do, and can undo it.
+
+They ask where they touch what is not ours.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cdmi_one.failure import Failure
-from cdmi_one.setup import changes, front_end, node
+from cdmi_one.setup import changes, front_end, node, stock
 from cdmi_one.setup.changes import Change, Command, File
 from cdmi_one.setup.places import Places, places_of
 
@@ -27,23 +30,32 @@ class Plan:
 
 def main(argv: Sequence[str]) -> int:
     """Returns the exit status: 0 done, or nothing to do; 1 failed; 2 usage; 3 nothing was changed for want of a yes."""
-    words = _parser().parse_args(argv)
-    if not (words.front_end or words.host):
-        _parser().error("say what this machine is: --front-end, --host, or both")
+    stocks = argv[:1] == ["--stock"]
+    parser = _parser(stocks=stocks)
+    words = parser.parse_args(argv[1:] if stocks else argv)
+    if not (stocks or words.front_end or words.host):
+        parser.error("say what this machine is: --front-end, --host, or both")
     try:
         places = places_of(SOURCE, Path(words.root), words.one_location, words.owner)
-        return _go(_plan(places, words), words)
+        return _go(_stocks(places, words) if stocks else _plan(places, words), words)
     except Failure as failure:
-        print(f"install: {failure}", file=sys.stderr)
+        print(f"{parser.prog}: {failure}", file=sys.stderr)
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="install", description="The cdmi drivers of OpenNebula: install them, again to upgrade."
-    )
-    parser.add_argument("--front-end", action="store_true", help="this machine runs oned")
-    parser.add_argument("--host", action="store_true", help="this machine runs VMs")
+def _parser(*, stocks: bool) -> argparse.ArgumentParser:
+    about = "The cdmi drivers of OpenNebula: install them, again to upgrade."
+    if stocks:
+        about = "Stock datastores with images that are objects of CDMI servers. Again after an upgrade of OpenNebula."
+    parser = argparse.ArgumentParser(prog="patch-stock" if stocks else "install", description=about)
+    if stocks:
+        every = ",".join(stock.DRIVERS)
+        parser.add_argument(
+            "--tm", default="", metavar="NAMES", help=f"of these transfer drivers (those there are of {every})"
+        )
+    else:
+        parser.add_argument("--front-end", action="store_true", help="this machine runs oned")
+        parser.add_argument("--host", action="store_true", help="this machine runs VMs")
     parser.add_argument("--uninstall", action="store_true", help="take it all out again; files are as they were before")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask before OpenNebula's own files are changed")
@@ -56,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--root", default="/", metavar="DIR", help="work on the tree below DIR")
     return parser
+
+
+def _stocks(places: Places, words: argparse.Namespace) -> Plan:
+    if words.uninstall:
+        return Plan(stock.removed(places), [])
+    there = [name for name in stock.DRIVERS if (places.remotes / "tm" / name).is_dir()]
+    return Plan(stock.installed(places, words.tm.split(",") if words.tm else there), [])
 
 
 def _plan(places: Places, words: argparse.Namespace) -> Plan:
@@ -80,7 +99,7 @@ def _go(plan: Plan, words: argparse.Namespace) -> int:
         print("nothing was changed (--dry-run)")
         return 0
     elif not _agreed(wanted, words):
-        print("install: nothing was changed; --yes goes on without asking", file=sys.stderr)
+        print("nothing was changed; --yes goes on without asking", file=sys.stderr)
         return 3
     changes.make(wanted)
     for step in plan.steps:

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cdmi_one.failure import Failure
-from cdmi_one.setup import oned_conf
+from cdmi_one.setup import oned_conf, stock
 from cdmi_one.setup.changes import Change, File, Folder
 from cdmi_one.setup.places import Owner, Places, owner_of
 from cdmi_one.setup.record import record_in
 
 TREES = ("tm/cdmi", "datastore/cdmi", "lib/cdmi_one")
 """Folders below `opennebula` and below `remotes` that are ours alone."""
-PROBE = "im/kvm-probes.d/host/system/cdmi_attach.sh"
+SINGLE = ("im/kvm-probes.d/host/system/cdmi_attach.sh", "datastore/cdmi_downloader")
+"""Files of ours in folders of others."""
 SAMPLE = "etc/tm/cdmi/cdmi.conf"
 KEPT_FOR_US = ("hooks", "templates")
 """Folders below `opennebula` that go beside oned.conf, where an upgrade of OpenNebula leaves them alone."""
@@ -52,7 +53,8 @@ def removed(places: Places) -> list[Change]:
     lib = places.remotes / "lib"
     if lib.is_dir() and {path.name for path in lib.iterdir()} == {"cdmi_one"}:
         gone.append(lib)
-    return [*wanted, File(places.remotes / PROBE), *map(Folder, gone), Folder(places.ours)]
+    single = [File(places.remotes / name) for name in SINGLE]
+    return [*wanted, *stock.removed(places), *single, *map(Folder, gone), Folder(places.ours)]
 
 
 def next_steps(places: Places) -> list[str]:
@@ -88,7 +90,8 @@ def _drivers(places: Places, owner: Owner | None) -> Iterator[File]:
     for tree in TREES:
         for path in _files(places.source / tree):
             yield _copy(path, places.remotes / path.relative_to(places.source), owner)
-    yield _copy(places.source / PROBE, places.remotes / PROBE, owner)
+    for name in SINGLE:
+        yield _copy(places.source / name, places.remotes / name, owner)
 
 
 def _kept(places: Places, owner: Owner | None) -> Iterator[File]:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cdmi_one.failure import Failure
+from cdmi_one.setup.marks import BEGIN, END, unmarked
 
-BEGIN, END = "# cdmi-attach: begin", "# cdmi-attach: end"
 DRIVER = "cdmi"
 _SYSTEMS = ("ssh", "shared", "qcow2")
 """The stock system datastores that a VM with our disks may be on, by their transfer drivers."""
@@ -74,22 +74,6 @@ def without_drivers(text: str) -> str:
             start, end = entry.spans.get("ARGUMENTS", (0, 0))
             text = text[:start] + _LIST.sub(_shorter, text[start:end]) + text[end:]
     return unmarked(text)
-
-
-def unmarked(text: str) -> str:
-    """The text without the lines from a begin mark to its end. Raises `Failure` where an end is missing."""
-    kept: list[str] = []
-    inside = False
-    for line in text.splitlines(keepends=True):
-        if line.strip() == BEGIN:
-            inside = True
-        elif line.strip() == END and inside:
-            inside = False
-        elif not inside:
-            kept.append(line)
-    if inside:
-        raise Failure(f"there is {BEGIN!r} without its end", "take these lines out by hand")
-    return "".join(kept)
 
 
 def _all(text: str, name: str) -> list[Entry]:
