@@ -30,6 +30,8 @@ from tests.opennebula.hosts import LINKS, Guests, SimulatedDaemon
 from tests.opennebula.oned import FRONT_END, Disk, Oned, Vm
 from tests.opennebula.onetm import Done, Drivers, own_path
 
+PYTHON = "PYTHON_OF_DRIVERS"
+"""Environment: another python3 for the drivers than that of the system, as a front-end may have (3.9 or later)."""
 ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(__file__).resolve().parent / "stock"
 SIZE = 1 << 20
@@ -321,6 +323,8 @@ def _front_end(folder: Path) -> Oned:
     _program(programs / "ssh", SSH.format(site=folder, local=LOCAL_DS))
     _program(programs / "onevm", ONEVM.format(site=folder))
     _program(programs / "onehost", ONEHOST.format(site=folder))
+    if python := os.environ.get(PYTHON):
+        (programs / "python3").symlink_to(python)
     return Oned(Drivers(remotes, home, own_path(programs)), folder / "one", folder / "vms")
 
 

@@ -41,6 +41,18 @@ async def test_a_number_is_another_image_the_next_time(site: Site) -> None:
     assert site.behind("hosta", there, second) == "second" and site.permitted("images/first") == set()
 
 
+async def test_an_end_that_comes_late_takes_nothing(site: Site) -> None:
+    """MVDS of a detach that oned has given up arrives when the disk is attached anew."""
+    vm = powered_off(site, await deployed(site, await two_disks(site)))
+    vm = await hotplugged(site, vm, Disk(2, await site.image("more"), clone=False))
+    _, _, *words = site.oned.farewell(vm, vm.disks[2], "hosta").split()
+    async with site.late("hosta", "mvds", words) as late:
+        ok(await site.drivers.transfer([site.oned.farewell(vm, vm.disks[2], "hosta")]))
+        ok(await site.drivers.transfer([site.oned.prolog(vm)[2]]))
+    failed(late[0], "a later request has overtaken this one")
+    assert site.behind("hosta", vm, vm.disks[2]) == "more"
+
+
 async def test_made_anew_in_the_same_place(site: Site) -> None:
     """recover --recreate: DELETE for all, and the prolog again, of the same VM, on another host."""
     vm = await deployed(site, await two_disks(site))

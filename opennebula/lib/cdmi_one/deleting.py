@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cdmi_one import commands
 from cdmi_one.clones import Copy, found_in, is_ours
+from cdmi_one.failure import one_line
 from cdmi_one.hosts import through
 from cdmi_one.remote import CONFLICT, RemoteFailure
 from cdmi_one.settings import Settings
@@ -17,7 +18,7 @@ TRIES = 3
 
 def tell(vm: str, text: str) -> None:
     """A line for the VM's log, which is no failure."""
-    print(f"INFO: {vm} cdmi: {text}", file=sys.stderr)
+    print(f"INFO: {vm} cdmi: {one_line(text)}", file=sys.stderr)
 
 
 def delete_copy(copy: Copy, host: str, vm: str, settings: Settings, release: Callable[[], None]) -> None:

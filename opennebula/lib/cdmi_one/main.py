@@ -8,6 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from cdmi_one.failure import Failure, one_line
 
 USAGE = "cdmi_one tm|datastore|hook VERB ARGUMENTS"
+_NEEDED = {
+    "tm": {
+        **dict.fromkeys(("ln", "clone", "mv", "mvds", "premigrate", "postmigrate", "failmigrate", "resize"), 3),
+        **dict.fromkeys(("snap_create", "snap_create_live", "snap_revert", "snap_delete"), 3),
+        **{"delete": 2, "cpds": 4},
+    },
+    "datastore": dict.fromkeys(
+        ("cp", "stat", "mkfs", "clone", "rm", "monitor", "export", "snap_delete", "snap_revert"), 1
+    ),
+}
+"""How many arguments a script is called with at least."""
 Verb = Callable[[Sequence[str]], None]
 
 
@@ -29,6 +40,9 @@ def _verb(words: Sequence[str]) -> Verb:
     verbs = _driver(words[0] if words else "")
     if len(words) < 2 or words[1] not in verbs:
         raise Failure(f"there is no verb {' '.join(words[:2])}", f"usage: {USAGE}")
+    given, needed = len(words) - 2, _NEEDED.get(words[0], {}).get(words[1], 0)
+    if given < needed:
+        raise Failure(f"{given} of {needed} arguments are there", "this script is run by OpenNebula")
     return verbs[words[1]]
 
 
