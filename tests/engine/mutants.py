@@ -3,11 +3,7 @@
 A suite that stays green with a planted bug would not have found it either when somebody made it by mistake.
 """
 
-import shutil
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from tests.engine.mutant import Mutant as Mutant
 from tests.engine.mutants_of_drivers import OF_DRIVERS
@@ -18,28 +14,7 @@ from tests.engine.mutants_of_requests import OF_REQUESTS
 from tests.engine.mutants_of_site import OF_SITE
 from tests.engine.mutants_of_writes import OF_WRITES
 from tests.engine.mutants_unwritten import UNWRITTEN
-
-ROOT = Path(__file__).resolve().parents[2]
-SUITE = (
-    "tests/unit/test_iscsi_decide.py",
-    "tests/unit/test_iscsi_portals.py",
-    "tests/unit/test_names_decide.py",
-    "tests/unit/test_fc_decide.py",
-    "tests/unit/test_confined.py",
-    "tests/unit/test_linux_blocks.py",
-    "tests/unit/test_nfs_removal.py",
-    "tests/unit/test_linux_maps.py",
-    "tests/host/test_users.py",
-    "tests/unit/test_guarded.py",
-    "tests/unit/test_node_db.py",
-    "tests/unit/test_cdmi_once.py",
-    "tests/unit/test_cdmi_references.py",
-    "tests/unit/test_cdmi_uploads.py",
-    "tests/unit/test_cdmi_exporting.py",
-    "tests/engine",
-)
-PARTS = ("agent", "attachers", "opennebula", "tests", "pyproject.toml")
-
+from tests.engine.planting import found
 
 MUTANTS = (
     *OF_PLANS,
@@ -370,30 +345,6 @@ def main() -> int:
         return 1
     print(f"all {len(MUTANTS)} mutants were found")
     return 0
-
-
-def found(mutant: Mutant) -> bool:
-    """Whether the engine's suite turns red with this bug in the code."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        for part in PARTS:
-            source = ROOT / part
-            if source.is_dir():
-                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, copy / part)
-        path = copy / mutant.file
-        text = path.read_text()
-        if text.count(mutant.right) != 1:
-            raise SystemExit(f"{mutant.name}: {mutant.file} has changed; bring tests/engine/mutants.py up to date")
-        path.write_text(text.replace(mutant.right, mutant.wrong))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(mutant.suite or SUITE)]
-        done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
-        if done.returncode not in (0, 1) and done.returncode > 0:  # a suite that is killed has found it as well
-            raise SystemExit(f"{mutant.name}: the suite did not run:\n{done.stdout}{done.stderr}")
-        first = next((line for line in done.stdout.splitlines() if line.startswith("FAILED")), "")
-        print(f"{'found' if done.returncode else 'MISSED':6} {mutant.name}: {first[:120]}", flush=True)
-        return done.returncode != 0
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ AT_WORK = 0.7
 """How often power is lost after something was written; else while the first disks are on their way in."""
 LATEST_S = 15.0
 BEGIN_S = 180.0
+BOOT_S = 600.0
 INSIDE = "cd /opt/cdmi-attach && exec python3 -m tests.lab.inside_power"
 CHECK_S = 900.0
 
@@ -92,7 +93,7 @@ def cut(rng: random.Random, guest: Guest, kept: list[Kept]) -> str:
         moment = rng.uniform(0, LATEST_S)
         reader.join(moment)
         ended_early = not reader.is_alive()
-        guest.lose_power()
+        guest.lose_power(timeout_s=BOOT_S)
         work.kill()
         reader.join()
     assert not ended_early, "the host did not work until then"

@@ -2,9 +2,18 @@
 
 import pytest
 
-from tests.engine.mutants import MUTANTS, ROOT, Mutant
+from tests.engine.mutants import MUTANTS, Mutant
+from tests.engine.mutants_found_by import FOUND_BY
+from tests.engine.planting import ROOT
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_each_finds_its_place(mutant: Mutant) -> None:
     assert (ROOT / mutant.file).read_text().count(mutant.right) == 1
+
+
+@pytest.mark.parametrize(("name", "test"), FOUND_BY.items(), ids=FOUND_BY)
+def test_who_finds_it_is_there(name: str, test: str) -> None:
+    path, _, function = test.partition("::")
+    assert name in {mutant.name for mutant in MUTANTS}
+    assert f"def {function}(" in (ROOT / path).read_text()
