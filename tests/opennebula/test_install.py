@@ -50,7 +50,15 @@ def test_a_front_end_gets_all_of_it(tmp_path: Path, release: str, home: str) -> 
     assert transfers.endswith(",iscsi_libvirt,cdmi") and ",rsync,cdmi -s shared," in stores
     assert "cdmi" not in stores.partition("-s ")[2], "no system datastore is of this driver"
     assert machine.oned.stat().st_mode & 0o777 == 0o640, "it has a password in it"
-    for shown in (f"change: {machine.oned}", "+TM_MAD_CONF = [", "next: restart oned", "onehost sync --force"):
+    live = [word for word in machine.execrc.read_text().replace('"', " ").split() if word.endswith("-cdmi")]
+    assert live == (["kvm-cdmi", "qemu-cdmi"] if release == "6" else ["kvm-cdmi"])
+    for shown in (
+        f"write: {machine.remotes}/tm/cdmi/ (",
+        f"change: {machine.oned}",
+        "+TM_MAD_CONF = [",
+        "next: restart oned",
+        "onehost sync --force",
+    ):
         assert shown in said
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = "\n".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
 
 
-@pytest.mark.parametrize("page", ["docs/cdmi.md"])
+@pytest.mark.parametrize("page", ["docs/cdmi.md", "docs/opennebula.md"])
 def test_the_tests_of_a_page_exist(page: str) -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / page).read_text(encoding="utf-8")))
     assert named

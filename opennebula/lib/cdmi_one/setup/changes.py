@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Union
 
@@ -78,19 +79,36 @@ def _has_rights(there: os.stat_result, file: File) -> bool:
 
 
 def lines_of(changes: Sequence[Change]) -> Iterator[str]:
-    """What is about to be done, for whoever decides: a line each, and the difference of what is not ours."""
-    for change in changes:
-        if isinstance(change, Command):
-            yield f"run: {' '.join(change.words)}"
-        elif isinstance(change, Folder):
-            yield f"remove: {change.path}/"
-        elif change.data is None and not change.link:
-            yield f"remove: {change.path}"
-        elif change.shown:
-            yield f"change: {change.path}"
-            yield from _difference(change)
+    """What is about to be done, for whoever decides: a line each, and the difference of what is not ours.
+
+    Of new files those of one folder share a line.
+    """
+    for folder, group in groupby(changes, _folder):
+        these = list(group)
+        if folder and len(these) > 1:
+            yield f"write: {folder}/ ({len(these)} files)"
         else:
-            yield f"write: {change.path}"
+            for change in these:
+                yield from _said(change)
+
+
+def _folder(change: Change) -> str:
+    is_new = isinstance(change, File) and not change.shown and (change.data is not None or change.link)
+    return str(change.path.parent) if is_new and isinstance(change, File) else ""
+
+
+def _said(change: Change) -> Iterator[str]:
+    if isinstance(change, Command):
+        yield f"run: {' '.join(change.words)}"
+    elif isinstance(change, Folder):
+        yield f"remove: {change.path}/"
+    elif change.data is None and not change.link:
+        yield f"remove: {change.path}"
+    elif change.shown:
+        yield f"change: {change.path}"
+        yield from _difference(change)
+    else:
+        yield f"write: {change.path}"
 
 
 def _difference(file: File) -> Iterator[str]:
