@@ -208,10 +208,10 @@ def _flush(fd: int | None, node: str, fate: Path, *, lost: bool) -> bool:
 def _take_offline(directory: int, hctl: str) -> None:
     """See that nothing can be written any more to whatever answers at the disk's address: nobody knows whose it is.
 
-    What is cached of the disk would be sent there when it goes: at the last close (block/bdev.c, bdev_release), and by
-    sd's own flush of the unit's cache (drivers/scsi/sd.c, sd_shutdown). A disk that is `offline` takes no command
-    (scsi_lib.c, scsi_device_state_check). One that is not `running` takes none anyway, and is left as it is: the queue
-    of a `blocked` one would stay stopped, and newer kernels refuse it (scsi_sysfs.c, store_state_field).
+    What is cached of the disk would be sent there when it goes: at the last close (block/bdev.c, bdev_release), or with
+    the disk itself (block/genhd.c, del_gendisk). A disk that is `offline`, and then on its way out, takes no write
+    (drivers/scsi/scsi_lib.c, scsi_device_state_check). One that is not `running` takes none anyway, and is left as it
+    is: the queue of a `blocked` one would stay stopped, and newer kernels refuse it (scsi_sysfs.c, store_state_field).
     Raises `Problem` where it stays running.
     """
     state = f"/proc/self/fd/{directory}/state"

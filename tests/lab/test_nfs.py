@@ -9,6 +9,7 @@ from tests.lab.execs import traced
 from tests.lab.guest import Guest
 from tests.lab.nfs_scene import ALIVE, IMAGE, ROOT, Shares
 from tests.lab.stage import SERVICES, Stage
+from tests.lab.syscalls import assert_in_order, watched
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +213,36 @@ def test_a_dead_server_holds_nobody_up(shares: Shares) -> None:
     for name in ("late", "busy", "elsewhere"):
         stage.detach(name)
     assert shares.inventory() == before
+
+
+WRITES = (
+    "import mmap, os, sys; f = os.open(sys.argv[1], os.O_RDWR); m = mmap.mmap(f, 4096); os.close(f); m[:4] = b'last'"
+)
+"""Leaves a page in the cache that no close has written out."""
+
+
+def test_a_file_that_was_handed_out_is_written_out_before_its_mount_goes(shares: Shares) -> None:
+    """Case 98: by an fsync of ours, which hears of an error; while its server is silent it is waited for."""
+    stage, before = shares.stage, shares.inventory()
+    source = shares.put("mortal/mapped.img", b"first".ljust(4096, b"\0"))
+    link = stage.attach("mapped", source, "--file", "--protocol", "nfs")
+    file = stage.guest.run(f"readlink -f {link}").stdout.strip()
+    stage.guest.run(["python3", "-c", WRITES, file])
+    with watched(stage.guest) as calls:
+        stage.detach("mapped")
+    assert_in_order(calls, rf"fsync\(\d+<{file}>")
+    assert shares.inventory() == before
+    link = stage.attach("mapped", source, "--file", "--protocol", "nfs")
+    assert stage.guest.run(f"head -c 4 {link}").stdout == "last"
+    stage.guest.run(["python3", "-c", WRITES.replace("last", "next"), file])
+    with shares.dead():
+        status, problem = stage.api("DELETE", "/v1/attachments/mapped")
+        assert status >= 500 and problem["code"] in ("dirty", "target-timeout"), problem
+    stage.detach("mapped")
+    assert shares.inventory() == before
+    link = stage.attach("mapped", source, "--file", "--protocol", "nfs", "--ro")
+    assert stage.guest.run(f"head -c 4 {link}").stdout == "next"
+    stage.detach("mapped")
 
 
 def test_handles_that_went_stale_are_told_and_made_anew(shares: Shares) -> None:
