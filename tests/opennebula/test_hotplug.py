@@ -66,6 +66,26 @@ async def test_made_anew_in_the_same_place(site: Site) -> None:
     assert site.hosts["hosta"].is_bare()
 
 
+async def test_made_anew_where_the_host_was_lost(site: Site) -> None:
+    """DELETE has reached nobody: the copy of before is there still, and is not taken for a new one."""
+    vm = await deployed(site, await two_disks(site))
+    site.stamp("vms/one-5-1", "written")
+    await site.hosts["hosta"].stop()
+    site.lose("hosta")
+    site.guests.open_at.clear()
+    vm = site.oned.tell(vm, Lcm.CLEANUP_RESUBMIT)
+    assert not any(done.ok for done in await site.oned.no_fail(site.oned.cleanup(vm, "hosta")))
+    vm = site.oned.tell(vm.at("hostb"), Lcm.PROLOG)
+    failed(await site.oned.transfer(vm, site.oned.prolog(vm)), "other hosts may use it")
+    assert site.stamped("vms/one-5-1") == "written", "its host may write it still"
+    for disk in ("vms/one-5-1", "images/data5"):
+        await site.hosts["hostb"].engine.objects.fence(site.by_path(disk), [site.hosts["hosta"].initiator])
+    for _ in range(2):
+        ok(await site.oned.retry(vm))
+        assert [site.behind("hostb", vm, disk) for disk in vm.disks] == ["data5", "base5"]
+    site.boot(vm)
+
+
 async def test_recovery_in_the_middle_of_a_move_deletes_on_both_hosts(site: Site) -> None:
     vm = powered_off(site, await deployed(site, await two_disks(site)))
     there = site.oned.tell(vm.at("hostb"), Lcm.PROLOG_MIGRATE)

@@ -15,7 +15,7 @@ from cdmi_one.places import Source, attachment, source_of
 from cdmi_one.settings import Settings
 from cdmi_one.vm import Disk
 
-OWNER, COPIED_FROM = "opennebula_owner", "opennebula_source"
+OWNER, COPIED_FROM, DEPLOYMENT = "opennebula_owner", "opennebula_source", "opennebula_deployment"
 
 
 @dataclass(frozen=True)

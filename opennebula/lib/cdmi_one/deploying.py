@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cdmi_one import commands
-from cdmi_one.clones import Copy, copy_of, found_in, is_ours
+from cdmi_one.clones import DEPLOYMENT, Copy, copy_of, found_in, is_ours
 from cdmi_one.deleting import delete_copy
 from cdmi_one.failure import Failure
 from cdmi_one.places import Place, attachment, disk_place, source_of, vm_id
@@ -26,14 +26,18 @@ def clone(words: Sequence[str]) -> None:
     """`SRC HOST:DISK VM DATASTORE`: a copy of an object, larger where the VM wants it so."""
     source, (place, number), vm = str(source_of(words[0])), disk_place(words[1]), vm_id(words[2])
     order, settings = commands.generation(), load()
-    copy, disk = copy_of(source, vm, number, settings), show(vm).disk(number)
-    made = commands.clone(source, str(copy.place), size_mb=_grown_mb(disk), note=copy.note)
+    copy, known = copy_of(source, vm, number, settings), show(vm)
+    disk, note = known.disk(number), {**copy.note, DEPLOYMENT: str(known.sequence)}
+    made = commands.clone(source, str(copy.place), size_mb=_grown_mb(disk), note=note)
+    lines = [made, *_linked(copy, disk, place, order)]
     try:
-        run(place.host, [made, *_linked(copy, disk, place, order)], limit_s=LONG_S)
+        try:
+            run(place.host, lines, limit_s=LONG_S)
+        except RemoteFailure as failure:
+            if failure.status != commands.TAKEN:
+                raise
+            run(place.host, _instead(copy, disk, place, note, lines, order), limit_s=LONG_S)
     except RemoteFailure as failure:
-        if failure.status == commands.TAKEN:
-            _take_up(copy, disk, place, order)
-            return
         if failure.status == CONFLICT and _is_late(copy, disk, place, order):
             delete_copy(copy, place.host, vm, settings, lambda: None)
         raise
@@ -57,14 +61,23 @@ def _linked(copy: Copy, disk: Disk, place: Place, order: int) -> list[str]:
     return commands.link(commands.attach(copy.name, str(copy.place), disk, order), place)
 
 
-def _take_up(copy: Copy, disk: Disk, place: Place, order: int) -> None:
-    """Something is at the copy's place: the copy itself, from an earlier try (perhaps on another host), or not ours."""
+def _instead(
+    copy: Copy, disk: Disk, place: Place, note: Mapping[str, str], lines: Sequence[str], order: int
+) -> list[str]:
+    """What to do where something is at the copy's place. Raises `Failure` where that is not ours.
+
+    It is the copy itself, from an earlier try (perhaps on another host); or that of an earlier deployment, whose host
+    was lost before it could be deleted: what is on that one is not wanted any more.
+    """
     found = found_in(run(place.host, [commands.tolerate_missing(commands.cdmi("stat", copy.place, "--json"))]))
     if found is None:
         raise Failure(f"the copy for this disk is being made, or unmade, at {copy.place}", "retry when that is done")
     if not is_ours(found, copy):
         what = f"something else than the copy for this disk is at {copy.place} already"
         raise Failure(what, "look at it (cdmi-attach stat), and move it, or delete it if it is of no use")
+    if found.metadata.get(DEPLOYMENT) != note[DEPLOYMENT]:
+        old = commands.cdmi("delete", found.by_id(copy.place.server), "--with-snapshots")
+        return [commands.detach(copy.name, order), old, *lines]
     size = _grown_mb(disk) << 20
     grow = [f"{commands.cdmi('set-size', copy.place, size)} >/dev/null"] if size > (found.size or size) else []
-    run(place.host, [*grow, *_linked(copy, disk, place, order)])
+    return [*grow, *_linked(copy, disk, place, order)]

@@ -38,6 +38,8 @@ class Vm:
     lcm_state: int
     disks: tuple[Disk, ...]
     hosts: tuple[str, ...] = ()
+    sequence: int = -1
+    """The number of the last record of its history: another one each time that it is deployed."""
 
     def disk(self, number: int) -> Disk:
         """The disk of that number. Raises `Failure`."""
@@ -69,7 +71,8 @@ def _vm(root: ElementTree.Element) -> Vm:
     disks = tuple(_disk(found) for found in root.iterfind("TEMPLATE/DISK"))
     records = sorted(root.iterfind("HISTORY_RECORDS/HISTORY"), key=lambda one: _number(one, "SEQ"))
     hosts = tuple(_text(one, "HOSTNAME") for one in records)
-    return Vm(_text(root, "ID"), _number(root, "LCM_STATE"), disks, hosts)
+    sequence = _number(records[-1], "SEQ") if records else -1
+    return Vm(_text(root, "ID"), _number(root, "LCM_STATE"), disks, hosts, sequence)
 
 
 def _disk(found: ElementTree.Element) -> Disk:
