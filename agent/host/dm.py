@@ -25,6 +25,7 @@ UNPROVED = "cdmi-attach-"
 """How the name begins that udev's rule gives a disk for multipathd, until it is proved (10-cdmi-attach.rules)."""
 _HEAD = struct.Struct("=3I I I I i I I I Q 128s 129s 7s")  # struct dm_ioctl
 _TARGET = struct.Struct("=Q Q i I 16s")  # struct dm_target_spec
+_ADDRESS = re.compile(r"\d+:\d+:\d+:\d+")
 _PATH = re.compile(r"\b(\d+:\d+) ([AF]) \d+")
 
 
@@ -66,14 +67,24 @@ def find(roots: Roots, wwids: Iterable[str], paths: Collection[str] = ()) -> Map
 
 
 def find_any(roots: Roots, wwids: Collection[str], paths: Collection[str] = ()) -> Map | None:
-    """The same, or the map that multipathd has made of a disk of that unit which was not proved yet: under the name of
+    """The same, or a map that multipathd has made of a disk of that unit which was not proved yet: under the name of
     our rule, where nothing tells it to leave such disks alone. It is to go, and never handed out.
+
+    Such a map is known by its disk's address, which is in its name: multipathd takes the disk out as soon as that is
+    proved, and the map stays as long as somebody waits for it (udev's probe does, for a path).
     """
     if found := find(roots, wwids, paths):
         return found
     nodes = (node for node in sysfs.entries(f"{roots.sys}/block") if node.startswith("dm-"))
     maps = (one for node in nodes if (one := at(roots, node)) and is_misnamed(one))
-    return next((one for one in maps if any(sysfs.wwid_of(roots, node) in wwids for node in one.slaves)), None)
+    return next((one for one in maps if any(sysfs.wwid_of(roots, node) in wwids for node in _disks(roots, one))), None)
+
+
+def _disks(roots: Roots, misnamed: Map) -> set[str]:
+    """The disks in a map that was made of one before it was proved, and that which it was made of (sda)."""
+    address = misnamed.uuid.removeprefix(f"mpath-{UNPROVED}")
+    disk = sysfs.disk(roots, address) if _ADDRESS.fullmatch(address) else None
+    return {*misnamed.slaves, *([disk.node] if disk and disk.node else [])}
 
 
 def is_misnamed(one: Map) -> bool:

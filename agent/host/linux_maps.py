@@ -137,11 +137,25 @@ def _has_size(tools: Tools, step: ResizeMap) -> bool:
 
 
 async def remove(tools: Tools, step: RemoveMap, deadline: float) -> None:
-    """In use? Flush; then remove, by multipathd where it knows the map (cases 44 to 47)."""
-    found = dm.find_any(tools.roots, [step.wwid])
-    if found is None:
-        return
-    await _refuse_users(tools, step, found, deadline)
+    """In use? Flush; then remove, by multipathd where it knows the map (cases 44 to 47).
+
+    What multipathd has made of disks of the unit before they were proved goes as well; nobody can have written to it.
+    """
+    while found := dm.find_any(tools.roots, [step.wwid]):
+        if not left(deadline):
+            raise Uncertain(step.describe())
+        await _refuse_users(tools, step, found, deadline)
+        if dm.is_misnamed(found):
+            await _stop_queueing(tools, step, found, deadline)  # a probe may be waiting for its path
+            await _delete(tools, step, found, deadline)
+            await _forget_misnamed(tools, step, found, deadline)
+        else:
+            await _remove(tools, step, found, deadline)
+    if step.listed:
+        await _strike_off(tools, step, deadline)
+
+
+async def _remove(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> None:
     stopped = not await _flush(tools, step, found, deadline)
     try:
         await _delete(tools, step, found, deadline)
@@ -150,11 +164,12 @@ async def remove(tools: Tools, step: RemoveMap, deadline: float) -> None:
             with suppress(Problem):
                 await tools.multipathd.restore_queueing(found.name)
         raise
-    if step.listed:
-        await _strike_off(tools, step, deadline)
-    if dm.is_misnamed(found):  # else multipathd would make one of whatever comes at that address
-        name = found.uuid.removeprefix("mpath-")
-        await _call(tools, step, deadline, "strike_off", path=str(wwids.path_of(tools.roots)), name=name)
+
+
+async def _forget_misnamed(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> None:
+    """Else multipathd would make one of whatever comes at that address."""
+    name = found.uuid.removeprefix("mpath-")
+    await _call(tools, step, deadline, "strike_off", path=str(wwids.path_of(tools.roots)), name=name)
 
 
 async def _flush(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float) -> bool:
@@ -205,10 +220,10 @@ async def _delete(tools: Tools, step: RemoveMap, found: dm.Map, deadline: float)
         try:
             await _ask_to_delete(tools, step, found, deadline)
         except Problem as problem:
-            if not left(end) and dm.find_any(tools.roots, [step.wwid]):
+            if not left(end) and dm.by_uuid(tools.roots, found.uuid):
                 await _refuse_users(tools, step, found, deadline)
                 raise Problem(Code.IN_USE, f"{_what(found)} is busy: {problem.detail}", hint=unit_users.HINT) from None
-        if dm.find_any(tools.roots, [step.wwid]) is None:
+        if dm.by_uuid(tools.roots, found.uuid) is None:
             return
         if not left(deadline):
             raise Uncertain(step.describe())

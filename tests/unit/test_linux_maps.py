@@ -262,10 +262,16 @@ class WillingMultipathd:
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
         self.told: list[str] = []
+        self.does_not_wait: list[str] = []
+
+    async def disable_queueing(self, name: str) -> None:
+        self.does_not_wait.append(name)
 
     async def del_map(self, name: str) -> None:
         self.told.append(name)
-        (self._roots.sys / "block/dm-0").unlink()
+        for place in (self._roots.sys / "block").glob("dm-*"):
+            if (place / "dm/name").read_text().strip() == name:
+                place.unlink()
 
 
 class DoingPool(SilentPool):
@@ -293,3 +299,16 @@ async def test_a_map_of_such_a_name_is_removed_as_the_units_own(roots: Roots) ->
     await linux_maps.take(tools, RemoveMap(WWID, listed=False), deadline_in(20))
     assert multipathd.told == ["mpathx"] and dm.find_any(roots, [WWID]) is None
     assert ("strike_off", FALSE) in pool.called, "or the next disk at that address would be one that multipath knows"
+
+
+async def test_every_map_that_was_made_of_its_disks_goes_with_the_units_own(roots: Roots) -> None:
+    """As seen on the real kernel: the false map had lost its disk, and stayed, as a probe waited for a path of it."""
+    add_disk(roots, add_session(roots), 1)
+    add_map(roots, node="dm-0", uuid=f"mpath-{FALSE}", name=FALSE)
+    add_map(roots, "sda", node="dm-1")
+    add_map(roots, node="dm-2", uuid="mpath-cdmi-attach-7:0:0:9", name="another's")
+    pool, multipathd = DoingPool(), WillingMultipathd(roots)
+    tools = Tools(roots, cast(Any, pool), Changes(), Iscsiadm(roots), cast(Any, multipathd))
+    await linux_maps.take(tools, RemoveMap(WWID, listed=False), deadline_in(20))
+    assert multipathd.told == ["mpatha", FALSE] and multipathd.does_not_wait == [FALSE]
+    assert [place.name for place in (roots.sys / "block").glob("dm-*")] == ["dm-2"]
