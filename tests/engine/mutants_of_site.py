@@ -34,4 +34,11 @@ OF_SITE = (
         "status=0",
         STOCK,
     ),
+    Mutant(
+        "a guest that was on its way to the lost host is started a second time",
+        "opennebula/lib/cdmi_one/error_hook.py",
+        "        if vm.lcm_state == MIGRATE:",
+        "        if vm.lcm_state == MIGRATE and not vm.hosts:",
+        LOST,
+    ),
 )

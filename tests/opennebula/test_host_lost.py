@@ -308,6 +308,16 @@ async def test_disks_that_nobody_fences(room: Room) -> None:
     assert "unfenced" not in room.made_anew()
 
 
+async def test_a_guest_that_was_on_its_way_there_may_still_run_elsewhere(room: Room) -> None:
+    """It has its disks open where it came from, which is a host that everybody knows."""
+    vm = await running(room)
+    arriving = room.site.oned.tell(replace(vm, history=("hostb",)), Lcm.MIGRATE)
+    lose(room, arriving)
+    await refused(room, "VM 5 is being migrated, and may still run on hostb")
+    room.site.oned.tell(arriving, Lcm.RUNNING)
+    assert (await room.hook("-m", "-p", "0", "-u"))[0] == 0
+
+
 async def test_what_is_only_read_needs_nobody_s_withdrawal(room: Room) -> None:
     vm = await running(room)
     cdrom = Disk(2, "cdmi://nowhere.example.org/cdmi_objectid/00", clone=False, read_only=True)

@@ -27,6 +27,8 @@ from cdmi_one.withdrawal import Target, names_of, through, withdraw
 
 STOCK = Path(__file__).resolve().parents[2] / "hooks" / "ft" / "host_error.rb"
 STOCK_S = 4 * 3600.0
+MIGRATE = 4
+"""LCM_STATE of a live migration: the last host of the history is its destination (include/VirtualMachine.h)."""
 CYCLES, CYCLE_S = 2, 180
 """What the stock hook waits without -p, and oned's own interval where oned.conf has none."""
 SHORT, LONG = "mdrfup:", ["migrate", "delete", "recreate", "force", "no-fencing", "pause=", "unfenced-others"]
@@ -62,6 +64,7 @@ def host_lost(words: Sequence[str]) -> None:
         return
     settings = load()
     vms = [show(vm) for vm in vms_on(host)]
+    _refuse_migrating(vms)
     if order.unfenced and not order.others_too:
         _refuse_others(vms)
     targets = [_target(vm, disk, settings) for vm in vms for disk in vm.disks if is_written(disk)]
@@ -132,6 +135,14 @@ def _of(everyone: Sequence[Host], number: str) -> Host:
         if host.id == number:
             return host
     raise Failure(f"oned knows no host {number}", "see: onehost list")
+
+
+def _refuse_migrating(vms: Sequence[Vm]) -> None:
+    """A guest that was on its way here may still run where it came from. Raises `Failure`."""
+    for vm in vms:
+        if vm.lcm_state == MIGRATE:
+            what = f"VM {vm.id} is being migrated, and may still run on {', '.join(vm.hosts[:-1]) or 'another host'}"
+            raise Failure(what, "retry the hook when oned says that the migration has ended")
 
 
 def _refuse_others(vms: Sequence[Vm]) -> None:
