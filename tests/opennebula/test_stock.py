@@ -1,15 +1,28 @@
 """`opennebula/patch-stock` on made-up scripts of every kind: what they do then, and that it goes without a trace."""
 
+import asyncio
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cdmi_one.setup.marks import BEGIN
 from cdmi_one.setup.stock import VERBS
 
-from tests.opennebula.front_end import ROOT, Machine
+from tests.opennebula.front_end import ME, ROOT, Machine
+from tests.opennebula.life import (
+    BOTH_SYSTEMS,
+    deployed,
+    ended,
+    migrated_cold,
+    migrated_live,
+    rested,
+    resumed,
+    two_disks,
+)
 from tests.opennebula.oned import Disk, Vm
+from tests.opennebula.site import Site
 
 PATCH = ROOT / "opennebula" / "patch-stock"
 SAYS = 'echo "stock ${0##*/tm/} $*" >>"$LOG"; if [ -n "$READS" ]; then cat >>"$LOG"; fi'
@@ -282,3 +295,32 @@ def test_a_download_is_the_helper_s(front: Front) -> None:
         assert subprocess.run([store / script, word], capture_output=True, text=True, check=True).stdout == says
     odd = subprocess.run([store / "downloader.sh", "cdmi://a/';id;'"], capture_output=True, text=True, check=False)
     assert odd.returncode == 1 and odd.stdout == "" and "Cannot read from" in odd.stderr
+
+
+@pytest.mark.parametrize("system", BOTH_SYSTEMS)
+async def test_the_life_of_a_vm_whose_images_are_of_a_stock_datastore(site: Site, system: tuple[str, int]) -> None:
+    """Whatever oned asks of that datastore's driver; the stock scripts would end in tears."""
+    remotes, home = site.drivers.remotes, site.folder / "one"
+    for name in ("tm/shared/ln", "tm/shared/clone", "tm/shared/mvds"):
+        (remotes / name).write_text("#!/bin/sh\necho 'a stock script was asked' >&2\nexit 9\n")
+        (remotes / name).chmod(0o755)
+    (remotes / "datastore").mkdir(exist_ok=True)
+    (remotes / "datastore" / "downloader.sh").write_text(DOWNLOADER)
+    (remotes / "datastore" / "libfs.sh").write_text(LIBFS)
+    (home / "var").mkdir()
+    (home / "var" / "remotes").symlink_to(remotes)
+    words = [str(PATCH), "--one-location", str(home), "--owner", ME, "--yes"]
+    done = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    vm = await two_disks(site, system=system)
+    vm = await deployed(site, replace(vm, disks=tuple(replace(disk, tm="shared") for disk in vm.disks)))
+    vm, told = await migrated_live(site, vm, "hostb")
+    assert [one.ok for one in told] == [True, True] and site.hosts["hosta"].is_bare()
+    vm = await migrated_cold(site, vm, "hosta")
+    assert site.hosts["hostb"].is_bare()
+    vm = await rested(site, vm)
+    assert site.all_gone() and site.children("vms") == {"one-5-1"}
+    vm = await resumed(site, vm, "hostb")
+    assert [site.behind("hostb", vm, disk) for disk in vm.disks] == ["data5", "base5"]
+    await ended(site, vm)
+    assert site.all_gone() and site.children("vms") == set() and site.stamped("images/data5") == "data5"
