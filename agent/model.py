@@ -134,7 +134,8 @@ class Stat:
 
     `format` is what the first bytes of a data object look like, None where they cannot be read; `hash` algorithm and
     hexadecimal digest, where the server computes one; `times` are RFC 3339 or None; `metadata` is made printable.
-    `places` are its addresses by path; `reference` is the URL of what was named, where that is a reference to it.
+    `places` are its addresses by path; `reference` is the URL of what was named, where that is a reference to it;
+    `pending` says in words that the server is still making it.
     """
 
     server: str
@@ -149,6 +150,7 @@ class Stat:
     metadata: Mapping[str, str]
     places: tuple[str, ...] = ()
     reference: str = ""
+    pending: str = ""
 
     @property
     def keys(self) -> frozenset[str]:

@@ -30,6 +30,7 @@ OBJECT = make_object(
         "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
         "reference": MAYBE_TEXT
         | {"description": "where the source is a reference to the object: the reference's own URL"},
+        "pending": MAYBE_TEXT | {"description": "that the server is still making it; null where it is whole"},
         "attachments": make_list(make_text()) | {"description": "its attachments on this host"},
         "others": make_list(make_text()) | {"description": "with users=1: other hosts that its exports name"},
         "anybody": make_list(make_text())

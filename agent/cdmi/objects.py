@@ -16,6 +16,7 @@ from agent.cdmi.members import (
     kind_of,
     name_of,
     object_id_of,
+    pending_of,
     size_of,
 )
 from agent.cdmi.named import itself, own_url, reference_of
@@ -57,6 +58,7 @@ async def stat(wire: Wire, location: Location) -> Stat:
         metadata={name: shown(value, 1024) for name, value in metadata.items()},
         places=places(found),
         reference=reference,
+        pending=pending_of(found.members),
     )
 
 

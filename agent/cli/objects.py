@@ -29,7 +29,7 @@ def stat(args: "Words") -> int:
     digest = answer.get("hash") or {}
     facts["hash"] = f"{digest['algorithm']} {digest['value']}".strip() if digest else None
     facts |= answer.get("times") or {}
-    facts["reference"] = answer.get("reference")
+    facts |= {name: answer.get(name) for name in ("reference", "pending")}
     facts["attached"] = ", ".join(answer.get("attachments") or ()) or None
     for name, value in facts.items():
         if value is not None:

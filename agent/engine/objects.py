@@ -201,5 +201,6 @@ class Objects:
             "times": dict(found.times),
             "metadata": dict(found.metadata),
             "reference": found.reference or None,
+            "pending": found.pending or None,
             "attachments": [row.name for row in attached(self._desk, found)],
         }

@@ -4,6 +4,7 @@ from tests.engine.mutant import Mutant
 
 LIB = "opennebula/lib/cdmi_one"
 DELETE = ("tests/opennebula/test_delete.py",)
+SIZES = ("tests/opennebula/test_sizes.py",)
 MOVES = ("tests/opennebula/test_moves.py", "tests/opennebula/test_migrate.py")
 
 OF_DRIVERS = (
@@ -87,5 +88,19 @@ OF_DRIVERS = (
         """\
         commands.patiently""",
         suite=("tests/opennebula/test_snapshots.py",),
+    ),
+    Mutant(
+        "what has begun at one host is begun at another as well",
+        f"{LIB}/hosts.py",
+        "not in ELSEWHERE or failure.printed.startswith(BEGUN):",
+        "not in ELSEWHERE:",
+        suite=SIZES,
+    ),
+    Mutant(
+        "a copy that is still being made is an image",
+        f"{LIB}/copying.py",
+        "    if found.pending:",
+        "    if found.reference:",
+        suite=SIZES,
     ),
 )

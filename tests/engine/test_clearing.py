@@ -78,6 +78,8 @@ async def test_a_look_that_fails_is_no_word_of_the_server_about_a_copy(tmp_path:
 async def test_a_server_that_never_says_more_is_given_up_and_nothing_deleted(tmp_path: Path) -> None:
     async with scene(tmp_path, x_copy_reads="100000") as server, daemon(tmp_path, server) as lab:
         await under_way(lab)
+        made, source = [await lab.engine.objects.stat(server.url + name) for name in ("vol2", "vol1")]
+        assert source["pending"] is None and "still making it" in made["pending"], "a look at it says so meanwhile"
         server.faults.set("get-object", Fault(Action.STATUS, status=403))
         with pytest.raises(Problem, match=r"403.*; what is at .*vol2 was not deleted: .*403"):
             await lab.clone("vol1", "vol2")

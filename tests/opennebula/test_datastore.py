@@ -103,6 +103,17 @@ async def test_an_empty_image_is_made_once_and_goes_with_its_image(site: Site, k
     assert site.children("vms") == set()
 
 
+@pytest.mark.parametrize("kind", ["lun", "file"])
+async def test_one_that_was_begun_elsewhere_and_is_too_small_grows(site: Site, kind: str) -> None:
+    """The daemon that has begun it went before it had its size."""
+    site.configure(NEW_IMAGES=kind)
+    place, other = site.by_path("vms/one-img-9"), site.hosts["hostb"].engine
+    wanted = {"kind": "container" if kind == "lun" else "dataobject", "metadata": {"opennebula_owner": "one image 9"}}
+    await other.operations.create(place, size=SIZE, wait_s=10, **wanted)  # type: ignore[arg-type]
+    await printed(site, "mkfs", SIZE=2, FORMAT="raw")
+    assert (await other.objects.stat(place))["size"] == 2 * SIZE
+
+
 async def test_what_is_not_made(site: Site) -> None:
     failed(await act(site, "mkfs", SIZE=2, FORMAT="raw", FS="ext4"), "no file system")
     failed(await act(site, "mkfs", FORMAT="raw"), "has no size")

@@ -1,11 +1,12 @@
 """RESIZE in every state, and CPDS: what is on a disk becomes an image."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from tests.opennebula.life import deployed, failed, ok, powered_off, rested, two_disks
-from tests.opennebula.oned import FRONT_END, IMAGES, Lcm, Vm
+from tests.opennebula.oned import FRONT_END, IMAGES, Disk, Lcm, Vm
 from tests.opennebula.onetm import Done
 from tests.opennebula.site import SIZE, Site
 from tests.opennebula.test_snapshots import snapshot
@@ -53,10 +54,12 @@ async def test_an_undeployed_disk_grows_though_its_last_host_has_nothing(site: S
     assert size(site, "vms/one-5-1") == 2 * SIZE and site.all_gone()
 
 
-async def saved(site: Site, vm: Vm, number: int, host: str, name: str = "one-img-9") -> Done:
-    """CPDS of the copy to a new image."""
-    place = vm.place(site.oned, host, vm.disks[1])
-    return await site.oned.transfer(vm, [f"CPDS.shared cdmi {place} {site.by_path(f'vms/{name}')} {number} 5 {IMAGES}"])
+async def saved(site: Site, vm: Vm, number: int, host: str, disk: int = 1) -> Done:
+    """CPDS of the copy, or another disk, to a new image."""
+    place = vm.place(site.oned, host, vm.disks[disk])
+    return await site.oned.transfer(
+        vm, [f"CPDS.shared cdmi {place} {site.by_path('vms/one-img-9')} {number} 5 {IMAGES}"]
+    )
 
 
 @pytest.mark.parametrize("lcm", [Lcm.HOTPLUG_SAVEAS, Lcm.RUNNING])
@@ -93,6 +96,21 @@ async def test_an_image_that_is_there_is_not_written_over(site: Site) -> None:
     site.stamp("vms/one-img-9", "another")
     failed(await saved(site, vm, -1, "hosta"), "something else is at")
     assert site.stamped("vms/one-img-9") == "another"
+
+
+async def test_a_copy_that_is_still_made_is_no_image_and_keeps_what_it_is_made_of(site: Site) -> None:
+    """The daemon that has begun it is gone: nobody else is asked to begin it anew, nor says that it is done."""
+    slow = await site.image("slow", x_copy_reads="100000")
+    vm = await deployed(site, Vm(5, (Disk(0, slow, clone=False),), "hosta"))
+    site.logins()
+    saving = asyncio.create_task(saved(site, vm, -1, "hosta", 0))
+    await site.until(lambda: site.children("vms") == {"one-img-9"})
+    await site.hosts["hosta"].stop()
+    failed(await saving, "hosta: ")
+    assert set(site.logins()) == {"hosta"}
+    for lcm in (Lcm.RUNNING, Lcm.HOTPLUG_SAVEAS):
+        failed(await saved(site, site.oned.tell(vm, lcm), -1, "hosta", 0), "is no image yet")
+    assert site.record("images/slow/cdmi_snapshots") is None, "none is taken, so that none goes"
 
 
 async def test_verbs_of_system_datastores_are_refused_with_the_reason(site: Site) -> None:

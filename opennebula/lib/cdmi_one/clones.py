@@ -38,6 +38,7 @@ class Found:
     server: str
     places: tuple[str, ...] = ()
     reference: str = ""
+    pending: str = ""
 
     def by_id(self, server: str) -> Source:
         """The very object, whatever is at its path later; `server` as the drivers write it."""
@@ -110,6 +111,7 @@ def found_in(text: str) -> Found | None:
         server=str(told.get("server") or ""),
         places=tuple(map(str, told.get("places") or ())),
         reference=str(told.get("reference") or ""),
+        pending=str(told.get("pending") or ""),
     )
 
 

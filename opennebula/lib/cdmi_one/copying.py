@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cdmi_one import commands
 from cdmi_one.clones import COPIED_FROM, OWNER, found_in, object_of, owner, snapshot_name, snapshot_of
@@ -64,18 +64,31 @@ def copy(
     before: Sequence[str] = (),
     after: Sequence[str] = (),
 ) -> None:
-    """Make an image that is a copy: again is success. Raises `Failure`."""
+    """Make an image that is a copy: again is success. Raises `Failure`.
+
+    Where something comes before the copy, it is looked first: an earlier try's copy may be made of what that replaces.
+    """
     note = note_of(new, settings, source)
     made = commands.clone(source, new, size_mb=size_mb, note=note)
+    lines = [*before, made, *after]
     try:
-        through(host, settings, [*before, made, *after])
+        through(host, settings, after if before and _is_there(host, new, settings, note) else lines)
     except RemoteFailure as failure:
-        if failure.status != commands.TAKEN:
+        if failure.status != commands.TAKEN or not _is_there(host, new, settings, note):
             raise
-        looked = [*after, commands.tolerate_missing(commands.cdmi("stat", new, "--json"))]
-        found = found_in(through(host, settings, looked))
-        if found is None or any(found.metadata.get(name) != text for name, text in note.items()):
-            raise Failure(f"something else is at {new} already", "look at it (cdmi-attach stat), and retry") from None
+        through(host, settings, after)
+
+
+def _is_there(host: str, new: str, settings: Settings, note: Mapping[str, str]) -> bool:
+    """Whether the image is, all of it. Raises `Failure` where it is being made, or something else is there."""
+    found = found_in(through(host, settings, [commands.tolerate_missing(commands.cdmi("stat", new, "--json"))]))
+    if found is None:
+        return False
+    if found.pending:
+        raise Failure(f"{new} is no image yet: {found.pending}", "retry when that is done")
+    if any(found.metadata.get(name) != text for name, text in note.items()):
+        raise Failure(f"something else is at {new} already", "look at it (cdmi-attach stat), and retry")
+    return True
 
 
 def note_of(place: str, settings: Settings, source: str = "") -> dict[str, str]:

@@ -69,8 +69,13 @@ def create(new: str, size_mb: int, settings: Settings) -> None:
     except RemoteFailure as failure:
         if failure.status != commands.TAKEN:
             raise
-        if look(new, settings).metadata.get(OWNER) != note[OWNER]:
+        there = look(new, settings)
+        if there.metadata.get(OWNER) != note[OWNER]:
             raise Failure(f"something else is at {new} already", "look at it (cdmi-attach stat), and retry") from None
+        if there.pending:
+            raise Failure(f"{new} is no image yet: {there.pending}", "retry when that is done") from None
+        if (there.size or 0) < size_mb * MIB:  # made elsewhere, by what has not come to its end
+            through(HERE, settings, [f"{commands.cdmi('set-size', new, size_mb * MIB)} >/dev/null"])
 
 
 def clone(words: Sequence[str]) -> None:

@@ -11,7 +11,9 @@ from cdmi_one.settings import Settings
 
 NO_DAEMON = 3
 ELSEWHERE = (NO_DAEMON, MISSING, UNREACHABLE)
-"""Statuses after which another host may be asked: nothing was begun here."""
+"""Statuses after which another host may be asked, where nothing was begun."""
+BEGUN = "begun"
+AWAY = f"cdmi-attach host >/dev/null || {{ s=$?; case $s in {NO_DAEMON}|{MISSING}) exit $s;; esac; }}"
 
 
 def is_front_end(host: str, settings: Settings) -> bool:
@@ -46,14 +48,17 @@ def reachable(settings: Settings) -> str:
 
 
 def through(host: str, settings: Settings, lines: Sequence[str]) -> str:
-    """What a server is asked for, through that host's daemon, or another's where it has none. Raises `Failure`."""
+    """What a server is asked for, through that host's daemon, or another's where it has none. Raises `Failure`.
+
+    What has begun may go on though the daemon, or the way to the host, was lost: nobody else is asked for it then.
+    """
     first = HERE if host == HERE or is_front_end(host, settings) else host
     failures: list[RemoteFailure] = []
     for one in dict.fromkeys((first, *settings.bridges)):
         try:
-            return run(one, lines, limit_s=LONG_S)
+            return run(one, [AWAY, f"echo {BEGUN}", *lines], limit_s=LONG_S).removeprefix(f"{BEGUN}\n")
         except RemoteFailure as failure:
-            if failure.status not in ELSEWHERE:
+            if failure.status not in ELSEWHERE or failure.printed.startswith(BEGUN):
                 raise
             failures.append(failure)
     said = "; ".join(failure.detail for failure in failures)
