@@ -51,9 +51,9 @@ def _path(query: NfsQuery, device: Device) -> sights.ScsiPath:
 
 
 def _touches(step: Step, query: NfsQuery) -> bool:
-    kinds = Mount | Unmount | MakeDisk | GrowDisk | RemoveDisk | WriteOutFile
-    of_share = isinstance(step, kinds) and step.share == query.share
-    return of_share or getattr(step, "name", None) == query.name or getattr(step, "wwid", "") == query.wwid
+    of_share = isinstance(step, Mount | Unmount) and step.share == query.share
+    unit = query.wwid or query.unit
+    return of_share or getattr(step, "name", None) == query.name or getattr(step, "wwid", "") == unit
 
 
 def _file_of(kernel: Kernel, query: NfsQuery) -> NfsFile | None:

@@ -68,14 +68,28 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset(f"lun:{target}#{lun}" for target in targets)
         case Mount(share=share) | Unmount(share=share):
             return frozenset({f"mount:{share.point}"})
-        case (
-            MakeDisk(share, _, wwid) | GrowDisk(share, _, wwid) | RemoveDisk(share, wwid) | WriteOutFile(share, _, wwid)
-        ):
-            return frozenset({f"mount:{share.point}", f"wwid:{wwid}"})
+        case MakeDisk(wwid=wwid) | GrowDisk(wwid=wwid) | RemoveDisk(wwid=wwid) | WriteOutFile(wwid=wwid):
+            return frozenset({f"wwid:{wwid}"})
         case PublishFile(name=name):
             return frozenset({f"name:{name}"})
         case GiveDisk(name, domain) | TakeDisk(name, domain) | ResizeDisk(name, domain):
             return frozenset({f"name:{name}", f"domain:{domain}"})
+
+
+def stood_on(step: Step) -> frozenset[str]:
+    """The keys of what has to stay as it is while the step goes on. Any number of steps may stand on the same mount: a
+    flush that waits for its server for hours keeps nobody from the other files of the share.
+    """
+    match step:
+        case MakeDisk(share=share) | GrowDisk(share=share) | RemoveDisk(share=share) | WriteOutFile(share=share):
+            return frozenset({f"mount:{share.point}"})
+        case _:
+            return frozenset()
+
+
+def _collide(one: Step, other: Step) -> bool:
+    changed, changes = touched(one), touched(other)
+    return bool(changed & changes or changed & stood_on(other) or stood_on(one) & changes)
 
 
 def asked(query: ScsiQuery, sessions: Iterable[Session]) -> frozenset[str]:
@@ -134,6 +148,6 @@ class UnderWay:
         return frozenset(op.step.hctl for op in self._operations if isinstance(op.step, Scan))
 
     def late_on(self, step: Step) -> str | None:
-        """The late step that touches what this one touches, if there is one."""
-        found = (op.step.describe() for op in self._operations if op.late and touched(op.step) & touched(step))
+        """The late step that touches what this one touches, or stands on, or the other way round; if there is one."""
+        found = (op.step.describe() for op in self._operations if op.late and _collide(op.step, step))
         return next(found, None)

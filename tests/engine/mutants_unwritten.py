@@ -82,6 +82,18 @@ UNWRITTEN = (
         "but=()",
     ),
     Mutant(
+        "a flush that waits for its server in the way of the whole share",
+        "agent/host/under_way.py",
+        '            return frozenset({f"wwid:{wwid}"})\n        case PublishFile',
+        '            return frozenset({f"wwid:{wwid}", f"mount:{step.share.point}"})\n        case PublishFile',
+    ),
+    Mutant(
+        "a share unmounted under a flush that waits for its server",
+        "agent/host/under_way.py",
+        "    return bool(changed & changes or changed & stood_on(other) or stood_on(one) & changes)\n",
+        "    return bool(changed & changes)\n",
+    ),
+    Mutant(
         "a map of a disk that was not proved never seen",
         "agent/host/dm.py",
         "    maps = (one for node in nodes if (one := at(roots, node)) and is_misnamed(one))\n",

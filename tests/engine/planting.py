@@ -19,6 +19,7 @@ SUITE = (
     "tests/unit/test_confined.py",
     "tests/unit/test_linux_blocks.py",
     "tests/unit/test_nfs_removal.py",
+    "tests/unit/test_under_way.py",
     "tests/unit/test_linux_maps.py",
     "tests/host/test_users.py",
     "tests/unit/test_guarded.py",
