@@ -274,7 +274,7 @@ def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
         return lun.step(remove, context, restore=_put_back(plan, sight, context))
     if next_ := _write_out_file(plan, sight, context):
         return next_
-    if sight.scsi.dirty and _disk_key(plan) not in context.needed:
+    if sight.scsi.dirty and _disk_key(plan) not in context.needed and _file_key(plan) not in context.needed:
         return lun.step(GiveUp(plan.wwid), context)
     if sight.mounts and _mount_key(plan) in free:
         return _awaited(plan, sight, context) or _unmount(plan, sight, context)
@@ -284,13 +284,17 @@ def _detach(plan: Plan, sight: NfsSight, context: Context) -> Decision:
 def _write_out_file(plan: Plan, sight: NfsSight, context: Context) -> Decision | None:
     """What is cached of a file that was handed out itself is written out while there is somebody to tell of an error.
 
-    Not where the server does not answer, or has another file there by now: then it is for the unmount.
+    By whoever may have written, though others still need the file, for its detach is the one that is answered; and by
+    the last one, for whom it may have been written to under another name. Not where the server does not answer, or has
+    another file there by now: then it is for the unmount.
     """
     file, step = sight.file, WriteOutFile(plan.share, plan.path, plan.wwid, plan.pin)
-    if plan.present != FILE or context.read_only or not context.used or _file_key(plan) in context.needed:
+    if plan.present != FILE or not context.used or (context.read_only and _file_key(plan) in context.needed):
         return None
-    if file is None or not any(mount.ours for mount in sight.mounts):
+    if not _is_mounted(plan, sight) or not sight.mounts[0].ours:
         return None
+    if file is None:
+        return Look(_query(context.name, plan, path=True))
     if wait := _awaited(plan, sight, context):
         return wait
     if file.trouble or plan.pin not in (None, file.id):
@@ -323,7 +327,7 @@ def _refuse_users(plan: Plan, sight: NfsSight, context: Context) -> Decision | N
         return None
     if len(sight.mounts) > 1:
         return Fail(_stacked(plan, sight))
-    if [(mount.source, mount.kind) for mount in sight.mounts] != [(plan.share.source, KIND)]:
+    if not _is_mounted(plan, sight):
         return None
     if sight.file is None or sight.file.holders is None:
         return Look(_query(context.name, plan, path=True, holders=True))
@@ -334,6 +338,11 @@ def _refuse_users(plan: Plan, sight: NfsSight, context: Context) -> Decision | N
         return Fail(problem) if sight.file.trouble else _withdraw(plan, sight, context, problem)
     taken = any(isinstance(done, Unpublish) for done in context.done)
     return Fail(problem, restore=PublishFile(context.name, plan.share, plan.path, plan.pin) if taken else None)
+
+
+def _is_mounted(plan: Plan, sight: NfsSight) -> bool:
+    """Whether it is the share, and nothing else, that is mounted at its place."""
+    return [(mount.source, mount.kind) for mount in sight.mounts] == [(plan.share.source, KIND)]
 
 
 def _unmount(plan: Plan, sight: NfsSight, context: Context) -> Decision:

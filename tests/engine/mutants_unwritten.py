@@ -70,6 +70,18 @@ UNWRITTEN = (
         "",
     ),
     Mutant(
+        "a file that others need detached with what was written to it in the cache",
+        "attachers/nfs.py",
+        "or (context.read_only and _file_key(plan) in context.needed):",
+        "or _file_key(plan) in context.needed:",
+    ),
+    Mutant(
+        "a file unmounted with whatever error its write-out has, since its last attachment only reads",
+        "attachers/nfs.py",
+        "or (context.read_only and _file_key(plan) in context.needed):",
+        "or context.read_only:",
+    ),
+    Mutant(
         "a removal broken off while it waits for its server",
         "agent/host/linux_nfs_steps.py",
         "what, kill=step.lost)",

@@ -93,13 +93,53 @@ async def test_force_writes_out_what_it_can(world: World, silent: bool) -> None:
         assert silent or reached(world) == [BYTES]
 
 
-async def test_what_was_only_read_is_not_written_out(world: World) -> None:
+async def shared(world: World, daemon: Processes) -> None:
+    """A file that is attached twice, once for writing and once for reading, and was written to."""
     source = world.add_file()
+    await daemon.attach("one", source, present="file", share=True)
+    await daemon.attach("reader", source, present="file", share=True, access=Access.RO)
+    write(world)
+
+
+async def test_whoever_wrote_is_answered_when_it_is_written_out_though_others_need_the_file(world: World) -> None:
     async with running(world) as daemon:
-        await daemon.attach("one", source, present="file", access=Access.RO)
-        steps = Steps(world)
+        await shared(world, daemon)
         await daemon.detach("one")
+        assert reached(world) == [BYTES] and daemon.engine.view("reader")["phase"] == "attached"
+
+
+async def test_an_error_of_a_write_out_is_said_though_others_need_the_file(world: World) -> None:
+    async with running(world) as daemon:
+        await shared(world, daemon)
+        world.san.failing[world.object().wwid] = 1
+        await refused(daemon.detach("one"), Code.DIRTY)
+        await refused(daemon.detach("one"), Code.DIRTY)
+        await daemon.detach("one", force=True)
+        assert daemon.engine.view("one")["tainted"]
+        await refused(daemon.detach("reader"), Code.DIRTY)
+        await daemon.detach("reader", force=True)
+        assert set(daemon.ledger.rows) == set() and not daemon.helper.guarded.created
+
+
+async def test_the_last_one_writes_out_though_it_only_reads(world: World) -> None:
+    """Who was handed the file for writing may still have it open when that attachment goes."""
+    async with running(world) as daemon:
+        await shared(world, daemon)
+        await daemon.detach("one")
+        write(world)
+        world.san.failing[world.object().wwid] = 1
+        await refused(daemon.detach("reader"), Code.DIRTY)
+        await daemon.detach("reader", force=True)
+
+
+async def test_who_only_reads_leaves_the_write_out_to_those_who_need_the_file(world: World) -> None:
+    async with running(world) as daemon:
+        await shared(world, daemon)
+        steps = Steps(world)
+        await daemon.detach("reader")
         assert not any(isinstance(step, WriteOutFile) for step in steps.taken)
+        await daemon.detach("one")
+        assert reached(world) == [BYTES]
 
 
 async def test_what_root_may_not_open_goes_with_its_mount(world: World) -> None:
