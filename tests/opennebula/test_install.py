@@ -211,3 +211,12 @@ def test_an_edit_between_two_versions_is_not_lost(tmp_path: Path) -> None:
     install(machine, "--front-end")
     install(machine, "--front-end", "--uninstall")
     assert machine.oned.read_text() == ONED_6.replace("= 3", "= 5")
+
+
+@pytest.mark.parametrize("program", ["install", "patch-stock"])
+def test_a_python_that_is_too_old_is_told(tmp_path: Path, program: str) -> None:
+    machine = Machine(tmp_path)
+    machine.put(tmp_path / "bin" / "python3", "#!/bin/sh\nexit 1\n", mode=0o755)
+    before = machine.files()
+    done = machine.run("--front-end", program=ROOT / "opennebula" / program)
+    assert done.returncode == 1 and "older than 3.9" in done.stderr and machine.files() == before
