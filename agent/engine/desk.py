@@ -218,7 +218,7 @@ def refuse_overtaken(desk: Desk, name: str) -> None:
 
 
 def refuse_stale(desk: Desk, object_key: str, generation: int | None) -> None:
-    """Raises `Problem` (`stale`) when a later request for the object was seen already."""
+    """Raises `Problem` (`stale`) when a later request for the object was seen already: never for one without a key."""
     refuse_late(desk.ledger.generations.get(object_key), generation, "this object")
 
 
@@ -234,8 +234,7 @@ async def mind_late(desk: Desk, name: str, generation: int | None) -> None:
     """
     refuse_stale_name(desk, name, generation)
     row = desk.ledger.rows.get(name)
-    alone = row is not None and row.request.access is Access.RW and not row.request.share
-    if numbers := numbered(name, row.object_key if row and alone else "", generation):
+    if numbers := numbered(name, row.alone_key if row else "", generation):
         await desk.ledger.saw(numbers)
 
 
@@ -244,7 +243,7 @@ def refuse_second_use(desk: Desk, row: Row) -> None:
 
     Raises `Problem` (`conflict`, `stale`) naming the other attachment and the remedy.
     """
-    refuse_stale(desk, row.object_key, row.request.generation)
+    refuse_stale(desk, row.alone_key, row.request.generation)
     for other in desk.ledger.rows.values():
         if other.name != row.name and other.plan is not None and not other.released:
             _refuse_beside(desk, row, other)

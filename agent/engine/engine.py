@@ -230,7 +230,7 @@ class Engine:
         """
         refuse_other(row, request)
         refuse_leaving(row)
-        refuse_stale(self._desk, row.object_key, request.generation)
+        refuse_stale(self._desk, row.alone_key, request.generation)
         await self.leases.ask(row, request.lease_s, by)
         if request.generation is not None:
             await self._desk.ledger.change(row.name, request=replace(row.request, generation=request.generation))

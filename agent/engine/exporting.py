@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from agent.engine.desk import Desk, permissions_of, refuse_overtaken, refuse_stale
@@ -40,9 +41,9 @@ async def _make(desk: Desk, row: Row) -> bool:
     key = offered[protocol]
     async with desk.locks.hold([permissions_of(uri)]):
         refuse_overtaken(desk, row.name)
-        refuse_stale(desk, resolved.object_id or uri, row.request.generation)
         intent = Grant(uri, key, MADE)
         found: dict[str, Any] = {"server": resolved.server, "uri": uri, "object_id": resolved.object_id}
+        refuse_stale(desk, replace(row, **found).alone_key, row.request.generation)
         await desk.ledger.change(row.name, grants=[intent], key=key, protocol=protocol, **found)
         async with desk.noted(row.name, f"have {uri} exported over {protocol}", "Export"):
             there, made = await desk.cdmi.export(uri, key, protocol)

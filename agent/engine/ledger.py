@@ -17,7 +17,7 @@ from agent.engine.former import Former as Former
 from agent.engine.generations import FORGOTTEN, KEPT, numbered
 from agent.engine.lease import Lease
 from agent.engine.operation import Operation as Operation
-from agent.model import DomainRequest, OperationState, Phase, Request
+from agent.model import Access, DomainRequest, OperationState, Phase, Request
 from agent.store import Store
 from agent.uses import known_by
 from agent.values import from_json, to_json
@@ -160,6 +160,11 @@ class Row:
         """What the object is known by: its ID, the same on every way to it, else its address; empty: not known yet."""
         return self.object_id or self.uri
 
+    @property
+    def alone_key(self) -> str:
+        """The same of what it alone may write: requests for that are in one order. Empty where others may have it."""
+        return self.object_key if self.request.access is Access.RW and not self.request.share else ""
+
 
 class Ledger:
     """All rows in memory, written through to the store. `version` grows with every change of a row.
@@ -288,7 +293,7 @@ class Ledger:
             before = self.rows.get(row.name)
             if row == before and not grants and not revoked:
                 return before, row
-            numbers = numbered(row.name, row.object_key, row.request.generation)
+            numbers = numbered(row.name, row.alone_key, row.request.generation)
             await self._timed(lambda db: _write(db, row, grants, revoked, numbers))
             self.rows[row.name] = row
             self._changed(row.name, row)

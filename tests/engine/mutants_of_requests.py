@@ -15,10 +15,10 @@ OF_REQUESTS = (
         """\
     refuse_stale_name(desk, name, generation)
     row = desk.ledger.rows.get(name)
-    alone""",
+    if numbers""",
         """\
     row = desk.ledger.rows.get(name)
-    alone""",
+    if numbers""",
     ),
     Mutant(
         "a lease that ends under its user",
@@ -67,5 +67,18 @@ OF_REQUESTS = (
         "agent/engine/flows.py",
         '    if not row.seen and row.boot_id and await _boot_id(desk) not in ("", row.boot_id):',
         '    if not row.seen and row.boot_id and await _boot_id(desk) == "":',
+    ),
+    Mutant(
+        "who reads beside others is late by what they ask for",
+        "agent/engine/ledger.py",
+        'return self.object_key if self.request.access is Access.RW and not self.request.share else ""',
+        "return self.object_key",
+    ),
+    Mutant(
+        "a script for what many read never comes late",
+        "opennebula/lib/cdmi_one/commands.py",
+        'return cdmi("attach", source, *words, "--generation", number)',
+        'return cdmi("attach", source, *words, *([] if disk.read_only else ["--generation", number]))',
+        suite=("tests/opennebula/test_deploy.py",),
     ),
 )

@@ -1,6 +1,7 @@
 """Late and overtaking requests: a script that was given up goes on, and comes after what was asked for later."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -61,14 +62,17 @@ async def test_a_detach_overtakes_the_attach_that_is_under_way(world: World) -> 
         assert world.kernel.inventory() == frozenset()
 
 
-async def test_readers_beside_each_other_do_not_overtake_by_their_detach(world: World) -> None:
-    """Two VMs read one object: what the one is done with says nothing of the other."""
+@pytest.mark.parametrize("how", [{"access": Access.RO}, {"share": True}], ids=["ro", "share"])
+async def test_who_is_beside_others_is_late_by_its_own_name_alone(world: World, how: dict[str, Any]) -> None:
+    """Two VMs have one object: what the one begins, or is done with, says nothing of the other."""
     source = world.add_object()
     async with running(world) as daemon:
-        await daemon.attach("one-1-0", source, access=Access.RO, generation=5)
+        await daemon.attach("one-1-0", source, generation=5, **how)
+        await daemon.attach("one-3-0", source, generation=8, **how)
+        await daemon.attach("one-1-0", source, generation=6, **how)
         await daemon.detach("one-1-0", generation=9)
-        await daemon.attach("one-2-0", source, access=Access.RO, generation=7)
-        await refused(daemon.attach("one-1-0", source, access=Access.RO, generation=7), Code.STALE)
+        await daemon.attach("one-2-0", source, generation=7, **how)
+        await refused(daemon.attach("one-1-0", source, generation=7, **how), Code.STALE)
 
 
 async def test_without_a_number_nothing_is_late(world: World) -> None:

@@ -237,14 +237,14 @@ async def test_somebody_opens_a_disk_at_the_last_moment_and_the_daemon_crashes(w
 async def test_generations_do_not_go_back(world: World) -> None:
     source = world.add_object()
     async with running(world) as daemon:
-        await daemon.attach("old", source, access=Access.RO, generation=5)
-        await daemon.attach("new", source, access=Access.RO, generation=9)
+        await daemon.attach("old", source, generation=5)
         await daemon.detach("old")
-        await refused(daemon.attach("late", source, access=Access.RO, generation=6), Code.STALE)
-        assert await daemon.outcome("new", source, access=Access.RO, generation=11) is Outcome.ALREADY
+        await daemon.attach("new", source, generation=9)
+        await refused(daemon.attach("late", source, generation=6), Code.STALE)
+        assert await daemon.outcome("new", source, generation=11) is Outcome.ALREADY
         await daemon.detach("new")
     async with running(world) as daemon:
-        await refused(daemon.attach("late", source, access=Access.RO, generation=10), Code.STALE)
+        await refused(daemon.attach("late", source, generation=10), Code.STALE)
 
 
 async def test_a_late_repetition_of_what_stands_is_stale(world: World) -> None:

@@ -153,3 +153,20 @@ async def test_a_script_that_comes_after_its_vm_has_gone_leaves_nothing(site: Si
     failed(late[0], "late")
     assert site.all_gone() and site.children("images") == {"data5", "base5"}
     assert site.permitted("images/data5") == set() and site.children("vms") == set()
+
+
+CDROM, SHAREABLE = Disk(0, "", clone=False, read_only=True), Disk(0, "", clone=False, shareable=True)
+
+
+@pytest.mark.parametrize("disk", [CDROM, SHAREABLE], ids=["CDROM", "shareable"])
+async def test_what_others_may_have_comes_late_as_well(site: Site, disk: Disk) -> None:
+    """LN of what several VMs use: of the one that has gone nothing is left, and the other keeps it."""
+    disk = replace(disk, source=await site.image("many"))
+    first, second = [site.oned.tell(Vm(number, (disk,), "hosta"), Lcm.PROLOG) for number in (5, 6)]
+    action, _, *words = site.oned.prolog(first)[0].split()
+    async with site.late("hosta", action.partition(".")[0].lower(), words) as late:
+        ok(await site.oned.transfer(second, site.oned.prolog(second)))
+        for done in await site.oned.no_fail(site.oned.cleanup(site.oned.tell(first, Lcm.CLEANUP_DELETE), "hosta")):
+            ok(done)
+    failed(late[0], "late")
+    assert site.hosts["hosta"].attached() == {"one-6-0"}

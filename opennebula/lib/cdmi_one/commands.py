@@ -41,11 +41,10 @@ def attach(name: str, source: str, disk: Disk, number: int, *, lease_s: int = 0)
 
 
 def request(name: str, source: str, disk: Disk, number: int, *, lease_s: int = 0) -> str:
-    """What asks for it. What several VMs use has no order of requests."""
+    """What asks for it."""
     words: list[object] = ["--name", name, *(["--lease", lease_s] if lease_s else [])]
     words += ["--ro"] if disk.read_only else ["--share"] if disk.shared else []
-    words += [] if disk.read_only or disk.shared else ["--generation", number]
-    return cdmi("attach", source, *words)
+    return cdmi("attach", source, *words, "--generation", number)
 
 
 def confirm(name: str, number: int) -> str:
