@@ -55,6 +55,15 @@ class Cleaning:
                 left.append(item.view() | {"problem": problem.as_dict()})
         return {"cleaned": cleaned, "left": left}
 
+    async def is_again(self, row: Row, problem: Problem) -> bool:
+        """Whether what was to be taken away is a leftover again, since somebody uses it: it does not go by itself, in
+        the moment in which they close it.
+        """
+        if problem.code is not Code.IN_USE or not leftovers.is_one(row):
+            return False
+        await self._desk.ledger.forget(row.name)
+        return True
+
     async def _clean(self, item: Item, by: Caller) -> None:
         if item.unit:
             await self._take_unit(item, item.unit, by)
@@ -67,14 +76,15 @@ class Cleaning:
 
     async def _take_unit(self, item: Item, unit: Unit, by: Caller) -> None:
         """It becomes an attachment that is to go: whatever happens meanwhile, it is gone on with, and nothing else of
-        it is handed out. Raises `Problem`: somebody needs it by now, it is in use, it cannot be proved, ...
+        it is handed out; where it turns out to be in use, it is a leftover again. Raises `Problem`: somebody needs it
+        by now, it is in use, it cannot be proved, ...
         """
         name = unit.name or f"leftover-{item.id}"
         async with self._desk.locks.hold([f"name:{name}", "admission"]):
             self._refuse_needed(unit.keys)
             if name in self._desk.ledger.rows:
                 raise Problem(Code.BUSY, f"name: {name} is an attachment by now", hint="list what is left once more")
-            row = Row(name, Request(name, f"leftover: {item.what}", protocols=(unit.protocol,)), by.uid)
+            row = Row(name, Request(name, leftovers.source_of(item), protocols=(unit.protocol,)), by.uid)
             row = _to_go(row, unit)
             await self._desk.ledger.add(row)
         await self._take_down(row)

@@ -360,6 +360,8 @@ class Engine:
                 phase = before.phase if before.goal is Goal.ATTACHED and linked else Phase.DEGRADED
                 back: dict[str, Any] = {"goal": Goal.ATTACHED, "phase": phase, "forced": ""}
                 await self._desk.ledger.change(name, problem=problem.as_dict(), **back)
+            elif await self.leftovers.is_again(before, problem):
+                self._forget(name)
             else:
                 await self._left_behind(name, problem)
             raise

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.engine.converge import observe
 from agent.engine.desk import Desk
-from agent.engine.ledger import Grant
+from agent.engine.ledger import Grant, Row
 from attachers import checks, fc, iscsi, unit_names
 from attachers.base import Device, Goal
 from attachers.nfs_share import MOUNTS, Share
@@ -21,6 +21,7 @@ from attachers.steps import DEVICES
 MAP_KINDS = frozenset({"announced", "map", "listed"})
 UNIT_KINDS = frozenset({"device", "owned", "borrowed"})
 NEXUS_KINDS = frozenset({"session", "record"})
+_SOURCE = "leftover: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,16 @@ class Item:
         """As docs/api.md has it."""
         told = {"id": self.id, "kind": self.kind, "what": self.what, "things": list(self.things), "ours": self.ours}
         return told | {"users": list(self.users), "cleanable": not self.why, "why": self.why or None}
+
+
+def source_of(item: Item) -> str:
+    """What stands for the source of a leftover that is being taken away."""
+    return f"{_SOURCE}{item.what}"
+
+
+def is_one(row: Row) -> bool:
+    """Whether a row of the ledger is a leftover that is being taken away."""
+    return row.request.source.startswith(_SOURCE)
 
 
 async def find(desk: Desk) -> tuple[list[Item], int]:
@@ -136,10 +147,11 @@ async def _unit(desk: Desk, made: list[Made], target: str, lun: int) -> Item:
     bare |= {"lun": lun, "wwid": None}
     query = kind.query("none", bare, goal=Goal.GONE)
     assert isinstance(query, ScsiQuery)
-    sight = await observe(desk.host, replace(query, holders=True))
-    assert isinstance(sight, ScsiSight)
+    sight = await _seen(desk, query)
     names = frozenset[str]().union(*(path.designators for path in sight.paths))
     wwid = unit_names.main(names)
+    if wwid:  # by its name, its map is found as well, and who has that open
+        sight = await _seen(desk, replace(query, wwid=wwid))
     links = [one for one in made if one.kind == "link" and one.wwid in names]
     maps = [one for one in made if one.kind in MAP_KINDS and one.wwid in names]
     plan = bare | {"wwid": wwid} | ({"multipath": True} if maps and wwid else {})
@@ -147,13 +159,20 @@ async def _unit(desk: Desk, made: list[Made], target: str, lun: int) -> Item:
     device = None
     if paths and wwid:
         device = Device("block", f"{DEVICES}/{wwid}", str(paths[0].node), wwid, paths[0].size, paths[0].read_only)
-    users = tuple(user for path in sight.paths for user in path.holders or ())
+    held = [*(path.holders for path in sight.paths), sight.map.holders if sight.map else (), sight.users]
+    users = tuple(dict.fromkeys(user for users in held for user in users or ()))
     things = tuple(dict.fromkeys(map(_words, [*mine, *links, *maps])))
     unit = Unit(kind.protocol, plan, kind.needs(plan), device, links[0].name if links else "")
     why = _why_not(sight, wwid, users, unit, made)
     return Item(
         "unit", f"LUN {lun} of {target}" + (f" ({wwid})" if wwid else ""), things, why=why, users=users, unit=unit
     )
+
+
+async def _seen(desk: Desk, query: ScsiQuery) -> ScsiSight:
+    sight = await observe(desk.host, replace(query, holders=True))
+    assert isinstance(sight, ScsiSight)
+    return sight
 
 
 def _is_at(made: Made, lun: int) -> bool:

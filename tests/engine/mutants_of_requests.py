@@ -81,4 +81,16 @@ OF_REQUESTS = (
         'return cdmi("attach", source, *words, *([] if disk.read_only else ["--generation", number]))',
         suite=("tests/opennebula/test_deploy.py",),
     ),
+    Mutant(
+        "a leftover offered though a guest has its map open",
+        "agent/engine/leftovers.py",
+        "sight.map.holders if sight.map else (), sight.users]",
+        "()]",
+    ),
+    Mutant(
+        "a leftover that is in use taken away as soon as it is closed",
+        "agent/engine/cleaning.py",
+        "        if problem.code is not Code.IN_USE or not leftovers.is_one(row):\n",
+        "        if True:\n",
+    ),
 )

@@ -9,8 +9,11 @@ import pytest
 
 from agent.caller import DAEMON, Caller
 from agent.engine.ledger import Grant
+from agent.host.simulated_faults import Moment
 from agent.model import Present
 from attachers.problems import Code, Problem
+from attachers.sights import Query
+from attachers.steps import RemoveDevice, Step, Unpublish
 from tests.engine.cdmi_model import INITIATOR, KEY, PORTAL, wwid_of
 from tests.engine.test_attachments import refused
 from tests.engine.world import Crash, Processes, Trip, World, running
@@ -111,6 +114,76 @@ async def test_what_is_open_stays_and_says_by_whom(world: World, one: bool) -> N
         world.kernel.close_device(hctl)
         await daemon.engine.leftovers.clean(None, DAEMON)
         assert not hctls(world)
+
+
+async def test_what_is_open_by_its_map_stays_and_says_by_whom(world: World) -> None:
+    """A guest that has the map open does not have its paths open."""
+    await forgotten(world, add(world, "iscsi with two paths"))
+    there = world.kernel.inventory()
+    world.kernel.open_map(wwid_of(1), holder="qemu (pid 7)")
+    async with running(world) as daemon:
+        (item,) = [each for each in await left(daemon) if each["kind"] == "unit"]
+        assert item["users"] == ["qemu (pid 7)"] and not item["cleanable"]
+        await daemon.engine.leftovers.clean(None, DAEMON)
+        await refused(daemon.engine.leftovers.clean(item["id"], DAEMON), Code.IN_USE)
+        world.kernel.close_map(wwid_of(1), holder="qemu (pid 7)")
+        daemon.engine.tending.round()
+        await daemon.passes(world, 300.0)
+        assert world.kernel.inventory() == there and daemon.views() == []
+
+
+def opened_before(world: World, kind: type[Step], *, crash: bool = False) -> None:
+    """Somebody opens the disk just before a step of that kind; the daemon may die there."""
+
+    async def open_it(moment: Moment, what: Step | Query) -> None:
+        if moment is Moment.BEFORE and isinstance(what, kind):
+            world.kernel.hook = None
+            world.kernel.open_device(*hctls(world))
+            if crash:
+                raise Crash
+
+    world.kernel.hook = open_it
+
+
+@pytest.mark.parametrize("kind", [Unpublish, RemoveDevice])
+async def test_what_is_opened_while_it_is_taken_away_is_a_leftover_again(world: World, kind: type[Step]) -> None:
+    """It has its link, and does not go of itself later, when whoever uses it closes it for a moment."""
+    source = world.add_object()
+    async with running(world) as daemon:
+        await daemon.attach("one", source)
+        await daemon.ledger.forget("one")
+        there, items = world.kernel.inventory(), await left(daemon)
+        opened_before(world, kind)
+        with pytest.raises(Problem) as caught:
+            await daemon.engine.leftovers.clean(items[0]["id"], DAEMON)
+        assert caught.value.code is Code.IN_USE
+        world.kernel.close_device(*hctls(world))
+        assert world.kernel.inventory() == there and await left(daemon) == items
+        world.kernel.open_device(*hctls(world))
+        await stays(world, daemon)
+
+
+async def test_what_was_opened_before_the_daemon_died_is_a_leftover_again(world: World) -> None:
+    await forgotten(world, world.add_object())
+    opened_before(world, Unpublish, crash=True)
+    with suppress(Crash, asyncio.CancelledError, Problem):
+        async with running(world) as daemon:
+            await daemon.engine.leftovers.clean(None, DAEMON)
+    async with running(world) as daemon:
+        await daemon.engine.settled()
+        await stays(world, daemon)
+
+
+async def stays(world: World, daemon: Processes) -> None:
+    """Nobody has it open any more, and it is there, and no attachment."""
+    (hctl,) = hctls(world)
+    world.kernel.close_device(hctl)
+    daemon.engine.tending.round()
+    await daemon.passes(world, 300.0)
+    assert hctls(world) == [hctl] and daemon.views() == []
+    (item,) = [each for each in await left(daemon) if each["kind"] == "unit"]
+    assert item["cleanable"]
+    await daemon.attach("one", f"cdmi://server/cdmi_objectid/{1:032X}")
 
 
 async def test_what_does_not_say_which_unit_it_is_stays(world: World) -> None:
