@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 CORE = Path("/sys/kernel/config/target/core/fileio_777")
-_MEMORY = """
+MEMORY = """
 import mmap, os, sys
 fd = os.open(sys.argv[1], os.O_RDWR)
 memory = mmap.mmap(fd, 4096)
-os.close(fd)
+os.closerange(3, 256)  # it has a descriptor of its own as well
 print(flush=True)
 sys.stdin.read()
 """
@@ -31,7 +31,7 @@ async def mapping(node: str, _: str) -> AsyncIterator[str]:
 async def memory(node: str, _: str) -> AsyncIterator[str]:
     """A process that has mapped it, and closed its descriptor."""
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-c", _MEMORY, f"/dev/{node}")
+    command = (sys.executable, "-c", MEMORY, f"/dev/{node}")
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
     assert process.stdout
     assert await process.stdout.readline()

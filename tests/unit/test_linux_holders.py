@@ -222,7 +222,7 @@ _MAPPED = """
 import mmap, os, sys
 fd = os.open("/dev/zero", os.O_RDWR)
 memory = mmap.mmap(fd, 4096, flags=mmap.MAP_PRIVATE)
-os.close(fd)
+os.closerange(3, 256)  # it has a descriptor of its own as well
 print(flush=True)
 sys.stdin.read()
 """
