@@ -62,6 +62,43 @@ def records_come_and_go(stage: Stage) -> Iterator[None]:
     assert int(stage.guest.run("journalctl -q -o cat -u noise | grep -c added").stdout) > 1
 
 
+@contextmanager
+def failing(stage: Stage, portal: str) -> Iterator[None]:
+    """The session at a portal is broken, and none can be made there."""
+    address, _, port = portal.partition(":")
+    rule = f"INPUT -p tcp -d {address} --dport {port} -j REJECT --reject-with tcp-reset"
+    stage.guest.run(f"iptables -I {rule} && ss -K dst {address} dport = {port}")
+    try:
+        wait_for(stage, "grep -q FAILED /sys/class/iscsi_session/*/state")
+        yield
+    finally:
+        stage.guest.run(f"iptables -D {rule}")
+
+
+@contextmanager
+def several_sessions(stage: Stage, count: int) -> Iterator[None]:
+    """iscsid.conf has a record made that logs in so often."""
+    conf, key = "/etc/iscsi/iscsid.conf", "node.session.nr_sessions"
+    stage.guest.run(f"cp {conf} /root/iscsid.conf && sed -i '/{key}/d' {conf} && echo {key} = {count} >> {conf}")
+    try:
+        yield
+    finally:
+        stage.guest.run(f"mv /root/iscsid.conf {conf}")
+
+
+@contextmanager
+def permission_given(stage: Stage, lun: Lun) -> Iterator[None]:
+    """The daemon has asked for the permission, the target has it by now, and the answer comes when this ends."""
+    stage.fault({"kind": "put-exports", "action": "delay", "seconds": 100, "times": 1, "after": True})
+    try:
+        begin(stage, lun)
+        number = stage.export(lun.name)["logical_unit_number"]
+        wait_for(stage, f"ls -d /sys/kernel/config/target/iscsi/{lun.target}/tpgt_1/acls/*/lun_{number}")
+        yield
+    finally:
+        stage.clear_faults()
+
+
 class Hand:
     """iscsiadm by an administrator's hand, for one LUN's target at the first portal."""
 
@@ -69,6 +106,14 @@ class Hand:
         self.node = f"iscsiadm -m node -T {lun.target} -p {portal}"
         self.make = f"{self.node} -o new && {self.node} -o update -n node.session.scan -v manual"
         self.stage = stage
+
+    def log_in(self) -> None:
+        """With a record as it comes: every LUN of the target that this host may use is looked for."""
+        self.stage.guest.run(f"{self.node} -o new && {self.node} --login && udevadm settle")
+
+    def rescan(self) -> None:
+        """Look for every LUN again, on every session of the host."""
+        self.stage.guest.run("iscsiadm -m session --rescan && udevadm settle")
 
     def away(self) -> None:
         """Log out and forget."""

@@ -1,5 +1,6 @@
 """Bytes of objects through the confined daemon: of a LUN through its disk, of a data object past the daemon."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.lab.guest import Guest
-from tests.lab.stage import ATTACH, Stage
+from tests.lab.iscsi_scene import Hand, initiator
+from tests.lab.stage import ATTACH, URL, Stage
 
 SOCKET = "curl -sS --fail --unix-socket /run/cdmi-attach/control.sock"
 ROUTE = "http://localhost/v1/objects/content?uri="
@@ -166,6 +168,39 @@ def test_a_command_that_ends_at_its_half_is_taken_up_by_the_next(stage: Stage) -
     assert 0 < int(stage.guest.run("cd /srv/half && stat -c %s .a.*.part").stdout) <= LONG // 2
     stage.guest.run(f"{cat} && cmp /srv/half/a /srv/image", timeout_s=300)
     assert stage.guest.run("ls -A /srv/half").stdout.split() == ["a"]
+
+
+@pytest.fixture
+def narrow(stage: Stage) -> Iterator[None]:
+    """A configuration that does not reach the first portal any more, and has CHAP secrets, while a test runs."""
+    stage.guest.write("/etc/cdmi-attach/chap", "not-battery-staple", mode=0o400)
+    chap = 'chap = { user = "host", password_file = "/etc/cdmi-attach/chap" }\n'
+    stage.configure(chap, networks="127.0.0.2/32")
+    yield
+    stage.configure(SERVER)
+
+
+def test_a_daemon_that_was_taken_over_gets_no_more_than_the_configuration_allows(stage: Stage, narrow: None) -> None:
+    """It asks the helper itself, as the daemon's user, for an administrator's disk, and for what others have."""
+    lun = stage.make_lun("theirs", permissions=[initiator(stage)])
+    hand = Hand(stage, lun)
+    hand.log_in()
+    node = stage.guest.run(f"realpath /dev/disk/by-id/wwn-0x{lun.wwid[4:]}").stdout.strip()
+    hctl = stage.guest.run(f"basename $(realpath /sys/class/block/{node[5:]}/device)").stdout.strip()
+    stage.guest.run("ln -s /dev/null /run/cdmi-attach/disk/theirs")
+    look = f"stat -c '%U:%G %a' {node} /dev/vda; blockdev --getro --getsize64 {node}; findmnt -n -o TARGET,SOURCE"
+    before, seen = stage.inventory(), stage.guest.run(look).stdout
+    scene = {"target": lun.target, "portal": "127.0.0.1:3260", "hctl": hctl, "wwid": lun.wwid, "server": f"{URL}/"}
+    ask = "cd /opt/cdmi-attach && runuser -u cdmi-attach -- python3 -m tests.lab.inside_hostile"
+    said = json.loads(stage.guest.run(f"{ask} {shlex.quote(json.dumps(scene))}").stdout)
+    assert said.pop("look") == "done", said
+    assert said.pop("read") == "not-found" and said.pop("read /dev/vda") == "invalid-request", said
+    named = ("give", "give somebody's link", "take somebody's link", "remove", "log out")
+    assert {said.pop(what) for what in named} == {"conflict"}, said
+    assert set(said.values()) == {"forbidden"} and len(said) == 12, said
+    assert (stage.inventory(), stage.guest.run(look).stdout) == (before, seen)
+    stage.guest.run("rm /run/cdmi-attach/disk/theirs")
+    hand.away()
 
 
 def test_nothing_of_the_daemon_has_failed(stage: Stage) -> None:
