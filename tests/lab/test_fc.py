@@ -12,6 +12,8 @@ from attachers.checks import with_colons
 from tests.lab.execs import traced
 from tests.lab.fc_scene import PAIRS, Fibre
 from tests.lab.guest import Guest
+from tests.lab.iscsi_scene import wait_for
+from tests.lab.others_scene import mapping
 from tests.lab.stage import SERVICES, Stage
 from tests.lab.syscalls import assert_in_order, deletes, watched, writes_out
 from tests.lab.writer import while_still, writing
@@ -259,6 +261,34 @@ def test_the_other_way_when_one_is_gone(fibre: Fibre) -> None:
     stage.detach("two")
     assert fibre.disks() == [], "both are ours: one was scanned, the other came back with its port"
     assert fibre.inventory() == before
+
+
+def test_a_volume_that_is_activated_first_keeps_its_disk(fibre: Fibre) -> None:
+    """Case 79: after a boot the kernel finds the LUN before the daemon runs, and LVM makes a mapping of it."""
+    stage, daemons = fibre.stage, " ".join(SERVICES)
+    before = fibre.inventory()
+    lun = fibre.make_lun("volume")
+    stage.attach("volume", lun.source)
+    fibre.guest.run(f"systemctl stop {daemons.replace('service', 'socket')} {daemons}")
+    fibre.pull(ONE, TWO, lost=True)
+    fibre.until_disks(0)
+    fibre.guest.run("rm -f /run/cdmi-attach/claim/*")  # as a boot does
+    fibre.plug()
+    fibre.until_disks(2)
+    permitted = fibre.export("volume")["permissions"]
+    with mapping(stage, f"/dev/disk/by-id/wwn-0x{lun.wwid[4:]}") as user:
+        fibre.guest.run(f"systemctl start {daemons.replace('service', 'socket')} cdmi-attachd.service")
+        wait_for(stage, "cdmi-attach --json status volume | grep -qw degraded")
+        view = stage.status("volume")
+        assert user in view["problem"]["detail"] and not view["verified"], view
+        status, problem = stage.api("DELETE", "/v1/attachments/volume")
+        assert (status, problem["code"]) == (409, "in-use") and user in problem["detail"], problem
+        assert len(fibre.disks()) == 2 and fibre.export("volume")["permissions"] == permitted != []
+        assert fibre.guest.run("dmsetup info -c --noheadings -o name").stdout.split() == ["hidden"]
+    stage.attach("volume", lun.source)
+    assert stage.status("volume")["phase"] == "attached"
+    stage.detach("volume")
+    assert fibre.inventory() == before and fibre.export("volume")["permissions"] == []
 
 
 def test_nothing_of_the_daemon_has_failed(fibre: Fibre) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
-from tests.lab.iscsi_scene import set_access, wait_for
+from tests.lab.iscsi_scene import Hand, initiator, set_access, wait_for
+from tests.lab.others_scene import HIDDEN, events_since, hidden_user, last_event
 from tests.lab.stage import SERVICES, Stage
 from tests.lab.syscalls import assert_in_order, deletes, takes_offline, watched, writes_out
 
@@ -209,6 +211,55 @@ def test_a_disk_in_use_stays_and_works(stage: Stage) -> None:
     assert stage.inventory() == before
 
 
+@pytest.mark.parametrize("how", HIDDEN)
+def test_a_user_that_hides_keeps_the_disk(stage: Stage, how: str) -> None:
+    """Case 100: no descriptor of any process leads to the disk, and it is in use."""
+    before = stage.inventory()
+    lun = stage.make_lun(f"hides-{how}")
+    link = stage.attach(lun.name, lun.source)
+    node = stage.status(lun.name)["device"]["node"]
+    with hidden_user(stage, how, node) as user:
+        assert stage.guest.run(f"find /proc/[0-9]*/fd -lname {node}", check=False).stdout == "", "it hides"
+        standing = stage.inventory()
+        status, problem = stage.api("DELETE", f"/v1/attachments/{lun.name}")
+        assert (status, problem["code"]) == (409, "in-use") and user in problem["detail"], problem
+        assert stage.inventory() == standing and stage.status(lun.name)["phase"] == "attached"
+        assert stage.guest.run(f"dd if={link} of=/dev/null bs=4k count=1 iflag=direct", check=False).returncode == 0
+    stage.detach(lun.name)
+    assert stage.inventory() == before
+
+
+def test_a_disk_that_an_administrator_has_mounted_stays_his(stage: Stage) -> None:
+    """Case 79: it is not handed out for writing, and neither link nor permission goes from under him."""
+    lun = stage.make_lun("mounted", permissions=[initiator(stage)])
+    hand = Hand(stage, lun)
+    hand.log_in()
+    disk = f"/dev/disk/by-id/wwn-0x{lun.wwid[4:]}"
+    mount, lives = f"mount {disk} /mnt/theirs", "date > /mnt/theirs/now && sync -f /mnt/theirs/now"
+    stage.guest.run(f"mkdir -p /mnt/theirs && mkfs.ext4 -q {disk} && {mount}")
+    before = stage.inventory()
+    status, problem = stage.api("PUT", "/v1/attachments/mounted", {"source": lun.source})
+    assert (status, problem["code"]) == (409, "in-use") and "/mnt/theirs" in problem["detail"], problem
+    stage.guest.run(lives)
+    assert stage.inventory() == before
+    stage.attach("reader", lun.source, "--ro")
+    stage.guest.run(f"{lives} && umount /mnt/theirs")
+    for name in ("reader", "mounted"):
+        stage.detach(name)
+    assert stage.inventory() == before
+    link = stage.attach("mounted", lun.source)
+    stage.guest.run(mount)
+    standing = stage.inventory()
+    status, problem = stage.api("DELETE", "/v1/attachments/mounted")
+    assert (status, problem["code"]) == (409, "in-use") and "/mnt/theirs" in problem["detail"], problem
+    assert stage.inventory() == standing and stage.export("mounted")["permissions"] == [initiator(stage)]
+    assert stage.guest.run(f"test -b {link} && {lives}", check=False).returncode == 0
+    stage.guest.run("umount /mnt/theirs")
+    stage.detach("mounted")
+    assert stage.inventory() == before
+    hand.away()
+
+
 def test_a_guest_boots_from_the_object_and_survives_restarts(stage: Stage) -> None:
     before = stage.inventory()
     lun = stage.make_lun("boots", content=boot_sector("booted from the object"))
@@ -253,6 +304,88 @@ def test_hot_attach_and_hot_detach(stage: Stage) -> None:
     assert stage.guest.run("virsh -q domstate hot").stdout.strip() == "running"
     assert stage.inventory() == before
     stage.guest.run("virsh -q destroy hot")
+
+
+def test_a_session_that_others_log_out_under_a_guest_is_told(stage: Stage) -> None:
+    """Case 80: at once, and before anything is mended; that the guest has a dead disk only a re-plug can mend."""
+    stage.start_domain("cut")
+    before = stage.inventory()
+    lun = stage.make_lun("cut", content=boot_sector("plugged once more"))
+    stage.attach("cut", lun.source, "--domain", "cut", "--target", "sda")
+    since = last_event(stage)
+    stage.guest.run(f"iscsiadm -m node -T {lun.target} -u")
+    wait_for(stage, "cdmi-attach --json status cut | grep -qw dead", timeout_s=50)
+    told = events_since(stage, since, "cut")
+    degraded = next(n for n, event in enumerate(told) if event.get("phase") == "degraded")
+    mended = next(n for n, event in enumerate(told) if event.get("what", "").startswith("log in"))
+    assert degraded < mended, told
+    body = {"source": lun.source, "domain": {"name": "cut", "target": "sda"}}
+    for _ in range(2):
+        status, view = stage.api("PUT", "/v1/attachments/cut", body)
+        assert status == 200, view
+        view = stage.status("cut")
+        assert view["phase"] == "degraded" and "domain cut" in view["problem"]["detail"], view
+        assert view["domains"] == [{"name": "cut", "target": "sda", "state": "dead"}] and "re-plug" in view["note"]
+    assert stage.api("DELETE", "/v1/attachments/cut/domains/cut")[0] == 204
+    assert stage.api("PUT", "/v1/attachments/cut/domains/cut", {"target": "sda"})[0] == 200
+    status, view = stage.api("PUT", "/v1/attachments/cut", body)
+    assert status == 200, view
+    assert (view["phase"], view["problem"]) == ("attached", None) and "re-plug" not in view["note"], view
+    assert view["domains"] == [{"name": "cut", "target": "sda", "state": "given"}]
+    stage.guest.run("virsh -q resume cut")
+    assert "plugged once more" in stage.boot_line("cut", "plugged once")
+    stage.detach("cut")
+    assert stage.inventory() == before
+    stage.guest.run("virsh -q destroy cut")
+
+
+def test_read_only_is_read_only_to_the_last_layer(stage: Stage) -> None:
+    lun = stage.make_lun("reads", content=b"to be read")
+    stage.start_domain("reads")
+    link = stage.attach("reads", lun.source, "--ro", "--domain", "reads", "--target", "sda")
+    assert stage.guest.run(f"blockdev --getro {link}").stdout.strip() == "1"
+    assert re.search("<readonly ?/>", stage.status("reads")["disk_xml"])
+    assert "<readonly/>" in stage.guest.run("virsh -q dumpxml reads").stdout
+    write = stage.guest.run(f"dd if=/dev/zero of={link} bs=512 count=1 oflag=direct", check=False)
+    assert write.returncode != 0 and stage.guest.run(f"head -c 10 {link}").stdout == "to be read"
+    stage.guest.run("virsh -q destroy reads")
+    stage.detach("reads")
+
+
+@pytest.fixture
+def by_interface(stage: Stage) -> Iterator[str]:
+    """A configuration with an interface of that name, which the host does not have yet, while a test runs."""
+    stage.configure('\n[iscsi]\ninterface = "san"\n')
+    yield "san"
+    stage.guest.run("iscsiadm -m iface -I san -o delete", check=False)
+    stage.configure()
+
+
+def test_a_session_by_a_configured_interface(stage: Stage, by_interface: str) -> None:
+    """And without that interface on the host nothing is begun."""
+    before, lun = stage.inventory(), stage.make_lun("iface")
+    status, problem = stage.api("PUT", "/v1/attachments/iface", {"source": lun.source})
+    assert (status, problem["code"]) == (501, "unsupported-on-host") and by_interface in problem["detail"], problem
+    assert stage.inventory() == before
+    stage.guest.run(f"iscsiadm -m iface -I {by_interface} -o new")
+    stage.attach("iface", lun.source)
+    assert stage.guest.run(f"iscsiadm -m session -P 1 | grep -c 'Iface Name: {by_interface}'").stdout.strip() == "1"
+    stage.detach("iface")
+    assert stage.inventory() == before
+
+
+def test_the_interfaces_own_name_is_permitted_and_taken_back(stage: Stage, by_interface: str) -> None:
+    """Case 87: the login says that name, not the host's, and the target knows no other."""
+    own, iface = "iqn.2026-01.org.example:storage", f"iscsiadm -m iface -I {by_interface}"
+    stage.guest.run(f"{iface} -o new && {iface} -o update -n iface.initiatorname -v {own}")
+    before, lun = stage.inventory(), stage.make_lun("own-name", content=b"by its own name")
+    link = stage.attach("own-name", lun.source)
+    assert stage.export("own-name")["permissions"] == [own]
+    assert stage.guest.run("cat /sys/class/iscsi_session/*/initiatorname").stdout.split() == [own]
+    assert stage.guest.run(f"head -c 15 {link}").stdout == "by its own name"
+    stage.detach("own-name")
+    assert stage.export("own-name")["permissions"] == []
+    assert stage.inventory() == before
 
 
 def test_nothing_of_the_daemon_has_failed(stage: Stage) -> None:

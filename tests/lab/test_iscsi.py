@@ -1,15 +1,25 @@
 """iSCSI on a real kernel, to its edges: CHAP, odd numbers, others who log in too, a database that is not well."""
 
 import json
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 
 from tests.lab.guest import Guest
-from tests.lab.iscsi_scene import Hand, begin, initiator, lose, records_come_and_go, sessions, steps_of, wait_for
+from tests.lab.iscsi_scene import (
+    Hand,
+    begin,
+    failing,
+    initiator,
+    lose,
+    permission_given,
+    records_come_and_go,
+    sessions,
+    several_sessions,
+    steps_of,
+    wait_for,
+)
 from tests.lab.stage import LUN_SIZE, SERVICES, STATE, Stage
 
 OUT, IN, WRONG = "not-battery-staple", "the-other-staple", "wrong-battery-staple"
@@ -199,19 +209,6 @@ def test_a_grown_lun_grows_under_its_guest_and_a_shrunk_one_is_refused(stage: St
     assert stage.inventory() == before
 
 
-def test_read_only_is_read_only_to_the_last_layer(stage: Stage) -> None:
-    lun = stage.make_lun("reads", content=b"to be read")
-    stage.start_domain("reads")
-    link = stage.attach("reads", lun.source, "--ro", "--domain", "reads", "--target", "sda")
-    assert stage.guest.run(f"blockdev --getro {link}").stdout.strip() == "1"
-    assert re.search("<readonly ?/>", stage.status("reads")["disk_xml"])
-    assert "<readonly/>" in stage.guest.run("virsh -q dumpxml reads").stdout
-    write = stage.guest.run(f"dd if=/dev/zero of={link} bs=512 count=1 oflag=direct", check=False)
-    assert write.returncode != 0 and stage.guest.run(f"head -c 10 {link}").stdout == "to be read"
-    stage.guest.run("virsh -q destroy reads")
-    stage.detach("reads")
-
-
 def test_the_database_is_looked_through_at_the_start(stage: Stage) -> None:
     """Cases 27 and 28: ours that nobody can use are made anew, those of others are named and stay."""
     before = stage.inventory()
@@ -267,25 +264,53 @@ def test_a_record_of_somebody_elses_that_nobody_can_read(stage: Stage, unreadabl
     assert stage.inventory() == before
 
 
-@pytest.fixture
-def by_interface(stage: Stage) -> Iterator[str]:
-    """A configuration with an interface of that name, which the host does not have yet, while a test runs."""
-    stage.configure('\n[iscsi]\ninterface = "san"\n')
-    yield "san"
-    stage.guest.run("iscsiadm -m iface -I san -o delete", check=False)
-    stage.configure()
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_a_rescan_by_others_brings_our_lun_before_we_look_for_it(stage: Stage, whose: str) -> None:
+    """Case 77: the server has permitted it, and its answer is on the way; the session was there before."""
+    target, may = f"rescanned-{whose}", [initiator(stage)] if whose == "theirs" else []
+    beside, lun = (
+        stage.make_lun(f"beside-{whose}", target=target, permissions=may),
+        stage.make_lun(target, target=target),
+    )
+    hand = Hand(stage, beside)
+    if whose == "theirs":
+        hand.log_in()
+    else:
+        stage.attach(beside.name, beside.source)
+    before = stage.inventory()
+    with permission_given(stage, lun):
+        hand.rescan()
+        assert lun.wwid[4:] in stage.guest.run("lsblk -S -n -o WWN").stdout, "it is there before we scan"
+    stage.attach(lun.name, lun.source)
+    assert not [what for what in steps_of(stage, lun.name) if what.startswith(("log in", "scan"))]
+    stage.detach(lun.name)
+    assert stage.inventory() == before and stage.export(lun.name)["permissions"] == []
+    stage.attach(lun.name, lun.source)
+    stage.detach(lun.name)
+    assert stage.inventory() == before, "and its number can be used again"
+    if whose == "theirs":
+        hand.away()
+    else:
+        stage.detach(beside.name)
 
 
-def test_a_session_by_a_configured_interface(stage: Stage, by_interface: str) -> None:
-    """And without that interface on the host nothing is begun."""
-    before, lun = stage.inventory(), stage.make_lun("iface")
-    status, problem = stage.api("PUT", "/v1/attachments/iface", {"source": lun.source})
-    assert (status, problem["code"]) == (501, "unsupported-on-host") and by_interface in problem["detail"], problem
-    assert stage.inventory() == before
-    stage.guest.run(f"iscsiadm -m iface -I {by_interface} -o new")
-    stage.attach("iface", lun.source)
-    assert stage.guest.run(f"iscsiadm -m session -P 1 | grep -c 'Iface Name: {by_interface}'").stdout.strip() == "1"
-    stage.detach("iface")
+def test_one_session_whatever_iscsid_conf_says_and_none_is_left(stage: Stage) -> None:
+    """Case 78; and a record of an administrator's that makes two is not logged in with."""
+    before = stage.inventory()
+    ours, theirs = (stage.make_lun(name, permissions=[initiator(stage)]) for name in ("one-session", "two-sessions"))
+    hands = [Hand(stage, theirs, f"127.0.0.{n}:3260") for n in (1, 2)]
+    with several_sessions(stage, 2):
+        stage.attach(ours.name, ours.source)
+        assert len(sessions(stage, ours.target)) == 1
+        stage.detach(ours.name)
+        assert stage.inventory() == before
+        for hand in hands:
+            stage.guest.run(hand.make)
+    status, problem = stage.api("PUT", "/v1/attachments/two-sessions", {"source": theirs.source})
+    assert (status, problem["code"]) == (409, "conflict") and "nr_sessions" in problem["detail"], problem
+    assert not sessions(stage, theirs.target)
+    for hand in hands:
+        stage.guest.run(f"{hand.node} -o delete")
     assert stage.inventory() == before
 
 
@@ -302,19 +327,6 @@ def test_a_discovery_over_our_record_brings_no_other_lun(stage: Stage) -> None:
     stage.detach("found")
     stage.guest.run("iscsiadm -m node -o delete; iscsiadm -m discoverydb -t st -p 127.0.0.1 -o delete", check=False)
     assert stage.inventory() == before
-
-
-@contextmanager
-def failing(stage: Stage, portal: str) -> Iterator[None]:
-    """The session at a portal is broken, and none can be made there."""
-    address, _, port = portal.partition(":")
-    rule = f"INPUT -p tcp -d {address} --dport {port} -j REJECT --reject-with tcp-reset"
-    stage.guest.run(f"iptables -I {rule} && ss -K dst {address} dport = {port}")
-    try:
-        wait_for(stage, "grep -q FAILED /sys/class/iscsi_session/*/state")
-        yield
-    finally:
-        stage.guest.run(f"iptables -D {rule}")
 
 
 def test_a_session_in_recovery_at_one_portal_keeps_nobody_from_the_other(stage: Stage) -> None:

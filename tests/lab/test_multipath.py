@@ -13,6 +13,8 @@ import pytest
 from tests.lab.boot_sector import boot_sector
 from tests.lab.execs import traced
 from tests.lab.guest import Guest
+from tests.lab.iscsi_scene import initiator
+from tests.lab.others_scene import hasty, links_seen, twin
 from tests.lab.stage import LUN_SIZE, SERVICES, Stage
 from tests.lab.syscalls import PROCESSES, RELEASE, assert_in_order, deletes, watched, writes_out
 from tests.lab.writing_guest import writing
@@ -327,30 +329,6 @@ def test_a_disk_that_a_rescan_brings_back_is_removed_again(stage: Stage) -> None
     assert stage.inventory() == before
 
 
-DROPIN = "/etc/multipath/conf.d/cdmi-attach.conf"
-GREEDY, EARLY = "/etc/multipath/conf.d/zz-greedy.conf", "/etc/udev/rules.d/55-early.rules"
-
-
-@contextmanager
-def hasty(stage: Stage, *, told: bool) -> Iterator[None]:
-    """multipathd takes whatever it sees, and udev tells ID_WWN of every disk at once, as the rules of sg3-utils do;
-    `told`: it is told to leave disks alone that are not proved.
-    """
-    rule = 'ACTION!="remove", KERNEL=="sd*", ENV{DEVTYPE}=="disk", ENV{ID_WWN}="0x1"'
-    stage.guest.run(
-        f"mkdir -p /etc/multipath/conf.d && printf 'defaults {{\\n find_multipaths greedy\\n}}\\n' > {GREEDY}"
-    )
-    stage.guest.run(f"test -e {DROPIN} && printf '%s\\n' {shlex.quote(rule)} > {EARLY} && udevadm control --reload")
-    if not told:
-        stage.guest.run(f"mv {DROPIN} /root/")
-    stage.guest.run("systemctl reload multipathd.service")
-    try:
-        yield
-    finally:
-        back = "" if told else f"mv /root/cdmi-attach.conf {DROPIN} && "
-        stage.guest.run(f"{back}rm {GREEDY} {EARLY} && udevadm control --reload && systemctl reload multipathd.service")
-
-
 def misnamed(stage: Stage) -> list[str]:
     """The maps that multipathd has made of disks that were not proved."""
     shown = json.loads(stage.guest.run("multipathd show maps json").stdout)["maps"]
@@ -380,6 +358,28 @@ def test_a_map_of_a_disk_that_was_not_proved_is_taken_away_with_it(stage: Stage)
         stage.detach("taken")
         assert not misnamed(stage) and stage.inventory() == before
         assert stage.guest.run("cat /etc/multipath/wwids").stdout == known
+
+
+def test_a_slow_disk_that_says_the_name_of_ours_takes_no_link_and_joins_no_map(stage: Stage) -> None:
+    """Cases 95 and 96: it is where another object's disk ought to be, and it is never handed out."""
+    before = stage.inventory()
+    lun = stage.make_lun("real", content=b"the real one")
+    other = stage.make_lun("twin", permissions=[initiator(stage)])
+    link = stage.attach("real", lun.source)
+    node = until(stage, "real", "attached")["device"]["node"]
+    with twin(stage, other, of=lun):
+        standing = stage.inventory()
+        with links_seen(stage) as seen:
+            status, problem = stage.api("PUT", "/v1/attachments/twin", {"source": other.source})
+        assert (status, problem["code"]) == (502, "wrong-device") and lun.wwid in problem["detail"], problem
+        assert {led for led in seen if lun.wwid in led} == {f"/dev/cdmi-attach/{lun.wwid} {node}"}, seen
+        assert other.wwid not in "".join(seen)
+        assert stage.inventory() == standing
+        assert stage.guest.run(f"realpath {link} && head -c 12 {link}").stdout == f"{node}\nthe real one"
+        assert len(paths(until(stage, "real", "attached"))) == 2
+        stage.detach("twin")
+    stage.detach("real")
+    assert stage.inventory() == before
 
 
 def test_without_multipathd_one_path_and_a_word_about_it(stage: Stage) -> None:
