@@ -53,8 +53,3 @@ def writes_out(node: str) -> tuple[str, str]:
 def deletes(hctl: str) -> str:
     """The call that deletes the SCSI device at that address."""
     return rf'write\(\d+</sys/devices/.*/{hctl}/delete>, "1"'
-
-
-def takes_offline(hctl: str) -> str:
-    """The call that keeps the SCSI device at that address from being written to."""
-    return rf'write\(\d+</sys/devices/.*/{hctl}/state>, "offline'

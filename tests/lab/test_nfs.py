@@ -228,8 +228,8 @@ def test_a_file_that_was_handed_out_is_written_out_before_its_mount_goes(shares:
     link = stage.attach("mapped", source, "--file", "--protocol", "nfs")
     file = stage.guest.run(f"readlink -f {link}").stdout.strip()
     stage.guest.run(["python3", "-c", WRITES, file])
-    with watched(stage.guest) as calls:
-        stage.detach("mapped")
+    with watched(stage.guest) as calls:  # who has it open is asked for 10 s at most, which the watch may make too short
+        stage.guest.run(["timeout", "100", "sh", "-c", "until cdmi-attach detach mapped; do sleep 0.1; done"])
     assert_in_order(calls, rf"fsync\(\d+<{file}>")
     assert shares.inventory() == before
     link = stage.attach("mapped", source, "--file", "--protocol", "nfs")
