@@ -84,11 +84,17 @@ class Leases:
             self._tell(name, "begun", lease, "")
 
     async def take_up(self, row: Row) -> None:
-        """After a start of the daemon: bring it up again, unless the host was booted since. Raises `Problem`."""
+        """After a start of the daemon: bring it up again, unless the host was booted since, or its time is over and
+        nobody uses it: that needs no proof of the disk, which may never come. Raises `Problem`.
+        """
         name, lease = row.name, row.lease
         boot_id = (await host_sight(self._desk)).boot_id
         if lease and (lease.boot_id or row.boot_id) != boot_id:
             await self._end(name, lease, "the host was booted")
+        elif self._is_over(lease):
+            await self._judge(name)
+        else:
+            await self.handed_out(name)  # its time may not have begun when the daemon before ended
         if (now := self._desk.ledger.rows.get(name)) and now.goal is Goal.ATTACHED:
             await self._bring_up(now)
 

@@ -93,4 +93,16 @@ OF_REQUESTS = (
         "        if problem.code is not Code.IN_USE or not leftovers.is_one(row):\n",
         "        if True:\n",
     ),
+    Mutant(
+        "a lease that never ends since its disk cannot be proved",
+        "agent/engine/leases.py",
+        "        elif self._is_over(lease):\n            await self._judge(name)\n",
+        "",
+    ),
+    Mutant(
+        "a lease that was handed out and never begins",
+        "agent/engine/leases.py",
+        "        else:\n            await self.handed_out(name)  # its time",
+        "        else:\n            pass  # its time",
+    ),
 )

@@ -9,11 +9,14 @@ import pytest
 
 from agent import timeouts
 from agent.caller import Caller
+from agent.engine.lease import Lease
 from agent.host.simulated_faults import Moment
 from agent.model import DomainRequest, Outcome, Request
+from attachers.base import Goal
 from attachers.problems import Code, Problem
 from attachers.sights import Query
 from attachers.steps import Step
+from tests.engine.cdmi_model import PORTAL
 from tests.engine.test_attachments import refused
 from tests.engine.world import BOTH, Crash, Processes, Trip, World, running
 
@@ -199,6 +202,57 @@ async def test_one_that_ran_out_while_nobody_looked_goes_after_the_start(world: 
         await daemon.engine.starting.settled(limit_s=timeouts.START_S)
         await daemon.passes(world, 2 * timeouts.CALM_TICK_S)
         assert daemon.views() == [] and world.kernel.inventory() == before
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("away", ["the LUN", "the session"])
+async def test_it_ends_though_its_disk_cannot_be_proved_since_the_start(world: World, away: str, begun: bool) -> None:
+    """Nobody calls for it any more, and its name at the server keeps the object from being deleted."""
+    source = world.add_object()
+    async with running(world) as daemon:
+        await leased(daemon, source)
+        if begun:
+            world.clock.advance(2 * LEASE)
+        else:
+            await daemon.ledger.change("one", lease=Lease(LEASE))
+    if away == "the LUN":
+        world.san.remove(world.object().targets[0], world.object().lun)
+        world.kernel.foreign_removal(*(device.hctl for _, device in world.kernel.kernel.devices()))
+    else:
+        world.san.dead.add(PORTAL)
+        world.kernel.set_session_state(world.object().targets[0], PORTAL, "FAILED")
+    async with running(world) as daemon:
+        await daemon.engine.starting.settled(limit_s=timeouts.START_S)
+        await rounds(world, daemon, 2 if begun else 8)
+        row = daemon.ledger.rows.get("one")
+        assert row is None or row.goal is Goal.GONE
+        if away == "the session":
+            world.san.dead.clear()
+            world.kernel.set_session_state(world.object().targets[0], PORTAL, "LOGGED_IN")
+            await rounds(world, daemon, 4)
+        assert daemon.views() == [] and world.object().permissions == []
+
+
+async def test_whoever_uses_a_disk_that_cannot_be_proved_since_the_start_keeps_it(world: World) -> None:
+    source = world.add_object()
+    async with running(world) as daemon:
+        await leased(daemon, source)
+        at = hctl(daemon)
+    world.kernel.open_device(at)
+    world.san.dead.add(PORTAL)
+    world.kernel.set_session_state(world.object().targets[0], PORTAL, "FAILED")
+    world.clock.advance(2 * LEASE)
+    async with running(world) as daemon:
+        await daemon.engine.starting.settled(limit_s=timeouts.START_S)
+        await rounds(world, daemon, 2)
+        assert daemon.ledger.rows["one"].goal is Goal.ATTACHED
+
+
+async def rounds(world: World, daemon: Processes, many: int) -> None:
+    """Let much time go by, and the daemon look after what is not as it should be."""
+    for _ in range(many):
+        daemon.engine.tending.round()
+        await daemon.passes(world, LEASE / 4)
 
 
 async def test_a_boot_ends_it_and_what_was_confirmed_comes_back(world: World) -> None:
