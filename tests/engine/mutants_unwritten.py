@@ -114,7 +114,7 @@ UNWRITTEN = (
     Mutant(
         "a map of a disk that was not proved kept in multipath's list",
         "agent/host/linux_maps.py",
-        "    if dm.is_misnamed(found):  # else",
-        "    if not found:  # else",
+        "            await _forget_misnamed(tools, step, found, deadline)\n",
+        "",
     ),
 )
