@@ -18,9 +18,7 @@ AWAY = f"cdmi-attach host >/dev/null || {{ s=$?; case $s in {NO_DAEMON}|{MISSING
 
 def is_front_end(host: str, settings: Settings) -> bool:
     """Whether that name is the front-end's."""
-    mine = os.uname().nodename
-    names = {mine, mine.partition(".")[0], "localhost", *settings.front_end}
-    return host in names or host.partition(".")[0] == mine
+    return host in {os.uname().nodename, "localhost", *settings.front_end}
 
 
 def detach_at(host: str, settings: Settings, lines: Sequence[str]) -> str:
