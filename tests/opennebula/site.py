@@ -204,12 +204,15 @@ class Site:
         else:
             self.configure(INITIATORS=" ".join(f"{name}={one.initiator}" for name, one in self.hosts.items()))
 
-    def tell_hosts(self, *told: str) -> None:
-        """What oned knows of the hosts; of these also what their probes have told."""
+    def tell_hosts(self, *told: str, lost: str = "") -> None:
+        """What oned knows of the hosts; of these also what their probes have told. One may be in state ERROR."""
         xml = "<HOST_POOL>"
         for number, (name, host) in enumerate(self.hosts.items()):
             probe = f"<CDMI_INITIATORS><![CDATA[{host.initiator}]]></CDMI_INITIATORS>" if name in told else ""
-            xml += f"<HOST><ID>{number}</ID><NAME>{name}</NAME><STATE>2</STATE><TEMPLATE>{probe}</TEMPLATE></HOST>"
+            state = 3 if name == lost else 2
+            xml += (
+                f"<HOST><ID>{number}</ID><NAME>{name}</NAME><STATE>{state}</STATE><TEMPLATE>{probe}</TEMPLATE></HOST>"
+            )
         (self.folder / "vms" / "hosts.xml").write_text(f"{xml}</HOST_POOL>", encoding="utf-8")
 
     async def quota(self, host: str, size: int) -> None:
@@ -219,9 +222,9 @@ class Site:
         daemon.server = replace(daemon.server, quota=size)
         await daemon.start()
 
-    def downloader(self, *, breaks: bool = False) -> None:
+    def downloader(self, *, breaks: bool = False, then: str = "") -> None:
         """OpenNebula's downloader.sh FROM TO, of local files; or one whose source breaks off in the middle."""
-        breaking = "head -c 1000 \"$1\"; echo 'it broke' >&2; exit 1" if breaks else 'exec cat "$1"'
+        breaking = "head -c 1000 \"$1\"; echo 'it broke' >&2; exit 1" if breaks else f'cat "$1"; {then}'
         _program(self.drivers.remotes / "datastore" / "downloader.sh", f"#!/bin/sh\n{breaking}\n")
 
     def dd(self, host: str) -> None:

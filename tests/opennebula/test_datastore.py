@@ -1,6 +1,8 @@
 """The datastore's scripts: what may be registered, what is made, what is deleted; by both conventions of arguments."""
 
+import asyncio
 import base64
+import os
 from xml.etree import ElementTree
 
 import pytest
@@ -127,6 +129,52 @@ async def test_what_is_not_made(site: Site) -> None:
 async def test_a_disk_is_saved_where_mkfs_has_said(site: Site) -> None:
     assert await printed(site, "mkfs", FORMAT="save_as", SIZE=1) == f"{site.by_path('vms/one-img-9')} raw"
     assert site.children("vms") == set()
+
+
+async def test_one_object_is_one_image(site: Site) -> None:
+    """Two would be attached by two VMs for writing, and the end of the one would be that of the other."""
+    source, path = await site.image("debian"), site.by_path("images/debian")
+    ok(await act(site, "cp", PATH=path))
+    ok(await act(site, "cp", PATH=path))
+    for action in ("stat", "cp"):
+        failed(await act(site, action, PATH=path, ID=10), "is registered already: one image 9")
+    site.configure(ON_DELETE="delete")
+    ok(await act(site, "rm", SOURCE=source, ID=10))
+    assert site.children("images") == {"debian"}, "another's end is no end of it"
+    site.configure(ON_DELETE="keep")
+    ok(await act(site, "rm", SOURCE=source))
+    ok(await act(site, "cp", PATH=path, ID=10))
+
+
+async def test_of_two_that_register_an_object_at_once_one_has_it(site: Site) -> None:
+    await site.image("debian")
+    path = site.by_path("images/debian")
+    done = await asyncio.gather(*(act(site, "cp", PATH=path, ID=number) for number in (9, 10, 11)))
+    assert sum(one.ok for one in done) == 1
+
+
+async def test_an_import_that_was_killed_leaves_nothing_for_good(site: Site) -> None:
+    """oned knows no source of it: the LUN goes with the image, and what is attached goes by itself."""
+    site.configure(IMPORT_FROM=str(site.folder))
+    site.dd("hosta")
+    path, hold = site.folder / "image.raw", site.folder / "hold"
+    path.write_bytes(b"image".ljust(2 * SIZE, b"\7"))
+    os.mkfifo(hold)
+    site.downloader(then=f"cat {hold}")
+    script = await site.drivers.start(site.drivers.remotes / "datastore" / "cdmi" / "cp", [str(NUMBER)])
+    assert script.stdin
+    script.stdin.write(message(PATH=path, SIZE=2).encode())
+    script.stdin.close()
+    name = f"import-one-img-{NUMBER}"
+    await site.until(lambda: site.hosts["hosta"].attached() == {name})
+    script.kill()
+    await script.wait()
+    hold.write_bytes(b"")
+    assert site.hosts["hosta"].engine.view(name)["lease"]["seconds"] == 600
+    failed(await act(site, "rm", SOURCE="", SIZE=2), f"attached here as {name}")
+    await site.hosts["hosta"].engine.detach(name, force=False)  # what the end of its lease does
+    ok(await act(site, "rm", SOURCE="", SIZE=2))
+    assert site.all_gone() and site.children("vms") == set()
 
 
 async def test_an_image_is_copied(site: Site) -> None:

@@ -33,6 +33,7 @@ MAY_SPAWN = (
     "agent/cli/doctor_host.py",
     "agent/splice.py",
     "agent/shown_memory.py",
+    "opennebula/lib/cdmi_one/allowed.py",
     "opennebula/lib/cdmi_one/error_hook.py",
     "opennebula/lib/cdmi_one/importing.py",
     "opennebula/lib/cdmi_one/remote.py",

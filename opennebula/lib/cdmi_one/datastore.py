@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from cdmi_one import commands, downloading, message
-from cdmi_one.allowed import look, registered, seek
+from cdmi_one.allowed import REGISTERED, look, registered, seek, take
 from cdmi_one.clones import OWNER, Found, inside, owner, snapshot_name, snapshot_of
 from cdmi_one.copying import copy, note_of
 from cdmi_one.failure import Failure
@@ -27,7 +27,7 @@ def stat(words: Sequence[str]) -> None:
     if not asked.path.startswith("cdmi://"):
         print(-(-size_of(asked.path, settings) // MIB))
         return
-    _, found = registered(asked.path, settings)
+    _, found = registered(asked.path, settings, image=asked.id)
     print(_mib(found))
 
 
@@ -36,7 +36,7 @@ def cp(words: Sequence[str]) -> None:
     asked = message.read(words)
     settings = asked.settings()
     if asked.path.startswith("cdmi://"):
-        source, _ = registered(asked.path, settings)
+        source = take(asked.path, asked.id, settings)
         print(f"{source} raw")
         return
     new = _new(asked, settings)
@@ -90,18 +90,26 @@ def clone(words: Sequence[str]) -> None:
 def rm(words: Sequence[str]) -> None:
     """The end of an image: what OpenNebula has made goes; of what was registered, `ON_DELETE` says what becomes."""
     asked = message.read(words)
-    settings, source = asked.settings(), source_of(asked.source)
+    settings = asked.settings()
+    # Of an image that was never finished oned knows no source: what is of it is where it was to be.
+    source = source_of(asked.source) if asked.source else _new(asked, settings)
     found = seek(str(source), settings)
     if found is None:
         return
     at = found.by_id(source.server)
     if found.metadata.get(OWNER) == owner(settings, "image", asked.id):
         through(HERE, settings, [commands.cdmi("delete", at, "--with-snapshots")])
-    elif settings.on_delete == "delete":
+        return
+    mine = owner(settings, "image", asked.id)
+    if not asked.source or found.metadata.get(REGISTERED, mine) != mine:
+        return  # it is another image's by now
+    if settings.on_delete == "delete":
         registered(str(source), settings)
         through(HERE, settings, [commands.cdmi("delete", at)])
-    elif settings.on_delete == "modify" and settings.on_delete_metadata:
-        items = [f"{name}={value}" for name, value in settings.on_delete_metadata.items()]
+        return
+    items = [f"{name}={value}" for name, value in settings.on_delete_metadata.items() if settings.on_delete == "modify"]
+    items += ["--remove", REGISTERED] if REGISTERED in found.metadata else []
+    if items:
         through(HERE, settings, [commands.cdmi("set-metadata", at, *items)])
 
 

@@ -22,6 +22,8 @@ from cdmi_one.settings import Settings
 
 DOWNLOADER = Path(__file__).resolve().parents[2] / "datastore" / "downloader.sh"
 PIECE = 1 << 20
+LOAN_S = 600
+"""What is attached to be written to goes by itself, once nobody writes: this script may be killed."""
 QCOW2 = b"QFI\xfb"
 
 
@@ -74,7 +76,7 @@ def _into_lun(
     made = commands.create(new, size_mb, note, kind="container")
     run(host, [made], limit_s=LONG_S)
     try:
-        link = run(host, [commands.cdmi("attach", new, "--name", name)]).strip()
+        link = run(host, [commands.cdmi("attach", new, "--name", name, "--lease", LOAN_S)]).strip()
         _poured(source, first, host, f"dd of={shlex.quote(link)} bs=1M iflag=fullblock conv=notrunc,fsync status=none")
         _insist(source)
         run(host, [commands.cdmi("detach", name)])
