@@ -33,11 +33,11 @@ OF_DRIVERS = (
         "a move attaches before it is free at the source",
         f"{LIB}/moving.py",
         """\
-        run(source.host, [commands.detach(name, order)])
-    run(destination""",
+        try:
+            run(source.host, [commands.detach(name, order)])""",
         """\
-        pass
-    run(destination""",
+        try:
+            run(source.host, ["true"])""",
         suite=MOVES,
     ),
     Mutant(
@@ -102,5 +102,19 @@ OF_DRIVERS = (
         "    if found.pending:",
         "    if found.reference:",
         suite=SIZES,
+    ),
+    Mutant(
+        "an object is two images",
+        f"{LIB}/allowed.py",
+        "    if image and found.metadata.get(",
+        "    if not image and found.metadata.get(",
+        suite=("tests/opennebula/test_datastore.py",),
+    ),
+    Mutant(
+        "a host that does not answer is lost",
+        f"{LIB}/moving.py",
+        "            if failure.status != UNREACHABLE or not _is_lost(source.host):",
+        "            if failure.status != UNREACHABLE:",
+        suite=MOVES,
     ),
 )

@@ -95,14 +95,14 @@ async def test_a_host_that_is_also_the_front_end(site: Site) -> None:
     assert site.all_gone() and site.children("vms") == set()
 
 
-async def lost(site: Site) -> Vm:
+async def lost(site: Site, lcm: Lcm = Lcm.PROLOG_MIGRATE_UNKNOWN) -> Vm:
     """A VM whose host died in the middle: its permissions are there still, and oned wants it elsewhere."""
     vm = await deployed(site, await two_disks(site))
     await site.hosts["hosta"].stop()
     site.lose("hosta")
     site.guests.open_at.clear()
     site.logins()
-    return site.oned.tell(vm.at("hostb"), Lcm.PROLOG_MIGRATE_UNKNOWN)
+    return site.oned.tell(vm.at("hostb"), lcm)
 
 
 @pytest.mark.parametrize("told", ["by the probe", "by the settings"])
@@ -115,6 +115,19 @@ async def test_a_lost_host_is_withdrawn_first_and_never_asked(site: Site, told: 
     assert site.permitted("images/data5") == site.permitted("vms/one-5-1") == {"hostb"}
     assert [site.behind("hostb", vm, disk) for disk in vm.disks] == ["data5", "base5"]
     assert set(site.logins()) == {"hostb"}, "the lost host is never logged in to"
+    ok(await site.oned.retry(vm))
+
+
+async def test_what_was_powered_off_at_a_lost_host_is_withdrawn_once_oned_has_given_it_up(site: Site) -> None:
+    """The hook for a lost host has such VMs moved as well. A host that only does not answer now is waited for."""
+    vm = await lost(site, Lcm.PROLOG_MIGRATE_POWEROFF)
+    site.names_hosts(told_by_probe=True)
+    failed(await site.oned.transfer(vm, site.oned.moves(vm, "hosta", "hostb")), "hosta cannot be reached")
+    assert site.permitted("images/data5") == {"hosta"} and site.hosts["hostb"].is_bare()
+    site.tell_hosts(*site.hosts, lost="hosta")
+    ok(await site.oned.retry(vm))
+    site.boot(vm)
+    assert site.permitted("images/data5") == site.permitted("vms/one-5-1") == {"hostb"}
     ok(await site.oned.retry(vm))
 
 

@@ -12,7 +12,7 @@ from cdmi_one.clones import object_of
 from cdmi_one.failure import Failure
 from cdmi_one.hosts import is_front_end
 from cdmi_one.places import Place, attachment, disk_place, place_of, vm_id
-from cdmi_one.remote import run
+from cdmi_one.remote import UNREACHABLE, RemoteFailure, run
 from cdmi_one.settings import Settings, load
 from cdmi_one.vm import Disk, Vm, show
 from cdmi_one.withdrawal import Target, names_of, withdraw
@@ -40,7 +40,12 @@ def mv(words: Sequence[str]) -> None:
     if vm.lcm_state in LOST and source.host != destination.host:
         _withdraw(source.host, object_of(disk, vm.id, settings), disk, destination, settings)
     elif _leaves(vm, source, destination, settings):
-        run(source.host, [commands.detach(name, order)])
+        try:
+            run(source.host, [commands.detach(name, order)])
+        except RemoteFailure as failure:
+            if failure.status != UNREACHABLE or not _is_lost(source.host):
+                raise
+            _withdraw(source.host, object_of(disk, vm.id, settings), disk, destination, settings)
     run(destination.host, _linked(name, disk, vm, destination, settings, order))
 
 
@@ -56,6 +61,11 @@ def _leaves(vm: Vm, source: Place, destination: Place, settings: Settings) -> bo
     if vm.lcm_state in FROM_REST or source.host == destination.host:
         return False
     return vm.lcm_state in ON_THE_WAY or not is_front_end(source.host, settings)
+
+
+def _is_lost(host: str) -> bool:
+    """Whether oned cannot reach it either: VMs that are powered off are moved away from a lost host as well."""
+    return any(one.name == host and one.is_lost for one in pool.hosts())
 
 
 def _withdraw(host: str, source: str, disk: Disk, destination: Place, settings: Settings) -> None:
