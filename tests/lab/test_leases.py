@@ -41,14 +41,14 @@ def test_what_nobody_confirms_goes_and_what_is_open_stays(stage: Stage) -> None:
 def test_a_guest_that_waits_keeps_it_and_one_that_runs_confirms_it(stage: Stage) -> None:
     """A domain is paused while its memory comes from another host; then it runs."""
     before, lun = stage.inventory(), stage.make_lun("comes")
-    stage.attach("comes", lun.source, "--lease", "5")
+    stage.attach("comes", lun.source, "--lease", "30")
     stage.start_domain("comes", disk=stage.status("comes")["disk_xml"], paused=True)
-    until_later(stage, 40)
+    until_later(stage, 45)
     assert stage.status("comes")["lease"], "it is there, and does not run"
     stage.guest.run("virsh -q resume comes")
-    wait_for(stage, "cdmi-attach --json status comes | grep -q '\"lease\": null'")
+    wait_for(stage, "cdmi-attach --json status comes | grep -q lease.:.null")
     stage.guest.run("virsh -q destroy comes")
-    until_later(stage, 15)
+    until_later(stage, 35)
     assert stage.status("comes")["phase"] == "attached", "powered off, and it wants its disk again"
     stage.detach("comes")
     assert stage.inventory() == before
@@ -79,7 +79,7 @@ def test_a_host_that_was_fenced_off_comes_back_with_nothing(stage: Stage) -> Non
     stage.cdmi("PUT", "/fenced/?exports", {"exports": {"Network/iSCSI": {"permissions": other}}})
     stage.guest.run(f"iscsiadm -m node -T {lun.target} --logout")
     stage.guest.run("systemctl start cdmi-attachd")
-    wait_for(stage, 'cdmi-attach --json status fenced | grep -q \'"code": "forbidden"\'')
+    wait_for(stage, "cdmi-attach --json status fenced | grep -q code.:.*forbidden")
     assert mine not in stage.permissions("fenced")
     stage.detach("fenced")
     assert stage.permissions("fenced") == other
