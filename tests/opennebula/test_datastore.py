@@ -154,7 +154,7 @@ async def test_of_two_that_register_an_object_at_once_one_has_it(site: Site) -> 
 
 
 async def test_an_import_that_was_killed_leaves_nothing_for_good(site: Site) -> None:
-    """oned knows no source of it: the LUN goes with the image, and what is attached goes by itself."""
+    """What is attached goes by itself. oned knows no source, and (7.0) asks for no `rm`: that is by hand."""
     site.configure(IMPORT_FROM=str(site.folder))
     site.dd("hosta")
     path, hold = site.folder / "image.raw", site.folder / "hold"

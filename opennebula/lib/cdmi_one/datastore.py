@@ -91,7 +91,7 @@ def rm(words: Sequence[str]) -> None:
     """The end of an image: what OpenNebula has made goes; of what was registered, `ON_DELETE` says what becomes."""
     asked = message.read(words)
     settings = asked.settings()
-    # Of an image that was never finished oned knows no source: what is of it is where it was to be.
+    # Of an image that was never finished oned knows no source (nor asks, in 7.0): what is of it is where it was to be.
     source = source_of(asked.source) if asked.source else _new(asked, settings)
     found = seek(str(source), settings)
     if found is None:
