@@ -63,7 +63,7 @@ class LinuxWorld:
         self._lio.set_access(self.target, lun, state)
 
     async def take_offline(self, hctl: str) -> None:
-        (SYS / f"class/scsi_device/{hctl}/device/state").write_text("offline")
+        (SYS / f"class/scsi_device/{hctl}/device/state").write_text("offline\n")
 
     @asynccontextmanager
     async def holding(self, hctl: str) -> AsyncIterator[None]:
