@@ -117,7 +117,9 @@ class Stage:
             self.guest.run(["systemd-run", "--quiet", *unit, *command])
             return
         service = f"Type=notify\nWorkingDirectory=/opt/cdmi-attach\nExecStart={shlex.join(command)}\n"
-        text = f"[Service]\n{service}[Install]\nWantedBy=multi-user.target\n"
+        # As if it were elsewhere: it goes when libvirt has let go of its guests' disks.
+        order = "[Unit]\nBefore=libvirtd.service\n"
+        text = f"{order}[Service]\n{service}[Install]\nWantedBy=multi-user.target\n"
         self.guest.write("/etc/systemd/system/cdmi-server.service", text)
         self.guest.run("systemctl enable --quiet --now cdmi-server.service")
 
