@@ -41,12 +41,7 @@ def stat(args: "Words") -> int:
 
 def set_metadata(args: "Words") -> int:
     """Prints nothing on stdout, or with --json the object."""
-    items: dict[str, str | None] = {}
-    for item in args.item:
-        name, equals, value = item.partition("=")
-        if not (name and equals):
-            raise client.Failure(client.USAGE, f"{item} is not KEY=VALUE", "")
-        items[name] = value
+    items: dict[str, str | None] = dict(_item(text) for text in args.item)
     items |= dict.fromkeys(args.remove or ())
     if not items:
         raise client.Failure(client.USAGE, "KEY=VALUE or --remove KEY is missing", "")

@@ -42,11 +42,8 @@ def _entry(uri: str, key: str, protocol: str) -> tuple[str, ...]:
 def refuse_lost(row: Row, export: SeenExport, hostname: str = "") -> None:
     """The same of one export; `hostname` is this host's, where its patterns may name it so."""
     if lost := [name for name in row.let_in if not _lets_in(export, name, hostname)]:
-        raise WithdrawnError(
-            Code.FORBIDDEN,
-            f"{row.granted_at} ({row.key}) permits {', '.join(lost)} no more: this host was withdrawn (fenced off)",
-            hint=f"where this host is to have it again: cdmi-attach detach {row.name}, then attach it anew",
-        )
+        what = f"{row.granted_at} ({row.key}) permits {', '.join(lost)} no more: this host was withdrawn (fenced off)"
+        raise _withdrawn(row, what)
 
 
 def _lets_in(export: SeenExport, name: str, hostname: str) -> bool:
@@ -62,11 +59,13 @@ def refuse_taken(row: Row, export: SeenExport) -> None:
     """At another place that it has moved to: others are let in there, and this host is not. Raises `WithdrawnError`."""
     names = export.permissions
     if row.let_in and names and not any(_lets_in(export, name, "") for name in row.let_in):
-        raise WithdrawnError(
-            Code.FORBIDDEN,
-            f"{export.at or row.uri} ({export.key}) permits {', '.join(names)}, and this host no more",
-            hint=f"where this host is to have it again: cdmi-attach detach {row.name}, then attach it anew",
-        )
+        what = f"{export.at or row.uri} ({export.key}) permits {', '.join(names)}, and this host no more"
+        raise _withdrawn(row, what)
+
+
+def _withdrawn(row: Row, what: str) -> WithdrawnError:
+    hint = f"where this host is to have it again: cdmi-attach detach {row.name}, then attach it anew"
+    return WithdrawnError(Code.FORBIDDEN, what, hint=hint)
 
 
 def given_up(row: Row) -> Problem:
