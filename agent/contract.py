@@ -33,8 +33,15 @@ class Cdmi(Protocol):
         """Set items of its metadata, or (None) take them away; others stay. Read back."""
         ...
 
-    async def delete(self, uri: str, *, object_id: str = "", reference: bool | None = None) -> None:
-        """Delete what is named, a reference by itself; that it is gone is success.
+    async def delete(
+        self,
+        uri: str,
+        *,
+        pause: Callable[[float], Awaitable[None]],
+        object_id: str = "",
+        reference: bool | None = None,
+    ) -> None:
+        """Delete what is named, a reference by itself; that it is gone is success, and seen, or it is a `Problem`.
 
         Raises `Problem` (conflict) for a container with others in it, and where it has not that ID (if one is given)
         or is a reference, or none (None: whatever it is).

@@ -73,10 +73,10 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         await objects.change(self._wire, sources.parse(source, self._servers), metadata)
 
-    async def delete(self, uri: str, *, object_id: str = "", reference: bool | None = None) -> None:
+    async def delete(self, uri: str, *, pause: Pause, object_id: str = "", reference: bool | None = None) -> None:
         """See `agent.contract.Cdmi`."""
         location = sources.parse(uri, self._servers)
-        await deleting.delete(self._wire, location, object_id=object_id, reference=reference)
+        await deleting.delete(self._wire, location, pause=pause, object_id=object_id, reference=reference)
 
     def place(self, destination: str) -> str:
         """See `agent.contract.Cdmi`."""

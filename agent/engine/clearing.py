@@ -11,6 +11,7 @@ from agent.engine.desk import Desk
 from agent.engine.in_hand import alone, held
 from agent.engine.ledger import Operation
 from agent.engine.others import refuse_others
+from agent.engine.pause import pauses
 from agent.model import Making, MakingState
 from agent.uses import CAREFUL
 from attachers.problems import Code, Problem
@@ -49,7 +50,8 @@ async def _delete(desk: Desk, operation: Operation, there: Making) -> None:
             found = await stack.enter_async_context(held(desk, operation.destination))
             await stack.enter_async_context(alone(desk, found, field="destination"))
             await refuse_others(desk, operation.destination, field="destination", despite=CAREFUL)
-        await desk.cdmi.delete(operation.destination, object_id=operation.object_id)
+        waits = pauses(desk.host)
+        await desk.cdmi.delete(operation.destination, pause=waits, object_id=operation.object_id)
 
 
 def refuse_another(operation: Operation, there: Making) -> None:

@@ -14,7 +14,7 @@ from agent.engine.desk import Desk
 from agent.engine.in_hand import alone, held, refuse_making
 from agent.engine.lun_content import LunContent
 from agent.engine.others import is_us, others_among, refuse_others
-from agent.engine.pause import pause
+from agent.engine.pause import pauses
 from agent.engine.touched import refuse_touched
 from agent.model import IsLunError, Part, Reading, Stat
 from agent.uses import CAREFUL, Despite
@@ -55,6 +55,7 @@ class Objects:
 
     async def delete(self, source: str, *, despite: Despite = CAREFUL) -> bool:
         """See `agent.model.Objects`."""
+        delete, waits = self._desk.cdmi.delete, pauses(self._desk.host)
         try:
             async with held(self._desk, source, object_id=despite.object_id) as found, AsyncExitStack() as stack:
                 if found.reference:
@@ -64,10 +65,10 @@ class Objects:
                     await refuse_others(self._desk, source, field="source", despite=despite, goes=True)
                     log.info("delete %s", found.uri)
                 is_one = bool(found.reference)
-                await self._desk.cdmi.delete(source, object_id=found.object_id, reference=is_one)
+                await delete(source, pause=waits, object_id=found.object_id, reference=is_one)
         except DanglingError as dangling:
             log.info("delete %s, a reference to nothing", dangling.named)
-            await self._desk.cdmi.delete(source)
+            await delete(source, pause=waits)
         except Problem as problem:
             if problem.code is not Code.NOT_FOUND:
                 raise
@@ -85,7 +86,7 @@ class Objects:
             log.info("resize %s from %s to %d bytes", found.uri, found.size, size)
             # What others have enlarged since is not made smaller: only what was looked at here may be.
             may, object_id = shrink and smaller, found.object_id
-            await self._desk.cdmi.resize(source, size, shrink=may, pause=self._pause, object_id=object_id)
+            await self._desk.cdmi.resize(source, size, shrink=may, pause=pauses(self._desk.host), object_id=object_id)
         return await self.stat(source)
 
     async def fence(self, source: str, names: Sequence[str], *, despite: Despite = CAREFUL) -> dict[str, Any]:
@@ -108,7 +109,7 @@ class Objects:
         """See `agent.model.Objects`."""
         async with self._stream() as cdmi, AsyncExitStack() as held:
             try:
-                reading = await cdmi.read(source, part=part, tag=tag, pause=self._pause)
+                reading = await cdmi.read(source, part=part, tag=tag, pause=pauses(self._desk.host))
             except IsLunError:
                 part = None if tag else part  # nothing tells that it is the same still
                 reading = await held.enter_async_context(self._luns.read(source, part))
@@ -154,12 +155,9 @@ class Objects:
         async with self._alone(destination, place) as found, self._stream() as cdmi:
             if found is not None and replace:
                 await refuse_others(self._desk, destination, field="uri", despite=despite)
-            fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=self._pause)
+            fresh = await cdmi.write(destination, pieces, length=length, replace=replace, pause=pauses(self._desk.host))
         log.info("%s is written", place)
         return fresh, await self.stat(destination)
-
-    async def _pause(self, seconds: float) -> None:
-        await pause(self._desk.host, self._desk.host.now() + seconds)
 
     @asynccontextmanager
     async def _alone(self, destination: str, place: str) -> AsyncIterator[Stat | None]:

@@ -21,7 +21,7 @@ from agent.engine.desk import Desk
 from agent.engine.in_hand import held, refuse_changing, source_keys
 from agent.engine.ledger import CHANGES, Operation
 from agent.engine.making import refuse_taken, silence_of
-from agent.engine.pause import longer, pause
+from agent.engine.pause import longer, pause, pauses
 from agent.engine.touched import refuse_touched
 from agent.log import caller
 from agent.model import Making, MakingState, OperationState
@@ -263,7 +263,9 @@ class Operations:
         """Let what was made have its size, or the little more that a server rounds it up to."""
         async with held(self._desk, uri, object_id=object_id) as found:
             if found.size is None or found.size < size:
-                await self._desk.cdmi.resize(uri, size, shrink=False, pause=self._pause, object_id=object_id)
+                await self._desk.cdmi.resize(
+                    uri, size, shrink=False, pause=pauses(self._desk.host), object_id=object_id
+                )
 
     async def _fail(self, operation: Operation, problem: Problem) -> None:
         """Delete what was begun, as far as that can be done, and say what was wrong."""
@@ -282,9 +284,6 @@ class Operations:
         code = {"code": str(operation.problem["code"])} if operation.problem else {}
         told = {"operation": operation.kind, "what": what, "outcome": outcome, "id": operation.id, "by": operation.by}
         self._desk.events.tell("", "operation", **told, **code)
-
-    async def _pause(self, seconds: float) -> None:
-        await pause(self._desk.host, self._desk.host.now() + seconds)
 
     async def _keep(self, operation: Operation, **changes: Any) -> Operation:
         changed = replace(operation, **changes)

@@ -1,7 +1,7 @@
 """Waiting for what happens elsewhere, by the host's clock: between two looks at a server that tells nothing."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from agent.engine.desk import Desk
@@ -16,6 +16,15 @@ async def pause(host: Host, until: float, check: Callable[[], None] = lambda: No
     while host.now() < until:
         check()
         await host.changed(host.changes, timeout_s=until - host.now())
+
+
+def pauses(host: Host) -> Callable[[float], Awaitable[None]]:
+    """How the CDMI side waits some seconds between two looks: by this host's clock."""
+
+    async def some(seconds: float) -> None:
+        await pause(host, host.now() + seconds)
+
+    return some
 
 
 def longer(first_s: float, longest_s: float) -> Iterator[float]:

@@ -16,6 +16,18 @@ OF_WRITES = (
         "    answer = await wire.delete(server, found.url)\n",
     ),
     Mutant(
+        "what is only to be deleted counts as gone",
+        "agent/cdmi/deleting.py",
+        "    if not await _comes_true(lambda: _is_gone(wire, found), pause):\n",
+        "    if answer.status != 202 and not await _comes_true(lambda: _is_gone(wire, found), pause):\n",
+    ),
+    Mutant(
+        "one without its ID taken for another than what was deleted",
+        "agent/cdmi/deleting.py",
+        "    return (all(ids) and ids[0] != ids[1]) or",
+        "    return ids[0] != ids[1] or",
+    ),
+    Mutant(
         "an operation that ages by the wall clock",
         "agent/engine/operations.py",
         "if self._desk.host.now() - heard >= _patience_s(problem):",

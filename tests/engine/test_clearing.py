@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.cdmi import copies
+from agent.cdmi import copies, deleting
 from agent.engine import operations
 from attachers.problems import Code, Problem
 from tests.cdmi_server.faults import Action, Fault
 from tests.cdmi_server.runner import ServerHandle
+from tests.engine.test_changes import EVEN_SO
 from tests.engine.test_operations import SIZE, Lab, daemon, hurried, read, scene
 
 __all__ = ["hurried"]
@@ -117,6 +118,24 @@ async def test_what_was_made_without_an_answer_to_us_is_not_deleted(
         ):
             await lab.clone("vol1", "vol2")
         assert server.store.find("/vol2/")
+
+
+async def test_what_a_server_only_says_to_delete_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """202, and nothing comes of it: neither for a caller, nor for what clears away a copy that has failed."""
+    monkeypatch.setattr(deleting, "TRIES", 2)
+    async with scene(tmp_path, x_copy_reads="2", x_copy_error="no space") as server, daemon(tmp_path, server) as lab:
+        server.faults.set("delete", Fault(Action.STATUS, status=202))
+        with pytest.raises(
+            Problem, match=r"no space; what is at .*vol2 was not deleted: .*is still there after a DELETE \(202"
+        ):
+            await lab.clone("vol1", "vol2")
+        with pytest.raises(Problem, match=r"image \([0-9A-F]+\) is still there after a DELETE \(202") as caught:
+            await lab.engine.objects.delete(f"{server.url}image", despite=EVEN_SO)
+        assert caught.value.code is Code.CDMI_REFUSED
+        server.faults.clear()
+        assert server.store.find("/vol2/") and server.store.find("/image")
+        assert await lab.engine.objects.delete(f"{server.url}image", despite=EVEN_SO)
+        assert not await lab.engine.objects.delete(f"{server.url}image", despite=EVEN_SO)
 
 
 @pytest.mark.parametrize("marked", [True, False])

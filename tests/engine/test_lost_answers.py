@@ -16,6 +16,7 @@ from tests.cdmi_server.faults import Action, Fault
 from tests.cdmi_server.runner import ServerHandle
 from tests.engine.test_changes import create
 from tests.engine.test_operations import SIZE, WAIT_S, Lab, daemon, hurried, read, scene
+from tests.unit.test_cdmi_client import at_once
 from tests.unit.test_cdmi_matrix import KEYS, put
 
 __all__ = ["hurried"]
@@ -88,7 +89,7 @@ async def test_another_hosts_object_gets_no_exports_and_no_size(
                 await ask(lab, what)
             theirs = await lab.client.resolve(f"{server.url}there/")
             assert theirs.size == SIZE // 2 and not theirs.exports
-            await lab.client.delete(f"{server.url}there/")
+            await lab.client.delete(f"{server.url}there/", pause=at_once)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -126,7 +127,7 @@ async def test_a_server_that_drops_our_mark(tmp_path: Path, monkeypatch: pytest.
 
         monkeypatch.setattr(lab.client, "copy", unmarked)
         assert (await ask(lab, what))[0]
-        await lab.client.delete(f"{server.url}there")
+        await lab.client.delete(f"{server.url}there", pause=at_once)
         lose(monkeypatch, lab, "copy", unmarked)
         with pytest.raises(Problem, match="nothing proves"):
             await ask(lab, what)

@@ -25,6 +25,7 @@ from tests.cdmi_server.copies import copy
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Action, Fault
 from tests.cdmi_server.runner import ServerHandle, running_server
+from tests.unit.test_cdmi_client import at_once
 from tests.unit.test_cdmi_matrix import KEYS, put
 
 SIZE = 1 << 20
@@ -298,7 +299,7 @@ async def test_an_object_that_took_the_place_of_ours_is_neither_exported_nor_del
             await lab.clone("vol1", "vol2", wait_s=0.01)
         if not exportable:
             server.faults.set("put-exports", Fault(Action.STATUS, status=403))
-        await lab.client.delete(f"{server.url}vol2/")
+        await lab.client.delete(f"{server.url}vol2/", pause=at_once)
         await put(server.url, "vol2/", {"metadata": {"cdmi_assignedsize": str(SIZE)}}, DIALECTS["1.1"])
         with pytest.raises(Problem, match="another object") as caught:
             await lab.clone("vol1", "vol2")

@@ -34,7 +34,7 @@ class TrippedCdmi:
     async def change(self, source: str, metadata: Mapping[str, str | None]) -> None:
         await self._call("change", source, lambda: self._model.change(source))
 
-    async def delete(self, uri: str, *, object_id: str = "", reference: bool | None = None) -> None:
+    async def delete(self, uri: str, *, pause: Any, object_id: str = "", reference: bool | None = None) -> None:
         await self._call("delete", uri, lambda: self._model.delete(uri))
 
     # Copies: see test_operations.py, which has a real server.

@@ -52,6 +52,10 @@ async def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Asy
         await runner.cleanup()
 
 
+async def at_once(_seconds: float) -> None:
+    """A pause where time does not matter."""
+
+
 @asynccontextmanager
 async def client_of(url: str, *, limits: Limits | None = None, **values: Any) -> AsyncIterator[CdmiClient]:
     chosen: dict[str, Any] = {"allow_http": True, "storage_networks": LOCAL} | values

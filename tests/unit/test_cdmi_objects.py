@@ -10,7 +10,7 @@ from aiohttp import web
 from agent.cdmi.formats import format_of
 from attachers.problems import Code, Problem
 from tests.cdmi_server.dialects import DIALECTS
-from tests.unit.test_cdmi_client import BODY, client_of, serving
+from tests.unit.test_cdmi_client import BODY, at_once, client_of, serving
 from tests.unit.test_cdmi_matrix import lab
 
 OBJECT: dict[str, Any] = {
@@ -33,8 +33,8 @@ async def test_an_object_in_every_version(tmp_path: Path, name: str) -> None:
         await here.client.change(source, {"colour": "blue", "note": None, "never": None})
         assert (await here.client.stat(source)).metadata["colour"] == "blue"
         assert "note" not in (await here.client.stat(source)).metadata
-        await here.client.delete(source)
-        await here.client.delete(source)
+        await here.client.delete(source, pause=at_once)
+        await here.client.delete(source, pause=at_once)
         with pytest.raises(Problem) as caught:
             await here.client.stat(source)
         assert caught.value.code is Code.NOT_FOUND
@@ -48,7 +48,7 @@ async def test_a_lun_in_every_version(tmp_path: Path, name: str) -> None:
         await here.client.change(found.uri, {"note": "kept"})
         assert (await here.client.resolve(found.uri)).exports[0].usable, "its metadata and exports stay"
         assert (await here.client.stat(found.uri)).size == 1 << 20
-        await here.client.delete(found.uri)
+        await here.client.delete(found.uri, pause=at_once)
         with pytest.raises(Problem):
             await here.client.stat(f"{here.url}vol1")
 
@@ -56,11 +56,11 @@ async def test_a_lun_in_every_version(tmp_path: Path, name: str) -> None:
 async def test_a_container_with_others_in_it_is_not_deleted(tmp_path: Path) -> None:
     async with lab(tmp_path, "1.1") as here:
         with pytest.raises(Problem, match="has 1 objects in it") as caught:
-            await here.client.delete(f"{here.url}pool")
+            await here.client.delete(f"{here.url}pool", pause=at_once)
         assert caught.value.code is Code.CONFLICT
-        await here.client.delete(f"{here.url}pool/one/disk.img")
+        await here.client.delete(f"{here.url}pool/one/disk.img", pause=at_once)
         for container in ("pool/one", "pool"):
-            await here.client.delete(here.url + container)
+            await here.client.delete(here.url + container, pause=at_once)
 
 
 async def test_one_that_does_not_say_what_is_in_it_is_not_deleted() -> None:
@@ -72,7 +72,7 @@ async def test_one_that_does_not_say_what_is_in_it_is_not_deleted() -> None:
 
     async with serving(answer) as url, client_of(url) as client:
         with pytest.raises(Problem, match="perhaps others"):
-            await client.delete(f"{url}cdmi_objectid/45234")
+            await client.delete(f"{url}cdmi_objectid/45234", pause=at_once)
     assert set(asked) == {"GET"}
 
 
@@ -90,10 +90,25 @@ async def test_what_a_server_answers_to_a_delete(status: int, fine: bool) -> Non
 
     async with serving(answer) as url, client_of(url) as client:
         if fine:
-            await client.delete(f"{url}cdmi_objectid/45234")
+            await client.delete(f"{url}cdmi_objectid/45234", pause=at_once)
             return
         with pytest.raises(Problem, match=str(status)):
-            await client.delete(f"{url}cdmi_objectid/45234")
+            await client.delete(f"{url}cdmi_objectid/45234", pause=at_once)
+
+
+async def test_an_object_that_hides_its_id_while_it_is_deleted_is_there_still() -> None:
+    """Nothing says then that it is another one."""
+    deleted = False
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal deleted
+        there = {name: value for name, value in OBJECT.items() if name != "objectID" or not deleted}
+        deleted = deleted or request.method == "DELETE"
+        return web.json_response(there, status=202 if request.method == "DELETE" else 200)
+
+    async with serving(answer) as url, client_of(url) as client:
+        with pytest.raises(Problem, match=r"a/? \(45234\) is still there after a DELETE"):
+            await client.delete(f"{url}a", pause=at_once)
 
 
 async def test_another_object_than_the_one_asked_for_is_neither_changed_nor_deleted() -> None:
@@ -103,7 +118,7 @@ async def test_another_object_than_the_one_asked_for_is_neither_changed_nor_dele
 
     async with serving(answer) as url, client_of(url) as client:
         for work in (
-            client.delete(f"{url}cdmi_objectid/45234"),
+            client.delete(f"{url}cdmi_objectid/45234", pause=at_once),
             client.change(f"{url}cdmi_objectid/45234", {"a": "b"}),
         ):
             with pytest.raises(Problem, match="was asked for the object 45234"):

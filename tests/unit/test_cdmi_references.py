@@ -1,6 +1,7 @@
 """References, and other redirects: what is named is changed or deleted, and never what it leads to."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from aiohttp import web
 from agent.cdmi.answers import DanglingError
 from agent.cdmi.client import CdmiClient
 from attachers.problems import Code, Problem
-from tests.unit.test_cdmi_client import client_of, serving
+from tests.unit.test_cdmi_client import at_once, client_of, serving
 
 GOLDEN, POOL = "00007ED90010D891022876A8DE0BC0FD", "00007E7F00104BE66AB53A9572F9F51E"
 IMAGE, LINK, LUN = "/images/golden.img", "/vms/link", "/vol1/"
@@ -22,12 +23,15 @@ class Tree:
     """A server of CDMI 1.1 with a data object, a LUN, and references to them; `moved`: IDs lead to their paths.
 
     `deaf`: how a DELETE goes wrong: "nothing" is deleted, or the "target" of a reference, or "both".
+    `later`: how many looks find what was deleted there still; a DELETE is then answered with 202.
     """
 
     objects: dict[str, str] = field(default_factory=lambda: {IMAGE: GOLDEN, LUN: POOL})
     references: dict[str, str] = field(default_factory=lambda: {LINK: IMAGE, "/vms/lun/": LUN, "/vms/gone": "/none"})
     moved: bool = False
     deaf: str = ""
+    later: int = 0
+    going: str = ""
     log: list[str] = field(default_factory=list)
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
@@ -41,6 +45,8 @@ class Tree:
             self.log.append(f"{request.method} {request.path}")
         if request.method == "DELETE":
             return self._delete(place)
+        if place == self.going:
+            self._go_on(place)
         if place in self.references:
             return self._to(request, self.references[place])
         if place not in self.objects:
@@ -50,8 +56,16 @@ class Tree:
     def _to(self, request: web.Request, path: str) -> web.Response:
         return web.Response(status=302, headers={"Location": f"http://{request.host}{path}"})
 
+    def _go_on(self, place: str) -> None:
+        self.later -= 1
+        if self.later <= 0:
+            self.references.pop(place, self.objects.pop(place, None))
+
     def _delete(self, place: str) -> web.Response:
         there = place in self.objects or place in self.references
+        if self.later:
+            self.going = place
+            return web.Response(status=202)
         target = self.references.get(place, place)
         if self.deaf in ("target", "both"):
             self.objects.pop(target, None)
@@ -68,10 +82,6 @@ class Tree:
         return web.Response(body=json.dumps(body).encode(), headers={"X-CDMI-Specification-Version": "1.1.1"})
 
 
-async def at_once(_seconds: float) -> None:
-    """Time does not matter here."""
-
-
 async def piece() -> AsyncIterator[bytes]:
     yield b"x"
 
@@ -82,8 +92,8 @@ async def test_a_reference_is_deleted_and_what_it_leads_to_stays(name: str, targ
     async with serving(tree) as url, client_of(url) as client:
         seen = await client.stat(url + name)
         assert seen.reference and seen.object_id == tree.objects[target]
-        await client.delete(url + name, object_id=seen.object_id, reference=True)
-        await client.delete(url + name)
+        await client.delete(url + name, object_id=seen.object_id, reference=True, pause=at_once)
+        await client.delete(url + name, pause=at_once)
     assert tree.log == [f"DELETE {name if name == 'vms/link' else 'vms/lun/'}".replace(" ", " /")]
     assert set(tree.objects) == {IMAGE, LUN} and len(tree.references) == 2
 
@@ -93,7 +103,7 @@ async def test_a_reference_to_nothing_is_deleted_too() -> None:
     async with serving(tree) as url, client_of(url) as client:
         with pytest.raises(DanglingError, match="is a reference, and what it leads to is not there"):
             await client.stat(f"{url}vms/gone")
-        await client.delete(f"{url}vms/gone")
+        await client.delete(f"{url}vms/gone", pause=at_once)
     assert "/vms/gone" not in tree.references and set(tree.objects) == {IMAGE, LUN}
 
 
@@ -136,15 +146,16 @@ async def test_an_id_that_leads_to_its_path_is_no_reference(moved: bool) -> None
     async with serving(tree) as url, client_of(url) as client:
         found = await client.stat(f"{url}cdmi_objectid/{GOLDEN}")
         assert (found.reference, found.object_id) == ("", GOLDEN)
-        await client.delete(found.uri, object_id=GOLDEN, reference=False)
+        await client.delete(found.uri, object_id=GOLDEN, reference=False, pause=at_once)
     assert set(tree.objects) == {LUN} and len(tree.references) == 3
 
 
 @pytest.mark.parametrize(
     ("deaf", "name", "word"),
     [
-        ("nothing", "images/golden.img", r"golden.img is still there after a DELETE \(204\)"),
+        ("nothing", "images/golden.img", rf"golden.img \({GOLDEN}\) is still there after a DELETE \(204\)"),
         ("nothing", "vms/link", r"vms/link is still there after a DELETE \(204\)"),
+        ("nothing", "vms/gone", r"vms/gone is still there after a DELETE \(204\)"),
         ("target", "vms/link", "a reference, and what it led to is gone instead"),
         ("both", "vms/link", "a reference, and what it led to went with it"),
     ],
@@ -152,8 +163,28 @@ async def test_an_id_that_leads_to_its_path_is_no_reference(moved: bool) -> None
 async def test_a_server_that_deletes_something_else_is_told_of(deaf: str, name: str, word: str) -> None:
     async with serving(Tree(deaf=deaf)) as url, client_of(url) as client:
         with pytest.raises(Problem, match=word) as caught:
-            await client.delete(url + name)
+            await client.delete(url + name, pause=at_once)
     assert caught.value.code is Code.CDMI_REFUSED
+
+
+@pytest.mark.parametrize("name", ["images/golden.img", "vms/link", "vms/gone", f"cdmi_objectid/{GOLDEN}", "vol1"])
+async def test_what_is_only_to_be_deleted_is_waited_for(name: str) -> None:
+    tree = Tree(later=4)
+    async with serving(tree) as url, client_of(url) as client:
+        await client.delete(url + name, pause=at_once)
+        assert tree.later <= 0 and len(tree.objects) + len(tree.references) == 4
+    assert len(tree.log) == 1, "asked for once"
+
+
+@pytest.mark.parametrize(
+    ("name", "named"), [("images/golden.img", f"golden.img ({GOLDEN})"), ("vms/link", "link"), ("vms/gone", "gone")]
+)
+async def test_what_was_only_to_be_deleted_and_stays_is_told_of(name: str, named: str) -> None:
+    async with serving(Tree(later=1000)) as url, client_of(url) as client:
+        said = f"/{named} is still there after a DELETE (202, accepted, and not done)"
+        with pytest.raises(Problem, match=re.escape(said)) as caught:
+            await client.delete(url + name, pause=at_once)
+    assert caught.value.code is Code.CDMI_REFUSED and "repeat the request later" in caught.value.hint
 
 
 async def test_what_took_the_place_of_what_was_seen_is_neither_deleted_nor_changed() -> None:
@@ -161,7 +192,7 @@ async def test_what_took_the_place_of_what_was_seen_is_neither_deleted_nor_chang
     async with serving(tree) as url, client_of(url) as client:
         tree.objects[IMAGE] = "45235"
         for work in (
-            client.delete(url + IMAGE[1:], object_id=GOLDEN),
+            client.delete(url + IMAGE[1:], object_id=GOLDEN, pause=at_once),
             client.move(url + IMAGE[1:], f"{url}new", object_id=GOLDEN),
             client.resize(url + IMAGE[1:], 1024, shrink=False, pause=at_once, object_id=GOLDEN),
         ):
@@ -170,7 +201,7 @@ async def test_what_took_the_place_of_what_was_seen_is_neither_deleted_nor_chang
             assert caught.value.code is Code.CONFLICT
         tree.references, tree.objects[LINK] = {}, GOLDEN
         with pytest.raises(Problem, match="was a reference, or is one by now"):
-            await client.delete(url + LINK[1:], object_id=GOLDEN, reference=True)
+            await client.delete(url + LINK[1:], object_id=GOLDEN, reference=True, pause=at_once)
     assert not tree.log
 
 
