@@ -105,6 +105,10 @@ class Cdmi(Protocol):
         """Begin to bring a container back to its snapshot of that name."""
         ...
 
+    async def unlike(self, uri: str, name: str) -> str:
+        """What tells that a container is not as its snapshot of that name is, in words; empty where nothing does."""
+        ...
+
     async def offers(self, uri: str) -> Mapping[str, str]:
         """The block protocols that the server announces for a LUN without such an export, and the key it would have."""
         ...

@@ -13,6 +13,7 @@ from agent.cdmi.find import find, spelt
 from agent.cdmi.members import CONTAINER, DATAOBJECT, Found, check_complete, kind_of, pending_of, size_of
 from agent.cdmi.named import itself
 from agent.cdmi.objects import MADE_BY_SERVERS
+from agent.cdmi.restored import insist_on_copies
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause
@@ -86,15 +87,18 @@ async def _assign(wire: Wire, found: Found, size: int) -> Answer:
 
 async def _has(wire: Wire, location: Location, size: int, pause: Pause, object_id: str) -> None:
     """Wait until it has the size, and the server is done. Raises `Problem` cdmi-refused where it does not come."""
-    pause_s = FIRST_PAUSE_S
+    found, pause_s = await find(wire, location), FIRST_PAUSE_S
     for _ in range(TRIES):
-        found = await find(wire, location)
         check_complete(found.answer, found.members)
         if not pending_of(found.members):
             break
         await pause(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        found, pause_s = await find(wire, location), min(2 * pause_s, LONGEST_PAUSE_S)
     itself(found, "uri", object_id)
+    check_complete(found.answer, found.members)
+    if pending := pending_of(found.members):
+        what = f"{found.url} was to have {size} bytes: {pending}"
+        raise refused(location.server, what, hint="repeat the request later: that it has the size is success then")
     has = size_of(found.members, kind_of(found.answer, found.members))
     if has != size:
         what = f"{found.url} has {has} bytes after {size} were asked for"
@@ -131,6 +135,7 @@ async def restore(wire: Wire, location: Location, snapshot: Location, object_id:
     if None not in sizes and sizes[0] != sizes[1]:
         what = f"name: the snapshot has {sizes[1]} bytes, and what it would be brought back into {sizes[0]}"
         raise Problem(Code.CONFLICT, what, hint="resize that first, or clone the snapshot")
+    await insist_on_copies(wire, found)
     for uri in spellings(kept):
         body = json.dumps({"copy": uri}).encode()
         answer = await wire.update(location.server, found.url, body, fields=())

@@ -13,6 +13,7 @@ from agent.cdmi import (
     fences,
     networks,
     objects,
+    restored,
     rooms,
     sources,
     unexporting,
@@ -130,6 +131,11 @@ class CdmiClient:
         """See `agent.contract.Cdmi`."""
         location = sources.parse(uri, self._servers)
         await changes.restore(self._wire, location, copies.snapshot_place(location, name), object_id)
+
+    async def unlike(self, uri: str, name: str) -> str:
+        """See `agent.contract.Cdmi`."""
+        location = sources.parse(uri, self._servers)
+        return await restored.unlike(self._wire, location, copies.snapshot_place(location, name))
 
     async def offers(self, uri: str) -> Mapping[str, str]:
         """See `agent.contract.Cdmi`."""

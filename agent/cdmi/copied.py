@@ -23,10 +23,14 @@ async def prove(
     """
     before, made = await find(wire, source), await find(wire, destination)
     itself(made, "destination", object_id)
-    why = _unlike(before, made, size) or await _begins_otherwise(wire, before, made)
-    if why:
+    if why := await differ(wire, before, made, size):
         what = f"{made.url} is no copy of {before.url}: {why}"
         raise refused(destination.server, what, hint="the server may not copy at all: see its log and capabilities")
+
+
+async def differ(wire: Wire, before: Found, made: Found, size: int | None = None) -> str:
+    """What tells that one is no copy of the other, in words; empty where nothing does. `size` as for `prove`."""
+    return _unlike(before, made, size) or await _begins_otherwise(wire, before, made)
 
 
 def _unlike(before: Found, made: Found, size: int | None) -> str:

@@ -8,17 +8,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from agent.cdmi.answers import DONE, refused
+from agent.cdmi.answers import refused
+from agent.cdmi.capable import ROOT, capabilities, flag, place_of
 from agent.cdmi.copies import entries_of
 from agent.cdmi.exports import protocol_of
 from agent.cdmi.find import find
 from agent.cdmi.grants import writable
 from agent.cdmi.members import CONTAINER, Found, kind_of, object_id_of, size_of
-from agent.cdmi.sources import Location, names_of
+from agent.cdmi.sources import Location
 from agent.cdmi.wire import Wire
-from attachers.problems import Code, Problem
 
-ROOT = "cdmi_capabilities"
 KEYS = {"iscsi": "Network/iSCSI", "fc": "Network/FC"}
 TYPES = {"iscsi": "iSCSI", "fc": "FC"}
 
@@ -29,8 +28,8 @@ async def offers(wire: Wire, location: Location) -> Mapping[str, str]:
     if kind_of(found.answer, found.members) != CONTAINER or size_of(found.members, CONTAINER) is None:
         return {}
     there = {protocol_of(key, entry) for key, entry in entries_of(found).items()}
-    system = await _capabilities(wire, Location(location.server, (ROOT,), True))
-    mine = await _capabilities(wire, _place(found)) if system else {}
+    system = await capabilities(wire, Location(location.server, (ROOT,), True))
+    mine = await capabilities(wire, place_of(found)) if system else {}
     return {
         protocol: _key(found, protocol)
         for protocol in KEYS
@@ -58,42 +57,11 @@ async def _write(wire: Wire, found: Found, entries: Mapping[str, Mapping[str, An
     (await wire.update(found.location.server, found.url, body, fields=("exports",))).check()
 
 
-async def _capabilities(wire: Wire, place: Location | None) -> Mapping[str, Any]:
-    """What is announced there; nothing where it cannot be read: then nothing is asked for."""
-    if place is None:
-        return {}
-    try:
-        answer = await wire.get(place.server, place.url)
-    except Problem as problem:
-        if problem.code is Code.CDMI_UNREACHABLE:
-            raise
-        return {}
-    found = answer.members().get("capabilities") if answer.status in DONE and answer.is_object() else None
-    return found if isinstance(found, dict) else {}
-
-
-def _place(found: Found) -> Location | None:
-    """Where the container's own capabilities are, by its capabilitiesURI; None where that leads nowhere of theirs."""
-    uri, server = found.members.get("capabilitiesURI"), found.location.server
-    if not isinstance(uri, str):
-        return None
-    inner = uri.removeprefix(server.url).removeprefix(server.root).removeprefix("/")
-    try:
-        names = names_of(inner)
-    except ValueError:
-        return None
-    return Location(server, names, True) if names[:1] == (ROOT,) else None
-
-
 def _announced(system: Mapping[str, Any], mine: Mapping[str, Any], protocol: str) -> bool:
     """System-wide it has to be said; for the container it may be denied (1.1 clause 13.2: missing is true)."""
     names = (f"cdmi_export_{protocol}", f"cdmi_{protocol}_export")
-    own = [_flag(mine[name]) for name in (*names, f"cdmi_export_container_{protocol}") if name in mine]
-    return any(_flag(system.get(name)) for name in names) and (not own or any(own))
-
-
-def _flag(value: object) -> bool:
-    return value is True or str(value).casefold() == "true"
+    own = [flag(mine[name]) for name in (*names, f"cdmi_export_container_{protocol}") if name in mine]
+    return any(flag(system.get(name)) for name in names) and (not own or any(own))
 
 
 def _of(found: Found, protocol: str) -> str:

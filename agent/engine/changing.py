@@ -9,6 +9,7 @@ from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
+from agent.cdmi.sources import BY_ID
 from agent.engine import making
 from agent.engine.desk import Desk
 from agent.engine.in_hand import alone, held
@@ -55,7 +56,7 @@ async def step(desk: Desk, operation: Operation) -> Operation:
     unheard = not operation.answered and silent_s > making.UNHEARD_S
     match there.state:
         case MakingState.PROCESSING:
-            return await _keep(desk, operation, percent=there.percent)
+            return await _keep(desk, operation, percent=there.percent, worked=True)
         case MakingState.FAILED:
             detail = f"{operation.describe()}: the server says {there.says}"
             raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see the CDMI server's log")
@@ -67,7 +68,11 @@ async def step(desk: Desk, operation: Operation) -> Operation:
         case MakingState.COMPLETE if operation.kind == "move" and not (operation.object_id or operation.answered):
             making.refuse_unproved(desk, operation)
         case MakingState.COMPLETE if operation.kind == "move" or operation.answered:
-            return await _end(desk, operation, there)
+            doubt = await _doubt(desk, operation, there)
+            if doubt is None:
+                return await _end(desk, operation, there)
+            if silent_s > making.INVISIBLE_S:
+                raise doubt
         case MakingState.COMPLETE if unheard:
             return await _ask(desk, operation)
     return operation
@@ -82,7 +87,8 @@ async def _ask(desk: Desk, operation: Operation) -> Operation:
             detail = f"{operation.describe()}: its source is another object by now"
             raise Problem(Code.CONFLICT, detail, hint="ask again, if that is meant")
         log.info("%s", operation.describe())
-        operation = await _keep(desk, operation, begun=True, begun_at=time.time())
+        modified = operation.modified or found.times.get("modified") or ""
+        operation = await _keep(desk, operation, begun=True, begun_at=time.time(), modified=modified)
         making.hear(desk, operation)
         if operation.kind == "move":
             await _move(desk, operation)
@@ -103,22 +109,51 @@ async def _move(desk: Desk, operation: Operation) -> None:
             raise
 
 
-async def _end(desk: Desk, operation: Operation, there: Making) -> Operation:
-    """It is done, if it is the object that it was."""
+async def _doubt(desk: Desk, operation: Operation, there: Making) -> Problem | None:
+    """Why it does not count as done although the server says so; None where it does. It may be so a moment later."""
     if operation.object_id and there.object_id.casefold() != operation.object_id.casefold():
         detail = f"{operation.describe()}: the object there is {there.object_id}, and not {operation.object_id}"
-        raise Problem(Code.CONFLICT, detail, hint="nothing was deleted; see what is there: cdmi-attach stat")
-    if operation.kind == "move" and not operation.object_id:
-        await _insist_on_moved(desk, operation)
+        return Problem(Code.CONFLICT, detail, hint="nothing was deleted; see what is there: cdmi-attach stat")
+    return await (_not_moved(desk, operation) if operation.kind == "move" else _not_restored(desk, operation))
+
+
+async def _not_moved(desk: Desk, operation: Operation) -> Problem | None:
+    """Whether it is where it was as well: some pass `move` over, or copy. By its ID it is found wherever it is."""
+    if operation.object_id and f"/{BY_ID}/" in desk.cdmi.place(operation.source):
+        return None
+    try:
+        there = await desk.cdmi.look(operation.source)
+    except Problem as problem:
+        if problem.code is Code.CONFLICT:
+            return None  # a reference: it is not there itself
+        raise
+    another = bool(operation.object_id) and there.object_id.casefold() != operation.object_id.casefold()
+    if there.state is MakingState.MISSING or another:
+        return None
+    detail = f"{operation.describe()}: the server said yes, and something is at its source still"
+    return Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see what is at both: cdmi-attach stat")
+
+
+async def _not_restored(desk: Desk, operation: Operation) -> Problem | None:
+    """Whether it is as its snapshot is; and, where that tells nothing, whether the server has said to have changed it.
+
+    Some pass `copy` over, and say yes. Of a LUN nothing but its size can be compared.
+    """
+    if why := await desk.cdmi.unlike(operation.source, operation.name):
+        detail = f"{operation.describe()}: the server said yes, and it is not as its snapshot {operation.name}: {why}"
+        return Problem(Code.CDMI_REFUSED, detail, hint="see its log, or clone the snapshot (cdmi-attach clone)")
+    now = (await desk.cdmi.stat(operation.source)).times.get("modified") or ""
+    if operation.worked or (operation.modified and now and now != operation.modified):
+        return None
+    why = "its cdmi_mtime is what it was" if operation.modified and now else "its cdmi_mtime is not told"
+    detail = f"{operation.describe()}: the server said yes, and nothing tells that it did anything ({why})"
+    hint = f"look at its content before you use it; else clone the snapshot {operation.name} (cdmi-attach clone)"
+    return Problem(Code.CONFLICT, detail, hint=hint)
+
+
+async def _end(desk: Desk, operation: Operation, there: Making) -> Operation:
     log.info("%s: done", operation.describe())
     return await _keep(desk, operation, state=OperationState.DONE, percent=100, uri=there.uri)
-
-
-async def _insist_on_moved(desk: Desk, operation: Operation) -> None:
-    """Raises `Problem` where what has no ID to be known by is where it was: some pass `move` over, and say yes."""
-    if (await desk.cdmi.look(operation.source)).state is not MakingState.MISSING:
-        detail = f"{operation.describe()}: the server said yes, and something is at its source still"
-        raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see what is at both: cdmi-attach stat")
 
 
 async def _keep(desk: Desk, operation: Operation, **changes: Any) -> Operation:

@@ -62,6 +62,10 @@ _ADDED: Mapping[str, Any] = {
     "lease": None,
 }
 """What rows of earlier versions do not have."""
+_ADDED_TO_OPERATIONS: Mapping[str, Any] = {
+    **{"metadata": {}, "keys": [], "owned": False, "by": "", "despite_permitted": False},
+    **{"modified": "", "worked": False},
+}
 T = TypeVar("T")
 
 
@@ -382,8 +386,7 @@ def _read(db: sqlite3.Connection) -> _Read:
 
 
 def _operation_of(body: str) -> Operation:
-    added = {"metadata": {}, "keys": [], "owned": False, "by": "", "despite_permitted": False}
-    return from_json(Operation, added | json.loads(body))
+    return from_json(Operation, {**_ADDED_TO_OPERATIONS, **json.loads(body)})
 
 
 def _row_of(body: str) -> Row:

@@ -188,9 +188,14 @@ class CdmiModel:
         for path, object_id in self.folders.items():
             if object_id == self._at(source):
                 uri = f"{ROOT}cdmi_objectid/{object_id}/"
-                return _stat(uri, object_id, "container", None, (f"{ROOT}{path}",))
+                return self._stat(uri, object_id, "container", None, (f"{ROOT}{path}",))
         found = self.resolve(source)
-        return _stat(found.uri, found.object_id, found.kind, found.size, found.places)
+        return self._stat(found.uri, found.object_id, found.kind, found.size, found.places)
+
+    def _stat(self, uri: str, object_id: str, kind: str, size: int | None, places: tuple[str, ...]) -> Stat:
+        """Modified whenever anything was done."""
+        times = {"modified": f"2026-01-01T00:00:{len(self.done):02}Z"}
+        return Stat(ROOT, uri, object_id, object_id, kind, size, None, None, times, {}, places)
 
     def place(self, destination: str) -> str:
         return destination.rstrip("/")
@@ -217,6 +222,10 @@ class CdmiModel:
 
     def restore(self, uri: str, name: str) -> None:
         self.done.append(("restore", self._at(uri), name))
+
+    def unlike(self, _uri: str) -> str:
+        """All that was asked for is done."""
+        return ""
 
     def change(self, source: str) -> None:
         """Writes back what it has, with the size."""
@@ -285,10 +294,6 @@ class CdmiModel:
         if obj.permissions is not None:
             obj.permissions[:] = [name for name in obj.permissions if name not in initiators]
         self.show(obj)
-
-
-def _stat(uri: str, object_id: str, kind: str, size: int | None, places: tuple[str, ...]) -> Stat:
-    return Stat(ROOT, uri, object_id, object_id, kind, size, None, None, {}, {}, places)
 
 
 def _pool_of(share: Share) -> str:

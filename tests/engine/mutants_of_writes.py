@@ -28,6 +28,18 @@ OF_WRITES = (
         "    return ids[0] != ids[1] or",
     ),
     Mutant(
+        "a restore that was passed over counts as done",
+        "agent/engine/changing.py",
+        "    if operation.worked or (operation.modified and now and now != operation.modified):\n",
+        "    if operation.answered:\n",
+    ),
+    Mutant(
+        "what is at both places counts as moved",
+        "agent/engine/changing.py",
+        "    if there.state is MakingState.MISSING or another:\n",
+        "    if operation.object_id or there.state is MakingState.MISSING or another:\n",
+    ),
+    Mutant(
         "an operation that ages by the wall clock",
         "agent/engine/operations.py",
         "if self._desk.host.now() - heard >= _patience_s(problem):",

@@ -83,6 +83,9 @@ class TrippedCdmi:
     async def restore(self, uri: str, name: str, *, object_id: str = "") -> None:
         await self._call("restore", uri, lambda: self._model.restore(uri, name))
 
+    async def unlike(self, uri: str, name: str) -> str:
+        return await self._call("compare", uri, lambda: self._model.unlike(uri))
+
     async def offers(self, uri: str) -> Mapping[str, str]:
         return await self._call("offer exports", uri, lambda: self._model.offers(uri))
 

@@ -1,0 +1,109 @@
+"""What a server passes over, and says yes to: a restore, a move, a size is done when it is seen to be."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from agent.cdmi import changes
+from agent.cdmi.find import find
+from agent.cdmi.members import Found
+from agent.cdmi.sources import Location
+from agent.cdmi.wire import Wire
+from agent.model import Stat
+from attachers.problems import Code, Problem
+from tests.cdmi_server.dialects import DIALECTS
+from tests.cdmi_server.faults import Action, Fault
+from tests.engine.test_changes import alone
+from tests.engine.test_operations import SIZE, WAIT_S, daemon, hurried, read, scene, write
+from tests.unit.test_cdmi_client import serving
+from tests.unit.test_cdmi_references import IMAGE, Tree
+
+__all__ = ["hurried"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_restore_that_is_passed_over_is_not_done(tmp_path: Path, dialect: str) -> None:
+    """The server says yes, and does nothing: of a LUN only the time of its last change tells."""
+    async with scene(tmp_path, dialect=dialect) as server, daemon(tmp_path, server) as lab:
+        await alone(lab)
+        source, operations = f"{server.url}vol1", lab.engine.operations
+        await operations.snapshot(source, "monday", wait_s=WAIT_S)
+        write(server, "/vol1/", b"broken")
+        server.faults.set("put-object", Fault(Action.STATUS, status=204))
+        with pytest.raises(
+            Problem, match=r"nothing tells that it did anything \(its cdmi_mtime is what it was"
+        ) as caught:
+            await operations.restore(source, "monday", wait_s=WAIT_S)
+        assert caught.value.code is Code.CONFLICT and "clone the snapshot monday" in caught.value.hint
+        server.faults.clear()
+        assert read(server, "/vol1/")[:6] == b"broken"
+        assert (await operations.restore(source, "monday", wait_s=WAIT_S))[0]
+    assert read(server, "/vol1/")[:6] == b"blocks"
+
+
+@pytest.mark.parametrize("told", ["size", "nothing"])
+async def test_what_a_server_shows_of_a_restore_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """A time that it does not tell proves nothing, its work proves it, and what is not as the snapshot contradicts."""
+    async with scene(tmp_path, x_copy_reads="3" if told == "size" else "0") as server, daemon(tmp_path, server) as lab:
+        await alone(lab)
+        source, stat = f"{server.url}vol1", lab.client.stat
+        await lab.engine.operations.snapshot(source, "monday", wait_s=WAIT_S)
+
+        async def timeless(uri: str) -> Stat:
+            return replace(await stat(uri), times={})
+
+        monkeypatch.setattr(lab.client, "stat", timeless)
+        if told == "nothing":
+            with pytest.raises(Problem, match="its cdmi_mtime is not told"):
+                await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
+            return
+        assert (await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S))[0], "it was seen at work"
+
+        async def other(_uri: str, _name: str) -> str:
+            return "it has 1 bytes"
+
+        monkeypatch.setattr(lab.client, "unlike", other)
+        with pytest.raises(Problem, match="it is not as its snapshot monday: it has 1 bytes") as caught:
+            await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
+        assert caught.value.code is Code.CDMI_REFUSED
+
+
+class Linking(Tree):
+    """A server that gives an object a second place, and calls that a move."""
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if request.method != "PUT":
+            return await super().__call__(request)
+        self.objects[request.path] = self.objects[IMAGE]
+        return web.Response(status=204)
+
+
+async def test_what_is_at_both_places_was_not_moved(tmp_path: Path) -> None:
+    tree = Linking()
+    async with serving(tree) as url, daemon(tmp_path, cast(Any, SimpleNamespace(url=url))) as lab:
+        with pytest.raises(Problem, match="something is at its source still") as caught:
+            await lab.engine.operations.move(f"{url}images/golden.img", f"{url}new", wait_s=WAIT_S)
+        assert caught.value.code is Code.CDMI_REFUSED
+    assert not [done for done in tree.log if "DELETE" in done]
+
+
+async def test_a_size_that_is_only_on_its_way_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "TRIES", 2)
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        looks = 0
+
+        async def working(wire: Wire, location: Location) -> Found:
+            nonlocal looks
+            looks, found = looks + 1, await find(wire, location)
+            return found if looks == 1 else replace(found, members={**found.members, "completionStatus": "Processing"})
+
+        monkeypatch.setattr(changes, "find", working)
+        with pytest.raises(Problem, match="was to have 2097152 bytes: the server is still making it") as caught:
+            await lab.engine.objects.resize(f"{server.url}vol1", 2 * SIZE, shrink=False)
+        assert caught.value.code is Code.CDMI_REFUSED
