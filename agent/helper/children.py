@@ -5,6 +5,8 @@ import logging
 import os
 from pathlib import Path
 
+from agent.host import sysfs
+
 log = logging.getLogger(__name__)
 
 
@@ -20,7 +22,7 @@ async def wait_for_children(name: str, *, limit_s: float, proc: Path = Path("/pr
 
 
 def _children(name: str, proc: Path) -> list[int]:
-    pids = [int(pid) for file in proc.glob("task/*/children") for pid in file.read_text().split()]
+    pids = [int(pid) for file in sysfs.found(proc, "task/*/children") for pid in (sysfs.text(file) or "").split()]
     return [pid for pid in pids if _name_of(pid) == name]
 
 

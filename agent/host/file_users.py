@@ -48,7 +48,8 @@ def _is_for_writing(link: str) -> bool:
 
 
 def _made_of(places: Collection[str | None], sys: Path, own: str) -> list[str]:
-    loops = [file.parent.parent for file in sys.glob("block/loop*/loop/backing_file") if sysfs.text(file) in places]
+    files = sysfs.found(sys, "block/loop*/loop/backing_file")
+    loops = [file.parent.parent for file in files if sysfs.text(file) in places]
     disks = [name for name, made_of, _ in served.backstores(sys) if name != own and made_of & {*places}]
     spaces = [name for name, device, enabled in served.namespaces(sys) if enabled and device in places]
     return [

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.host import sysfs
 from agent.host.mapped import mapped
 from agent.host.served import backstores, namespaces, remote_places, resolved
 
@@ -251,12 +252,12 @@ def _kernel(disk: Sought, sys: Path) -> Iterator[str]:
     mapping of device-mapper whose own device nobody has open.
     """
     block = sys / "block" / (disk.node or "-")
-    for holders_of in (block, *block.glob(f"{disk.node}*")):
-        yield from (f"device {name.name}" for name in sorted(holders_of.glob("holders/*")))
-    for name in sorted([*sys.glob("fs/*/*"), *sys.glob("fs/btrfs/*/devices/*")]):
+    for holders_of in (block, *sysfs.found(block, f"{disk.node}*")):
+        yield from (f"device {name.name}" for name in sysfs.found(holders_of, "holders/*"))
+    for name in sorted([*sysfs.found(sys, "fs/*/*"), *sysfs.found(sys, "fs/btrfs/*/devices/*")]):
         if _is_node(f"/dev/{name.name}", disk):
             yield f"file system {name.relative_to(sys / 'fs').parts[0]} on {name.name}"
-    for backing in sys.glob("block/loop*/loop/backing_file"):
+    for backing in sysfs.found(sys, "block/loop*/loop/backing_file"):
         if _is_node(_text(backing).strip(), disk):
             yield f"device {backing.parent.parent.name}"
 

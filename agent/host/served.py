@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent.host.sysfs import found
+
 MOST_LINKS = 40
 OURS = "cdmi-attach-"
 """How the backstores begin that we have LIO make of files."""
@@ -24,7 +26,7 @@ def backstores(sys: Path) -> Iterator[tuple[str, set[str], str]]:
     drivers/target/target_core_iblock.c and target_core_file.c). A name in /proc was a descriptor of whoever made it, as
     of our own disks made of files: here it would lead to whatever this process has open under that number.
     """
-    for backstore in sorted(sys.glob("kernel/config/target/core/*/*/udev_path")):
+    for backstore in found(sys, "kernel/config/target/core/*/*/udev_path"):
         info = _text(backstore.parent / "info")
         file, number = _FILE.search(info), _NUMBER.search(info)
         names = {_text(backstore).strip(), file[1] if file else ""} - {""}
@@ -34,7 +36,7 @@ def backstores(sys: Path) -> Iterator[tuple[str, set[str], str]]:
 
 def namespaces(sys: Path) -> Iterator[tuple[str, str, bool]]:
     """Those of the kernel's NVMe target: name, what each is made of, and whether it has that open."""
-    for device in sorted(sys.glob("kernel/config/nvmet/subsystems/*/namespaces/*/device_path")):
+    for device in found(sys, "kernel/config/nvmet/subsystems/*/namespaces/*/device_path"):
         enabled = _text(device.with_name("enable")).strip() == "1"
         yield f"{device.parents[2].name}/{device.parent.name}", _text(device).strip(), enabled
 

@@ -1,6 +1,7 @@
 """Who has a device open, asked of the real /proc: with a pseudo-terminal in the disk's place."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.host.holders import MOST_NAMES, holders
-from agent.host.served import resolved
+from agent.host.served import backstores, resolved
 
 NOBODY = 2**30
 
@@ -229,6 +230,25 @@ sys.stdin.read()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into what another has mapped")
+def test_a_backstore_that_goes_while_it_is_looked_for_makes_nobody_unknown(tmp_path: Path) -> None:
+    """Another disk is taken away at the same moment: seen in the lab, as a detach that was refused for no user."""
+    cores = tmp_path / "kernel/config/target/core"
+    for number in (1, 2, 3):
+        (cores / f"fileio_{number}" / f"disk{number}").mkdir(parents=True)
+        (cores / f"fileio_{number}" / f"disk{number}" / "udev_path").write_text("/dev/elsewhere")
+
+    def goes(event: str, args: tuple[object, ...]) -> None:
+        """Called by Python itself before a directory is listed (sys.addaudithook)."""
+        if event in ("os.listdir", "os.scandir") and str(args[0]) == f"{cores}/fileio_2":
+            shutil.rmtree(f"{cores}/fileio_2/disk2")
+            Path(f"{cores}/fileio_2").rmdir()
+
+    before = [name for name, _, _ in backstores(tmp_path)]
+    sys.addaudithook(goes)
+    after = [name for name, _, _ in backstores(tmp_path)]
+    assert (before, after) == (["disk1", "disk2", "disk3"], ["disk1", "disk3"])
+
+
 def test_memory_whose_descriptor_is_closed_counts() -> None:
     """Case 100: no descriptor tells of it any more, and every write to it goes to the disk."""
     with subprocess.Popen([sys.executable, "-c", _MAPPED], stdin=-1, stdout=-1) as child:
