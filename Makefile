@@ -11,7 +11,7 @@ HTTP := $(addprefix tests/unit/test_cdmi_,client.py client_hostile.py content.py
 DEBIAN_SET := python3-aiohttp python3-pyroute2 python3-rtslib-fb python3-systemd python3-libvirt \
 	python3-pytest python3-pytest-asyncio python3-jsonschema python3-trustme python3-prometheus-client python3-hypothesis
 
-.PHONY: help setup demo run soak pictures explanations fuzz check test test-here test-debian test-http test-matrix test-lab lab mutants bench install clean
+.PHONY: help setup demo run soak pictures explanations fuzz check test test-here test-debian test-http test-matrix test-lab lab crashes mutants bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -88,6 +88,9 @@ test-matrix: test-here test-debian $(AIOHTTP:%=build/aiohttp-%/.stamp) ## test-h
 
 test-lab: lab ## the tests on a real kernel
 	$(BIN)/pytest tests/lab
+
+crashes: $(VENV)/.stamp ## a death at every point in every way; `make test` divides the points among the ways
+	CDMI_CRASHES=all $(BIN)/pytest $(wildcard tests/engine/test_crashes*.py)
 
 mutants: $(VENV)/.stamp ## plant known bugs, one at a time: the crash suite must turn red for each
 	$(BIN)/python -m tests.engine.mutants

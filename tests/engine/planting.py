@@ -1,5 +1,6 @@
 """Plants a bug in a copy of the tree, and looks whether the tests find it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,8 @@ def _suites(mutant: Mutant) -> Iterator[Sequence[str]]:
 def _turns_red(mutant: Mutant, copy: Path, tests: Sequence[str]) -> bool:
     """Whether one of these tests finds the bug that is in the copy. Says so."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    everywhere = os.environ | {"CDMI_CRASHES": "all"}
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, env=everywhere)
     if done.returncode not in (0, 1) and done.returncode > 0:  # a suite that is killed has found it as well
         raise SystemExit(f"{mutant.name}: the suite did not run:\n{done.stdout}{done.stderr}")
     first = next((line for line in done.stdout.splitlines() if line.startswith("FAILED")), "")

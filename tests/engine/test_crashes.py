@@ -2,6 +2,7 @@
 
 Whatever the point, the follow-up must end with everything attached and right, or with nothing left and nothing foreign
 touched: `finish` repeats the request, `undo` asks for the opposite at once.
+The ways to die divide the points of a scene; `make crashes` (CDMI_CRASHES=all) has each die at all of them.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from attachers.problems import Code, Problem
 from attachers.sights import Query
 from attachers.steps import RemoveDevice, Step
 from tests.engine.cdmi_model import INITIATOR, LOCAL, PORTAL, REMOTE, REMOTE_2, SHARE, wwid_of
+from tests.engine.trip import share_of
 from tests.engine.world import Crash, Processes, Trip, World, running
 
 Scene = Callable[[World], None]
@@ -273,8 +275,7 @@ class Case:
 
     async def _take_down(self, daemon: Processes, name: str) -> None:
         """A host that lost its power while it wrote out does not know what became of that, and asks (case 97); so does
-        one that has seen another unit where the disk's was.
-        """
+        one that has seen another unit where the disk's was."""
         try:
             await daemon.detach(name)
         except Problem as problem:
@@ -315,17 +316,24 @@ async def points_of(disk: Path, scene: Scene, script: Script, *, dies: str) -> l
 
 
 async def crash_everywhere(
-    disk: Path, scene: Scene, follow_up: str, *, dies: str, script: Script = come_and_go, stride: int = 1, **after: bool
+    disk: Path,
+    scene: Scene,
+    follow_up: str,
+    *,
+    dies: str,
+    script: Script = come_and_go,
+    reboot: bool = False,
+    **share: int,
 ) -> None:
-    """Run the script up to each point in turn, and follow each crash up."""
+    """Run the script up to each point of this way's share in turn, and follow each crash up."""
     points = await points_of(disk / "0", scene, script, dies=dies)
     assert len(points) > 20, points
-    for at in range(1, len(points) + 1, stride):
+    for at in share_of(len(points), follow_up, dies=dies, **share):
         case, trip = Case(disk / str(at), scene), Trip(at)
         await case.run(script, trip, dies=dies)
         assert trip.dead, f"point {at} was never reached"
         try:
-            if after.get("reboot"):
+            if reboot:
                 case.reboot()
             await getattr(case, follow_up)()
         except (AssertionError, Problem) as error:
@@ -336,13 +344,13 @@ async def crash_everywhere(
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 async def test_a_crash_at_every_point(fast_disk: Path, scene: Scene, follow_up: str, dies: str) -> None:
-    await crash_everywhere(fast_disk, scene, follow_up, dies=dies)
+    await crash_everywhere(fast_disk, scene, follow_up, dies=dies, stride=1, shared_by=4)
 
 
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:
-    await crash_everywhere(fast_disk, scene, follow_up, dies="helper", stride=3)
+    await crash_everywhere(fast_disk, scene, follow_up, dies="helper", stride=3, shared_by=2)
 
 
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
@@ -352,13 +360,13 @@ async def test_a_death_of_the_helper_at_every_point(fast_disk: Path, scene: Scen
     ids=lambda scene: scene.__name__,
 )
 async def test_a_crash_and_a_reboot_at_every_point(fast_disk: Path, scene: Scene, follow_up: str) -> None:
-    await crash_everywhere(fast_disk, scene, follow_up, dies="both", stride=3, reboot=True)
+    await crash_everywhere(fast_disk, scene, follow_up, dies="both", stride=3, shared_by=2, reboot=True)
 
 
 @pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
 @pytest.mark.parametrize("script", [a_lun_is_swapped, a_disk_is_in_use], ids=lambda script: script.__name__)
 async def test_a_crash_while_something_else_is_wrong(fast_disk: Path, script: Script, dies: str) -> None:
-    await crash_everywhere(fast_disk, one_lun, "undo", script=script, dies=dies)
+    await crash_everywhere(fast_disk, one_lun, "undo", script=script, dies=dies, stride=1, shared_by=3)
 
 
 @pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
@@ -367,7 +375,7 @@ async def test_a_crash_while_something_else_is_wrong(fast_disk: Path, script: Sc
 )
 async def test_a_crash_while_the_kernel_brings_luns_back(fast_disk: Path, script: Script, dies: str) -> None:
     """Cases 11 and 12."""
-    await crash_everywhere(fast_disk, behind_fibre_channel, "undo", script=script, dies=dies)
+    await crash_everywhere(fast_disk, behind_fibre_channel, "undo", script=script, dies=dies, stride=1, shared_by=3)
 
 
 @pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
@@ -375,7 +383,7 @@ async def test_a_crash_while_the_kernel_brings_luns_back(fast_disk: Path, script
 async def test_a_crash_while_content_is_read(fast_disk: Path, scene: Scene, dies: str) -> None:
     """Nobody asks for its end: it comes with the next start."""
     stride = 1 if scene is one_lun else 3
-    await crash_everywhere(fast_disk, scene, "rest", dies=dies, script=a_lun_is_read, stride=stride)
+    await crash_everywhere(fast_disk, scene, "rest", dies=dies, script=a_lun_is_read, stride=stride, shared_by=3)
 
 
 async def test_a_crash_in_the_recovery_from_a_crash(fast_disk: Path) -> None:

@@ -61,21 +61,25 @@ async def test_a_crash_while_a_lun_is_found_again(
     fast_disk: Path, scene: Scene, script: Script, follow_up: str, dies: str
 ) -> None:
     """Case 83: the new plan is committed before it is tried, and the old one kept until all of it is gone."""
-    await crash_everywhere(fast_disk, scene, follow_up, script=script, dies=dies, stride=4)
+    await crash_everywhere(fast_disk, scene, follow_up, script=script, dies=dies, stride=4, shared_by=2)
 
 
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 async def test_a_crash_and_a_reboot_while_a_lun_is_found_again(fast_disk: Path, follow_up: str) -> None:
-    await crash_everywhere(fast_disk, one_lun, follow_up, script=a_lun_moves, dies="both", stride=6, reboot=True)
+    await crash_everywhere(
+        fast_disk, one_lun, follow_up, script=a_lun_moves, dies="both", stride=6, shared_by=2, reboot=True
+    )
 
 
 @pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 async def test_a_crash_while_a_new_name_is_permitted(fast_disk: Path, follow_up: str, dies: str) -> None:
     """Case 87: what was asked for under either name is taken back."""
-    await crash_everywhere(fast_disk, one_named, follow_up, script=a_name_changes, dies=dies, stride=2)
+    await crash_everywhere(fast_disk, one_named, follow_up, script=a_name_changes, dies=dies, stride=2, shared_by=6)
 
 
 @pytest.mark.parametrize("follow_up", ["finish", "undo"])
 async def test_a_crash_and_a_reboot_while_a_new_name_is_permitted(fast_disk: Path, follow_up: str) -> None:
-    await crash_everywhere(fast_disk, one_named, follow_up, script=a_name_changes, dies="both", stride=5, reboot=True)
+    await crash_everywhere(
+        fast_disk, one_named, follow_up, script=a_name_changes, dies="both", stride=5, shared_by=2, reboot=True
+    )

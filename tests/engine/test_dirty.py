@@ -15,6 +15,7 @@ from tests.engine.cdmi_model import PORTAL, REMOTE, wwid_of
 from tests.engine.faults import Steps
 from tests.engine.test_attachments import refused
 from tests.engine.test_crashes import OTHER_PORTAL, Case, points_of
+from tests.engine.trip import DIES, share_of
 from tests.engine.world import Processes, Trip, World, running
 
 Make = Callable[[World], str]
@@ -272,7 +273,7 @@ class Losing:
         await daemon.detach("one", force=True)
 
 
-@pytest.mark.parametrize("dies", ["both", "daemon", "helper"])
+@pytest.mark.parametrize("dies", DIES)
 @pytest.mark.parametrize("reboot", [False, True])
 @KINDS
 async def test_a_crash_at_every_point_loses_nothing_without_a_word(
@@ -285,7 +286,7 @@ async def test_a_crash_at_every_point_loses_nothing_without_a_word(
 
     stride = 1 if make is plain and not reboot else 5
     points = await points_of(fast_disk / "0", scene, Losing(), dies=dies)
-    for at in range(1, len(points) + 1, stride):
+    for at in share_of(len(points), "undo", dies=dies, stride=stride, shared_by=len(DIES)):
         case, losing = Case(fast_disk / str(at), scene), Losing()
         await case.run(losing, Trip(at), dies=dies)
         if reboot:

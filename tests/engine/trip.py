@@ -1,6 +1,11 @@
-"""Points at which the processes of a test can be killed."""
+"""Points at which the processes of a test can be killed, and which of them each way to die takes."""
 
+import os
 from dataclasses import dataclass, field
+
+ALL = os.environ.get("CDMI_CRASHES") == "all"
+DIES = ("both", "daemon", "helper")
+FOLLOW_UPS = ("finish", "undo", "rest")
 
 
 class Crash(BaseException):
@@ -22,3 +27,11 @@ class Trip:
         if len(self.points) == self.at:
             self.dead = True
             raise Crash(point)
+
+
+def share_of(points: int, follow_up: str, *, dies: str, stride: int, shared_by: int) -> range:
+    """Which points, counted from 1, this way to die takes: every `stride`-th, were it alone."""
+    if ALL:
+        return range(1, points + 1, stride)
+    way = 2 * DIES.index(dies) + FOLLOW_UPS.index(follow_up)
+    return range(1 + stride * (way % shared_by), points + 1, stride * shared_by)
