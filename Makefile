@@ -89,8 +89,9 @@ test-matrix: test-here test-debian $(AIOHTTP:%=build/aiohttp-%/.stamp) ## test-h
 test-lab: lab ## the tests on a real kernel
 	$(BIN)/pytest tests/lab
 
-crashes: $(VENV)/.stamp ## a death at every point in every way; `make test` divides the points among the ways
-	CDMI_CRASHES=all $(BIN)/pytest $(wildcard tests/engine/test_crashes*.py)
+crashes: $(VENV)/.stamp ## every death and fault at every point; `make test` divides the points among them
+	CDMI_CRASHES=all $(BIN)/pytest tests/engine/test_crashes.py tests/engine/test_crashes_of_moves.py \
+		tests/engine/test_dirty.py tests/engine/test_faults.py
 
 mutants: $(VENV)/.stamp ## plant known bugs, one at a time: the crash suite must turn red for each
 	$(BIN)/python -m tests.engine.mutants

@@ -1,6 +1,7 @@
 """Something goes wrong at every look, step and CDMI call in turn, while both processes live on.
 
 Whatever it is, callers get their answers in time, and a DELETE that is repeated until it succeeds leaves nothing.
+The faults take turns, half of them at each call; `make crashes` (CDMI_CRASHES=all) has each of them at every call.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from attachers.sights import Query
 from attachers.steps import STEPS, Step
 from tests.engine.faults import away
 from tests.engine.test_crashes import SCENES, Case, Scene, come_and_go, delete_all, put_all, two_luns_of_one_target
+from tests.engine.trip import ALL
 from tests.engine.world import World, running
 
 FOREVER = float("inf")
@@ -99,7 +101,9 @@ async def test_a_fault_at_every_call(fast_disk: Path, scene: Scene, where: str, 
     whole = make(0)
     await disturbed(Case(fast_disk / "0", scene), whole, where)
     assert whole.calls > 1
-    for at in range(1, whole.calls // 2 + 1, 2 if scene is two_luns_of_one_target else 1):
+    stride = 2 if scene is two_luns_of_one_target else 1
+    turn, by = (0, 1) if ALL else (list(HOST if where == "host" else SERVER).index(fault) % 2, 2)
+    for at in range(1 + stride * turn, whole.calls // 2 + 1, stride * by):
         case, nth = Case(fast_disk / str(at), scene), make(at)
         try:
             await disturbed(case, nth, where)
