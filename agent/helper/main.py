@@ -32,7 +32,9 @@ SOCKET = Path("/run/cdmi-attach/helper.sock")
 STATE = Path("/var/lib/cdmi-attach-helper")
 LEDGER = "created.sqlite"
 STOP_S = 30.0
-"""How long requests under way, and then iscsiadm, get to come to their end. Together below TimeoutStopSec=."""
+"""How long requests under way, and then iscsiadm, get to come to their end: with `linux.WRITTEN_OUT_S` between them
+below TimeoutStopSec=.
+"""
 
 
 def main(argv: list[str] | None = None) -> int:

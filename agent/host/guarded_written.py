@@ -4,6 +4,11 @@ The kernel tells an error of a write-out once (lib/errseq.c): the pages are clea
 nothing to do. So the intent is in the record before a write-out begins, over reboots as well, and leaves it when that
 has succeeded, or when somebody says that the loss is known. A unit that was handed out for writing, and behind whose
 link another one was seen to answer, is in it as well.
+
+A helper that is killed takes its workers along, and with them the answer of a write-out that went on. It is not made
+once more by the next helper: fsync(2) that is ended by a signal asks for the error all the same, and marks it as seen
+(mm/filemap.c, file_write_and_wait_range and file_check_and_advance_wb_err), so that nobody hears of it any more. It
+stays dirty. A helper that is stopped waits for a write-out first (`linux.WRITTEN_OUT_S`).
 """
 
 import logging

@@ -99,6 +99,8 @@ from attachers.steps import (
 )
 
 ROUTE_S = 25.0
+WRITTEN_OUT_S = 20.0
+"""How long a write-out that goes on may keep the helper from its end; see STOP_S there."""
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **linux_domains.FUNCTIONS,
     **linux_nfs.FUNCTIONS,
@@ -169,7 +171,12 @@ class LinuxHost:
         return time.monotonic()
 
     async def close(self) -> None:
-        """Stop listening and let the workers go. What is under way goes on: the host is found again by observing."""
+        """Stop listening and let the workers go. What is under way goes on: the host is found again by observing.
+
+        Not so a write-out: its worker may go with us (systemd.kill(5)), and what it has not said nobody knows then (see
+        `guarded_written`). So that is waited for, a while.
+        """
+        await self._under_way.written_out(limit_s=WRITTEN_OUT_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -76,6 +77,15 @@ def touched(step: Step) -> frozenset[str]:
             return frozenset({f"name:{name}", f"domain:{domain}"})
 
 
+def _writes_out(step: Step) -> bool:
+    match step:
+        case RemoveDevice(wwid=str(), lost=False) | RemoveDisk(lost=False) | RemoveMap(lost=False):
+            return True
+        case WriteOutFile(lost=False):
+            return True
+    return False
+
+
 def stood_on(step: Step) -> frozenset[str]:
     """The keys of what has to stay as it is while the step goes on. Any number of steps may stand on the same mount: a
     flush that waits for its server for hours keeps nobody from the other files of the share.
@@ -146,6 +156,17 @@ class UnderWay:
     def scanned(self) -> frozenset[str]:
         """The SCSI addresses that the kernel is looking at."""
         return frozenset(op.step.hctl for op in self._operations if isinstance(op.step, Scan))
+
+    async def written_out(self, *, limit_s: float) -> None:
+        """Return when nothing is written out any more, or after `limit_s`; what is known to be lost does not count."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            since = self._changes.count
+            writing = [op.step.describe() for op in self._operations if _writes_out(op.step)]
+            if not writing:
+                return
+            log.info("waiting for the end of: %s", "; ".join(writing))
+            await self._changes.above(since, timeout_s=deadline - time.monotonic())
 
     def late_on(self, step: Step) -> str | None:
         """The late step that touches what this one touches, or stands on, or the other way round; if there is one."""

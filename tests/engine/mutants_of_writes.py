@@ -96,8 +96,8 @@ OF_WRITES = (
     Mutant(
         "whatever a server made of a copy is one",
         "agent/cdmi/copied.py",
-        "    if why:\n",
-        "    if False:\n",
+        "    if why := await differ(wire, before, made, size):\n",
+        '    if why := "":\n',
     ),
     Mutant(
         "a host is said to be fenced off that has been let in again",

@@ -4,6 +4,12 @@ from tests.engine.mutant import Mutant
 
 UNWRITTEN = (
     Mutant(
+        "a helper that stops leaves a write-out behind",
+        "agent/host/under_way.py",
+        "        case WriteOutFile(lost=False):\n            return True\n",
+        "",
+    ),
+    Mutant(
         "a silent disk removed, though what was written to it never was written out",
         "attachers/lun.py",
         "        if silent := unwritten.awaited(unit.text, path, sight, context):\n            return silent\n",

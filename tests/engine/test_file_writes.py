@@ -65,15 +65,20 @@ async def test_an_error_of_its_write_out_is_said_until_somebody_knows_the_loss(w
         assert any("give up" in fact for fact in daemon.engine.view("one")["tainted"]) and not reached(world)
 
 
+def die_at_the_write_out(world: World) -> None:
+    """Have the server fall silent just then."""
+    server = world.object().share.server  # type: ignore[union-attr]
+
+    async def die(moment: Moment, what: Step | Query) -> None:
+        if moment is Moment.BEFORE and isinstance(what, WriteOutFile):
+            world.san.nfs.dead.add(server)
+
+    world.kernel.hook = die
+
+
 async def test_a_slow_server_is_waited_for(world: World) -> None:
     async with written(world) as daemon:
-        server = world.object().share.server  # type: ignore[union-attr]
-
-        async def die(moment: Moment, what: Step | Query) -> None:
-            if moment is Moment.BEFORE and isinstance(what, WriteOutFile):
-                world.san.nfs.dead.add(server)
-
-        world.kernel.hook = die
+        die_at_the_write_out(world)
         await refused_for(daemon.detach("one"), *SILENT)
         world.kernel.hook = None
         assert any(line.startswith("mount") for line in world.kernel.inventory()) and not reached(world)
@@ -81,6 +86,23 @@ async def test_a_slow_server_is_waited_for(world: World) -> None:
         world.kernel.touch()
         await daemon.detach("one")
         assert reached(world) == [BYTES]
+
+
+async def test_what_a_helper_that_was_killed_had_not_heard_the_end_of_stays_dirty(world: World) -> None:
+    """Its worker has gone with it, and may have heard of an error that is told once: no second try proves anything."""
+    source = world.add_file()
+    async with running(world) as daemon:
+        await daemon.attach("one", source, present="file")
+        write(world)
+        die_at_the_write_out(world)
+        await refused_for(daemon.detach("one"), *SILENT)
+        world.kernel.hook = None
+        world.kernel.kill_hanging()
+    world.san.nfs.dead.clear()
+    async with running(world) as daemon:
+        await refused(daemon.detach("one"), Code.DIRTY)
+        await daemon.detach("one", force=True)
+        assert reached(world) == [BYTES] and not daemon.helper.guarded.created
 
 
 @pytest.mark.parametrize("silent", [False, True])

@@ -120,7 +120,7 @@ async def test_a_value_is_sent_once(length: int | None, after: int) -> None:
 @pytest.mark.parametrize(
     ("method", "work"),
     [
-        ("DELETE", lambda client, url: client.delete(f"{url}a")),
+        ("DELETE", lambda client, url: client.delete(f"{url}a", pause=at_once)),
         ("PUT", lambda client, url: client.copy(f"{url}a", f"{url}b", size=None, metadata={}, mark="m")),
         ("PUT", lambda client, url: client.create(f"{url}b", kind="dataobject", size=0, metadata={}, mark="m")),
         ("PUT", lambda client, url: client.change(f"{url}a", {"colour": "red"})),

@@ -10,15 +10,19 @@ from typing import Any, cast
 import pytest
 
 from agent.host import nfs_calls
+from agent.host.linux import FUNCTIONS as LINUX
+from agent.host.linux import LinuxHost
 from agent.host.linux_nfs_steps import CLOSE_S, NfsSteps
 from agent.host.nfs_reach import Reach
 from agent.host.roots import Roots
 from agent.host.tools import Tools, deadline_in
 from agent.host.uevents import Changes
 from agent.workers.pool import Abandoned, Pool
+from attachers.base import Uncertain
 from attachers.nfs_share import Share, wwid_of
 from attachers.problems import Code, Problem
-from attachers.steps import RemoveDisk
+from attachers.steps import RemoveDisk, WriteOutFile
+from tests.unit.linux_tree import roots_in
 
 SOON_S = 20.0
 WWID = wwid_of(f"{1:032X}")
@@ -81,6 +85,34 @@ async def test_it_is_broken_off_once_the_loss_is_known(pool: Pool, tmp_path: Pat
     assert refused.value.code is Code.TARGET_TIMEOUT and not pool.stragglers
     with pytest.raises(OSError):
         os.open(tmp_path / "server", os.O_WRONLY | os.O_NONBLOCK)  # nobody waits there any more
+
+
+def _write_out(point: str, path: str, proc: str, pin: Any, fate: str, lost: bool) -> bool:
+    """Wait for a server, which is a pipe, and write down that all was written out."""
+    Path(fate).read_text()
+    Path(f"{fate}.written").touch()
+    return True
+
+
+@pytest.fixture
+def waiting() -> Iterator[Pool]:
+    yield Pool.start({**LINUX, "nfs_write_out": _write_out})
+
+
+async def test_a_helper_that_stops_waits_for_a_write_out(waiting: Pool, tmp_path: Path) -> None:
+    """Its worker goes with it, and nobody would hear any more what came of it."""
+    roots = roots_in(tmp_path)
+    roots.unwritten.mkdir(parents=True)
+    os.mkfifo(roots.unwritten / WWID)
+    host = LinuxHost(waiting, roots)
+    with pytest.raises(Uncertain):
+        await host.act(WriteOutFile(REMOVE.share, "disk.img", WWID, None), timeout_s=0.3)
+    closing = asyncio.create_task(host.close())
+    assert (await asyncio.wait({closing}, timeout=0.3))[1]
+    os.close(os.open(roots.unwritten / WWID, os.O_WRONLY))
+    async with asyncio.timeout(SOON_S):
+        await closing
+    assert (roots.unwritten / f"{WWID}.written").exists()
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE])

@@ -8,7 +8,7 @@ from agent.host.uevents import Changes
 from agent.host.under_way import UnderWay
 from attachers.nfs_share import Share, wwid_of
 from attachers.problems import Code, Problem
-from attachers.steps import MakeDisk, Mount, RemoveDevice, RemoveDisk, Step, Unmount, WriteOutFile
+from attachers.steps import MakeDisk, Mount, RemoveDevice, RemoveDisk, RemoveMap, Step, Unmount, WriteOutFile
 
 SHARE, OTHER = Share("10.0.0.1", "/srv", "4.2"), Share("10.0.0.1", "/else", "4.2")
 WWIDS = wwid_of(f"{1:032X}"), wwid_of(f"{2:032X}")
@@ -52,3 +52,22 @@ def test_an_unmount_that_goes_on_is_in_the_way_of_every_disk_of_its_share() -> N
     assert under_way.late_on(MakeDisk(SHARE, "a", WWIDS[0], 512)) == Unmount(SHARE).describe()
     assert under_way.late_on(MakeDisk(OTHER, "a", WWIDS[0], 512)) is None
     assert under_way.busy(frozenset({f"mount:{SHARE.point}"}))
+
+
+@pytest.mark.parametrize("step", [*SLOW, RemoveMap(WWIDS[0]), RemoveDevice("6:0:0:1", WWIDS[0])])
+async def test_a_write_out_is_waited_for(step: Step) -> None:
+    under_way = UnderWay(Changes())
+    operation = under_way.begin(step)
+    waiting = asyncio.create_task(under_way.written_out(limit_s=60))
+    assert (await asyncio.wait({waiting}, timeout=0.01))[1]
+    under_way.end(operation)
+    await asyncio.wait_for(waiting, 10)
+    under_way.begin(step)
+    await asyncio.wait_for(under_way.written_out(limit_s=0.01), 10)
+
+
+async def test_what_writes_nothing_out_is_not_waited_for() -> None:
+    under_way = UnderWay(Changes())
+    for step in (Unmount(SHARE), RemoveDisk(SHARE, WWIDS[0], lost=True), RemoveDevice("6:0:0:1", None)):
+        under_way.begin(step)
+    await asyncio.wait_for(under_way.written_out(limit_s=60), 10)
