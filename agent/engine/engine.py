@@ -22,7 +22,7 @@ from agent.engine.lun_content import LunContent
 from agent.engine.mending import Mending, has_several
 from agent.engine.objects import Objects
 from agent.engine.operations import Operations
-from agent.engine.permits import health, host_sight
+from agent.engine.permits import boot_id_of, health, host_sight
 from agent.engine.reaching import NOT_HERE
 from agent.engine.resizing import resize
 from agent.engine.starting import Starting
@@ -218,7 +218,7 @@ class Engine:
     async def _begin(self, request: Request, owner_uid: int) -> Task:
         self._failed.pop(request.name, None)
         self._desk.steps.pop(request.name, None)
-        tainted, boot_id = losses.before(self._desk, request), self._desk.boot_id
+        tainted, boot_id = losses.before(self._desk, request), await boot_id_of(self._desk)
         row = Row(request.name, request, owner_uid, tainted=tainted, boot_id=boot_id)
         await self._desk.ledger.add(replace(row, lease=of_request(request.lease_s)))
         return self._tasks.begin(request.name, lambda: self._bring_up(request.name, request.timeout_s))

@@ -20,7 +20,15 @@ from agent.engine.in_hand import refuse_changing
 from agent.engine.ledger import Former, Grant, Row
 from agent.engine.moving import FAILS, find_again, may_move
 from agent.engine.pause import within
-from agent.engine.permits import grant, grant_again, host_sight, permit_again, routes_of, to_be_made
+from agent.engine.permits import (
+    boot_id_of,
+    grant,
+    grant_again,
+    host_sight,
+    permit_again,
+    routes_of,
+    to_be_made,
+)
 from agent.engine.plans import plan_of
 from agent.engine.preference import Known, first_usable, may_pass, passed, share, told, with_those_before
 from agent.engine.reaching import reach, reach_former
@@ -166,7 +174,7 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
 
 async def _bring_up_one(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
     """The first way to the disk, in the order of preference, that does not fail; those that do are undone."""
-    if not row.seen and row.boot_id and await _boot_id(desk) not in ("", row.boot_id):
+    if not row.seen and row.boot_id != (await host_sight(desk)).boot_id:  # empty: nothing tells that it was this boot
         raise given_up(row)
     while True:
         try:
@@ -231,20 +239,12 @@ async def _permission(desk: Desk, row: Row, due: asyncio.Event, *, deadline: flo
 
 async def _bring_up_again(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
     """Converge; where that fails, or the host was booted since, the server is asked where the unit is by now."""
-    boot_id = await _boot_id(desk)
+    boot_id = await boot_id_of(desk)
     if boot_id and row.boot_id not in ("", boot_id) and await _has_moved(desk, row.name, deadline=deadline):
         return await _bring_up(desk, desk.ledger.rows[row.name], deadline=deadline)
     reached = await _where_it_is(desk, row, deadline=deadline)
     await desk.ledger.change(row.name, boot_id=boot_id or row.boot_id)
     return reached
-
-
-async def _boot_id(desk: Desk) -> str:
-    """The boot that this host is in; empty where the helper does not say so just now."""
-    try:
-        return (await host_sight(desk)).boot_id
-    except Problem:
-        return ""
 
 
 async def _where_it_is(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from agent.engine.earlier import let_in
 from agent.engine.former import Former as Former
 from agent.engine.generations import FORGOTTEN, KEPT, numbered
 from agent.engine.lease import Lease
@@ -197,7 +198,7 @@ class Ledger:
         bodies, grants, generations, operations, tainted = await self._store.run(_read)
         self.tainted = {row.name: row for row in map(_row_of, tainted)}
         self.operations = {one.id: one for one in map(_operation_of, operations)}
-        self.rows = {row.name: row for row in map(_row_of, bodies)}
+        self.rows = {row.name: row for row in (_row_of(body, grants) for body in bodies)}
         for row in self.rows.values():
             self._changed(row.name, row)
         self.grants = {Grant(*values) for values in grants}
@@ -389,5 +390,9 @@ def _operation_of(body: str) -> Operation:
     return from_json(Operation, {**_ADDED_TO_OPERATIONS, **json.loads(body)})
 
 
-def _row_of(body: str) -> Row:
-    return from_json(Row, {**_ADDED, **json.loads(body)})
+def _row_of(body: str, grants: Collection[tuple[str, str, str]] = ()) -> Row:
+    told = json.loads(body)
+    row = from_json(Row, {**_ADDED, **told})
+    if "let_in" in told or not row.handed_out:
+        return row
+    return replace(row, let_in=let_in(row.granted_at, row.key, row.permits, grants, made=MADE))

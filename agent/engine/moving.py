@@ -52,8 +52,8 @@ async def find_again(desk: Desk, row: Row) -> bool:
         if export is None:
             refuse_withdrawn(row, resolved)
             return False
-        refuse_taken(row, export)
         sight = await host_sight(desk)
+        refuse_taken(row, export, sight)
         await _commit(desk, row, resolved, export, sight, touched)
         return True
 

@@ -52,6 +52,14 @@ async def host_sight(desk: Desk) -> HostSight:
     return sight
 
 
+async def boot_id_of(desk: Desk) -> str:
+    """The boot that this host is in; empty where the helper does not say so just now."""
+    try:
+        return desk.boot_id or (await host_sight(desk)).boot_id
+    except Problem:
+        return ""
+
+
 async def routes_of(desk: Desk, resolved: Resolved) -> Routes:
     """The ways to the NFS servers of an object, as far as they have to know this host's address."""
     servers = {str(one.plan["server"]) for one in resolved.exports if one.plan is not None and one.hosts is not None}

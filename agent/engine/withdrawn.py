@@ -11,6 +11,7 @@ from agent.engine.ledger import Row
 from agent.engine.plans import place_of
 from agent.model import Resolved, SeenExport
 from attachers.problems import Code, Problem
+from attachers.sights import HostSight
 
 
 class WithdrawnError(Problem):
@@ -55,10 +56,13 @@ def _lets_in(export: SeenExport, name: str, hostname: str) -> bool:
     return export.hosts is None or not nfs_hosts.lacking(export.hosts, (right,), address, hostname)
 
 
-def refuse_taken(row: Row, export: SeenExport) -> None:
-    """At another place that it has moved to: others are let in there, and this host is not. Raises `WithdrawnError`."""
-    names = export.permissions
-    if row.let_in and names and not any(_lets_in(export, name, "") for name in row.let_in):
+def refuse_taken(row: Row, export: SeenExport, host: HostSight) -> None:
+    """At another place that it has moved to: others are let in there, and this host is not. Raises `WithdrawnError`.
+
+    Where nothing was granted, as what an administrator permits, it is known by the names of this host.
+    """
+    names, mine = export.permissions, row.let_in or initiators.of_host(export.protocol, host)
+    if names and not any(_lets_in(export, name, "") for name in mine):
         what = f"{export.at or row.uri} ({export.key}) permits {', '.join(names)}, and this host no more"
         raise _withdrawn(row, what)
 
@@ -73,5 +77,5 @@ def given_up(row: Row) -> Problem:
 
     What the server was asked for then, and has withdrawn meanwhile, cannot be told from what it was never asked for.
     """
-    detail = f"the host was booted before {row.name} was attached: it is undone"
+    detail = f"the host was booted before {row.name} was attached, or may have been: it is undone"
     return Problem(Code.CONFLICT, detail, hint="ask for it again where it is still wanted")

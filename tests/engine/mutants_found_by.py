@@ -1,6 +1,15 @@
 """Which test finds which planted bug, where that is known: asked first, it saves `make mutants` minutes for each."""
 
 FOUND_BY = {
+    "an attach of which nothing tells in which boot it began is taken up": (
+        "tests/engine/test_withdrawn_earlier.py::test_an_attach_that_had_only_begun_is_undone_after_a_boot"
+    ),
+    "what an earlier version was let in by counts as nothing": (
+        "tests/engine/test_withdrawn_earlier.py::test_who_was_fenced_off_gets_nothing_at_the_first_boot_after_an_upgrade"
+    ),
+    "what an administrator permitted is followed to where others are permitted": (
+        "tests/engine/test_withdrawn_earlier.py::test_what_an_administrator_permitted_is_not_followed_to_where_others_are_permitted"
+    ),
     "a helper that stops leaves a write-out behind": (
         "tests/unit/test_nfs_removal.py::test_a_helper_that_stops_waits_for_a_write_out"
     ),

@@ -65,8 +65,26 @@ OF_REQUESTS = (
     Mutant(
         "an attach that a boot has broken off is taken up again",
         "agent/engine/flows.py",
-        '    if not row.seen and row.boot_id and await _boot_id(desk) not in ("", row.boot_id):',
-        '    if not row.seen and row.boot_id and await _boot_id(desk) == "":',
+        "    if not row.seen and row.boot_id != (await host_sight(desk)).boot_id:",
+        "    if not row.seen and row.boot_id == (await host_sight(desk)).boot_id and row.passed:",
+    ),
+    Mutant(
+        "an attach of which nothing tells in which boot it began is taken up",
+        "agent/engine/flows.py",
+        "    if not row.seen and row.boot_id != (await host_sight(desk)).boot_id:",
+        '    if not row.seen and row.boot_id not in ("", (await host_sight(desk)).boot_id):',
+    ),
+    Mutant(
+        "what an earlier version was let in by counts as nothing",
+        "agent/engine/ledger.py",
+        '    if "let_in" in told or not row.handed_out:\n',
+        "    if told or not row.handed_out:\n",
+    ),
+    Mutant(
+        "what an administrator permitted is followed to where others are permitted",
+        "agent/engine/withdrawn.py",
+        '    if names and not any(_lets_in(export, name, "") for name in mine):\n',
+        '    if names and row.let_in and not any(_lets_in(export, name, "") for name in mine):\n',
     ),
     Mutant(
         "who reads beside others is late by what they ask for",
