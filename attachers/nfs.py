@@ -208,7 +208,8 @@ def _root_may_not(open_for: str) -> str:
     """What a caller should know of a file that is handed out and that root here may not open; its user may."""
     what = "read and written" if open_for == "rw" else "read"
     text = "root of this host may not open the file (root_squash), so that it was not proved that it can be"
-    return f"{text} {what}; whoever uses it needs the rights of its owner, or {_FOR_ROOT}"
+    unheard = ", and an error when it is written out at its detach is not heard" if open_for == "rw" else ""
+    return f"{text} {what}{unheard}; whoever uses it needs the rights of its owner, or {_FOR_ROOT}"
 
 
 def _hand_out_disk(plan: Plan, sight: NfsSight, file: NfsFile, context: Context) -> Decision:

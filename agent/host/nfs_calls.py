@@ -147,6 +147,12 @@ def write_out(point: str, path: str, proc: str, pin: list[Any] | None, fate: str
     """Write out what is cached of a file, and be told of an error, as every descriptor is that is opened after it and
     before anybody was told (lib/errseq.c). Returns whether root of this host may open it: else nothing is done.
 
+    There is no good way round that. syncfs(2) on the mount's directory tells of errors (fs/sync.c, s_wb_err), but once
+    for all files of the superblock, whose writes it waits for with s_umount held and not to be killed: a silent server
+    would then keep every mount of it from going, by force as well. To open it as its owner takes CAP_SETUID, which the
+    helper does not have. What its writers have closed, the kernel has written out, and has told them of errors (fs/nfs/
+    nfs4file.c, nfs4_file_flush), but for what a delegation lets it keep, or is mapped; the rest goes with the unmount.
+
     `fate` and `lost` as in `blocks.write_out`. Raises `Problem` dirty, wrong-device.
     """
     try:

@@ -324,6 +324,9 @@ def test_a_file_is_opened_as_it_is_to_be_used(read_only: bool, open_for: str) ->
 def test_what_root_may_not_open_is_said_with_what_would_mend_it() -> None:
     denied = nfs.decide(Goal.ATTACHED, FILE_PLAN.as_json(), linked(opening=Opening.DENIED), tried())
     assert isinstance(denied, Ready) and "root_squash" in denied.note and "no_root_squash" in denied.note
+    assert "an error when it is written out at its detach is not heard" in denied.note
+    read = nfs.decide(Goal.ATTACHED, FILE_PLAN.as_json(), linked(opening=Opening.DENIED), tried(read_only=True))
+    assert isinstance(read, Ready) and "root_squash" in read.note and "not heard" not in read.note
     opened = nfs.decide(Goal.ATTACHED, FILE_PLAN.as_json(), FILE_LINKED, tried())
     assert isinstance(opened, Ready) and not opened.note
 
