@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.cdmi.answers import Answer, refused
+from agent.cdmi.capable import insist_on_copies
 from agent.cdmi.copies import check_new, id_made, spellings
 from agent.cdmi.find import find, spelt
 from agent.cdmi.members import CONTAINER, DATAOBJECT, Found, check_complete, kind_of, pending_of, size_of
 from agent.cdmi.named import itself
 from agent.cdmi.objects import MADE_BY_SERVERS
-from agent.cdmi.restored import insist_on_copies
 from agent.cdmi.sources import Location
 from agent.cdmi.text import shown
 from agent.cdmi.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause

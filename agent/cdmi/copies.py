@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from agent.cdmi.answers import Answer, refused
+from agent.cdmi.capable import insist_on_copies
 from agent.cdmi.exports import protocol_of
 from agent.cdmi.find import find, spelt
 from agent.cdmi.members import CONTAINER, Found, kind_of, object_id_of, pending_of, size_of
@@ -47,6 +48,8 @@ async def copy(
     if pending := pending_of(found.members):
         raise Problem(Code.BUSY, f"source: {pending}", hint="wait until the server has made it")
     kind = kind_of(found.answer, found.members)
+    if kind == CONTAINER:
+        await insist_on_copies(wire, found)  # one that passes `copy` over makes an empty LUN of the very size
     grown = {} if size is None else _resized(found, kind, size)
     items = _kept(found) | grown | dict(metadata)
     plain = {"metadata": items} if grown or metadata else {}

@@ -4,8 +4,6 @@ CDMI knows no restore: it is a copy into what is there, and four of seven server
 yes (cdmi.md 6b). Of a LUN no server tells the bytes: there only the size can be compared.
 """
 
-from agent.cdmi.answers import refused
-from agent.cdmi.capable import capabilities, flag, place_of
 from agent.cdmi.copied import differ
 from agent.cdmi.find import find
 from agent.cdmi.members import CONTAINER, Found, size_of
@@ -17,20 +15,6 @@ from attachers.problems import Code, Problem
 
 MOST = 16
 """How many of the data objects in a container are compared with those in its snapshot."""
-COPIES = "cdmi_copy_container"
-
-
-async def insist_on_copies(wire: Wire, found: Found) -> None:
-    """Raises `Problem` cdmi-refused where the container's own capabilities say that nothing is copied there.
-
-    1.1 clause 12.2.3, 2.0 clause 12.3.3. That it is not spoken of says nothing: many say little.
-    """
-    mine = await capabilities(wire, place_of(found))
-    if COPIES in mine and not flag(mine[COPIES]):
-        what = (
-            f"{shown(found.url, 300)} cannot be brought back: its server says that it copies no containers ({COPIES})"
-        )
-        raise refused(found.location.server, what, hint="restore it by the server's own means; nothing was asked for")
 
 
 async def unlike(wire: Wire, location: Location, snapshot: Location) -> str:

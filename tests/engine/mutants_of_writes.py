@@ -28,6 +28,12 @@ OF_WRITES = (
         "    return ids[0] != ids[1] or",
     ),
     Mutant(
+        "a server is asked to copy what it says not to copy",
+        "agent/cdmi/capable.py",
+        "    if COPIES in mine and not flag(mine[COPIES]):\n",
+        "    if COPIES not in mine and not mine.keys():\n        return\n    if not mine:\n",
+    ),
+    Mutant(
         "a restore that was passed over counts as done",
         "agent/engine/changing.py",
         "    if operation.worked or (operation.modified and now and now != operation.modified):\n",

@@ -87,6 +87,10 @@ async def test_a_server_that_says_that_it_copies_no_containers_is_not_asked_to(c
             await client.restore(f"{url}pool/", "monday")
             assert {"PUT", "PATCH"} & {*shelf.asked}
             return
-        with pytest.raises(Problem, match="says that it copies no containers") as caught:
-            await client.restore(f"{url}pool/", "monday")
-    assert caught.value.code is Code.CDMI_REFUSED and {*shelf.asked} == {"GET"}
+        for work in (
+            client.restore(f"{url}pool/", "monday"),
+            client.copy(f"{url}pool/", f"{url}new", size=None, metadata={}, mark="m"),
+        ):
+            with pytest.raises(Problem, match="says that no containers are copied") as caught:
+                await work
+            assert caught.value.code is Code.CDMI_REFUSED and {*shelf.asked} == {"GET"}
