@@ -45,12 +45,25 @@ class Document:
 def read_files(path: Path) -> Document:
     """`path`, then `conf.d/*.toml` beside it by name: tables merge, arrays of tables append, later values win."""
     document = Document()
-    drop_ins = sorted((path.parent / "conf.d").glob("*.toml"), key=lambda file: file.name)
+    drop_ins = _drop_ins(document, path.parent / "conf.d")
     if not drop_ins or path.exists():
         drop_ins.insert(0, path)
     for file in drop_ins:
         _read_file(document, file)
     return document
+
+
+def _drop_ins(document: Document, folder: Path) -> list[Path]:
+    """The files of a folder that need not be there; one that cannot be looked into is no folder without files."""
+    try:
+        return sorted(file for file in folder.iterdir() if file.name.endswith(".toml"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        document.errors.append(
+            f"{folder}: cannot be read ({error.strerror}); make it a folder that we may read, or remove it"
+        )
+        return []
 
 
 def _read_file(document: Document, file: Path) -> None:

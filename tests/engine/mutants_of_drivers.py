@@ -9,6 +9,20 @@ MOVES = ("tests/opennebula/test_moves.py", "tests/opennebula/test_migrate.py")
 
 OF_DRIVERS = (
     Mutant(
+        "drop-ins that cannot be looked for are passed over",
+        "agent/config_files.py",
+        "    except FileNotFoundError:",
+        "    except OSError:",
+        suite=("tests/unit/test_config.py",),
+    ),
+    Mutant(
+        "a host's devices are not given to who runs QEMU",
+        f"{LIB}/setup/node.py",
+        """f'[attach]\\ndevice_owner = "{owner}"'""",
+        '"[attach]"',
+        suite=("tests/opennebula/test_install.py",),
+    ),
+    Mutant(
         "DELETE believes oned alone",
         f"{LIB}/deleting.py",
         "    if not is_ours(found, copy):",

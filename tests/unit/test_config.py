@@ -259,6 +259,20 @@ def test_a_file_that_we_may_not_read(files: Files) -> None:
     assert "Permission denied" in files.errors()[0]
 
 
+@pytest.mark.parametrize("ails", ["no folder", "not ours to read"])
+def test_drop_ins_that_cannot_be_looked_for_are_not_passed_over(files: Files, ails: str) -> None:
+    """What they say would be missing: whose the devices are, which users may ask."""
+    folder = files.directory / "conf.d"
+    if ails == "no folder":
+        folder.rmdir()
+        folder.write_text("")
+    elif os.geteuid() == 0:
+        pytest.skip("root can read everything")
+    else:
+        folder.chmod(0)
+    assert files.errors("")[0].startswith("conf.d: cannot be read")
+
+
 CERTIFICATE = '[[server]]\nurl = "https://x.example/"\nclient_cert_file = "CERT"\n'
 
 
