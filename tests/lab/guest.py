@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import os
 import shlex
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from tests.lab.errors import LabError
 from tests.lab.hostcheck import tool
 from tests.lab.machine import Place, wait_ready
-from tests.lab.monitor import Monitor
+from tests.lab.monitor import Monitor, connect_unix
 
 CONFIG = """\
 Host guest
@@ -36,6 +37,9 @@ ConnectTimeout 30
 ControlPath ssh.sock
 """
 COMMAND_S = 120.0
+SOCKET = "/run/cdmi-attach/control.sock"
+FORWARDED = "control.sock"
+"""The daemon's socket in the guest, and where the connection brings it to in the guest's folder here."""
 UNENDED = "had not ended in the guest"
 
 
@@ -54,7 +58,9 @@ class Guest:
     def start_master(self) -> None:
         """Log in once; the connection stays in the background and carries all later commands."""
         with (self.place.folder / "ssh.log").open("ab") as log:
-            command = [tool("ssh"), "-F", "ssh_config", "-M", "-N", "-f", "guest"]
+            # ssh takes for a path what begins with a slash, and a socket's path must be short.
+            daemon = ["-L", f"/proc/self/cwd/{FORWARDED}:{SOCKET}", "-o", "StreamLocalBindUnlink=yes"]
+            command = [tool("ssh"), "-F", "ssh_config", "-M", "-N", "-f", *daemon, "guest"]
             done = subprocess.run(
                 command, cwd=self.place.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60
             )
@@ -99,6 +105,22 @@ class Guest:
             said = f"{done.stdout[-4000:]}{done.stderr[-4000:]}"
             raise LabError(f"{line}\nended with status {done.returncode} in the guest:\n{said}")
         return done
+
+    def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+        """One HTTP request to the daemon in the guest, as root, without a process there. Returns status and text.
+
+        Raises LabError where nobody answers.
+        """
+        connection = Forwarded(self.place.folder / FORWARDED)
+        try:
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            raise LabError(f"{method} {path}: the daemon in the guest {self.name} does not answer: {error!r}") from None
+        finally:
+            connection.close()
 
     def python(
         self, source: str, *, timeout_s: float = COMMAND_S, check: bool = True
@@ -175,6 +197,18 @@ class Guest:
             raise LabError(f"writing {target} in the guest {self.name} failed with status {ssh.returncode}:\n{said}")
         if said:
             print(f"guest {self.name}: {said.strip()}", file=sys.stderr)
+
+
+class Forwarded(http.client.HTTPConnection):
+    """HTTP through a socket that ssh brings from a guest."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=COMMAND_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = connect_unix(self._path)
+        self.sock.settimeout(self.timeout)
 
 
 def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
