@@ -89,6 +89,10 @@ def _put(name: str, source: str) -> list[str]:
 
 
 PAIRS = (Pair(0), Pair(1))
+CABLES = f"modprobe -a fcoe tcm_fc veth; {'; '.join(pair.wire for pair in PAIRS)}"
+PORTS = "; ".join(f"printf %s {name} > {FCOE}/create_vn2vn" for pair in PAIRS for name in (pair.array, pair.host))
+OPTIONS = [word for pair in PAIRS for word in ("--fc-target", pair.target, "--fc-initiator", pair.initiator)]
+"""Of the server, which makes the targets."""
 
 
 class Fibre:
@@ -101,14 +105,21 @@ class Fibre:
 
     def set(self, *server: str, config: str) -> "Fibre":
         """Lay the cables, start the server (these options more), make the ports; wait until they see each other."""
-        self.guest.run(f"set -e; modprobe -a fcoe tcm_fc veth; {'; '.join(pair.wire for pair in PAIRS)}")
-        targets = [word for pair in PAIRS for word in ("--fc-target", pair.target)]
-        initiators = [word for pair in PAIRS for word in ("--fc-initiator", pair.initiator)]
-        self.stage.set(*targets, *initiators, *server, config=f"\n[attach]\n{config}\n")
-        ports = [name for pair in PAIRS for name in (pair.array, pair.host)]
-        self.guest.run("; ".join(f"printf %s {name} > {FCOE}/create_vn2vn" for name in ports))
+        self.guest.run(f"set -e; {CABLES}")
+        self.stage.set(*OPTIONS, *server, config=f"\n[attach]\n{config}\n")
+        self.guest.run(PORTS)
         self.plug(*PAIRS)
         return self
+
+    def at_boot(self) -> None:
+        """Let all that be so after each boot: cables before the server that `Stage.start_server` starts at boot (it
+        needs OPTIONS), ports after it, and they see each other when they do.
+        """
+        up = "; ".join(f"ip link set {name} up" for pair in PAIRS for name in (pair.host, pair.array))
+        self.guest.write("/root/cables.sh", f"{CABLES}\n")
+        self.guest.write("/root/ports.sh", f"{PORTS}\n{up}\n")
+        service = "[Service]\nExecStartPre=/bin/sh -e /root/cables.sh\nExecStartPost=/bin/sh -e /root/ports.sh\n"
+        self.guest.write("/etc/systemd/system/cdmi-server.service.d/fabric.conf", service)
 
     def pull(self, *pairs: Pair, lost: bool = False, while_still: Callable[[str], str] = str) -> None:
         """Pull cables; `lost`: for so long that the kernel gives the disks up.
