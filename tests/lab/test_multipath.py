@@ -347,6 +347,19 @@ def test_a_multipathd_that_takes_every_disk_leaves_those_alone_that_are_not_prov
         assert stage.inventory() == before
 
 
+def test_a_map_of_a_disk_that_was_not_proved_is_taken_away_with_it(stage: Stage) -> None:
+    """Where the drop-in is missing: whatever becomes of the attach, the way out ends, and leaves nothing."""
+    before, known = stage.inventory(), stage.guest.run("cat /etc/multipath/wwids", check=False).stdout
+    lun = stage.make_lun("taken")
+    with hasty(stage, told=False):
+        status, view = stage.api("PUT", "/v1/attachments/taken", {"source": lun.source, "timeout_s": 30})
+        print(f"attach under a hasty multipathd: {status}; maps: {misnamed(stage)}")
+        assert status in (200, 201) or view["code"] in ("device-timeout", "in-use", "wrong-device"), view
+        stage.detach("taken")
+        assert not misnamed(stage) and stage.inventory() == before
+        assert stage.guest.run("cat /etc/multipath/wwids", check=False).stdout == known
+
+
 def test_a_slow_disk_that_says_the_name_of_ours_takes_no_link_and_joins_no_map(stage: Stage) -> None:
     """Cases 95 and 96: it is where another object's disk ought to be, and it is never handed out."""
     before = stage.inventory()

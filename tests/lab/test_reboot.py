@@ -114,7 +114,7 @@ def test_a_reboot_with_guests_that_write_and_ten_attachments(guest: Guest) -> No
         writer.goes_on()
         elsewhere = booting.move_over_the_boot(luns[MOVED], number=9)
         asked = float(guest.run("cut -d ' ' -f 1 /proc/uptime").stdout)
-        guest.reboot(timeout_s=300)
+        guest.reboot(timeout_s=600)
     assert guest.run("iscsiadm -m node -o show | grep -c startup.=.automatic", check=False).stdout.strip() == "0"
     booting.guests_ended_first(after=asked)
     guest.run("timeout 120 systemctl is-system-running --wait", check=False, timeout_s=150)
