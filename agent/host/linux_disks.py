@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from agent.host import links, linux_links, nexus, sysfs, unit_users
+from agent.host import dm, links, linux_links, nexus, sysfs, unit_users, wwids
 from agent.host.tools import Tools, left
 from attachers import checks
 from attachers.base import MadeByAnotherError, Uncertain
@@ -102,6 +102,9 @@ async def remove(tools: Tools, step: RemoveDevice, deadline: float) -> None:
             raise Uncertain(step.describe())
         await tools.changes.above(since, timeout_s=min(LOOK_S, left(deadline)))
     links.drop_path(tools.roots, step.hctl)
+    name = f"{dm.UNPROVED}{step.hctl}"  # what multipathd made of it by this name may be gone, its line stays (case 96)
+    if wwids.has(tools.roots, name):
+        await _call(tools, step, deadline, "strike_off", path=str(wwids.path_of(tools.roots)), name=name)
 
 
 def where(tools: Tools) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What each step does to a simulated host: the semantics of attachers/steps.py, word for word."""
 
 from agent.host import simulated_cache, simulated_nfs
-from agent.host.simulated_kernel import Device, Kernel, Map, Session
+from agent.host.simulated_kernel import UNPROVED, Device, Kernel, Map, Session
 from agent.host.simulated_maps import names_of, publish_map, refuse_users, take_on_map
 from attachers import checks
 from attachers.base import MadeByAnotherError
@@ -206,6 +206,7 @@ def _remove(kernel: Kernel, step: RemoveDevice) -> None:
     else:
         device.state = "offline"
     kernel.drop_device(session, step.hctl)
+    kernel.multipathd.listed.discard(f"{UNPROVED}{step.hctl}")
 
 
 def _disown(kernel: Kernel, step: Disown) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.host import links, lun_sights
+from agent.host import links, lun_sights, wwids
 from agent.host.linux import FUNCTIONS, LinuxHost
 from agent.host.roots import Roots
 from agent.host.uevents import Changes
@@ -335,6 +335,7 @@ async def test_a_disk_is_removed_with_its_links_and_only_its(stage: Stage) -> No
         links.claim(stage.roots, hctl)
     links.put_device(stage.roots, WWID, HCTL, "sda")
     links.put_device(stage.roots, "naa.5000000000000002", "6:0:0:2", "sdb")
+    write(wwids.path_of(stage.roots), f"/cdmi-attach-{HCTL}/\n/cdmi-attach-6:0:0:2/\n/3600a/")
     removal = asyncio.create_task(stage.act(RemoveDevice(HCTL)))
     assert await asyncio.to_thread(delete.read_text) == "1"
     (stage.roots.sys / f"class/scsi_device/{HCTL}").unlink()
@@ -342,6 +343,7 @@ async def test_a_disk_is_removed_with_its_links_and_only_its(stage: Stage) -> No
     remaining = {path.name for path in stage.roots.devices.rglob("*") if path.is_symlink()}
     assert remaining == {"naa.5000000000000002", "6:0:0:2"}
     assert not links.is_claimed(stage.roots, HCTL)
+    assert wwids.path_of(stage.roots).read_text() == "/cdmi-attach-6:0:0:2/\n/3600a/\n"
 
 
 async def test_a_session_with_devices_is_not_logged_out(stage: Stage) -> None:
