@@ -81,7 +81,7 @@ class Stage:
         self.guest.write("/etc/cdmi-attach/config.toml", text + config)
         self.guest.run(
             f"cp {STATE}/tls/ca.pem /etc/cdmi-attach/server-ca.pem && "
-            "chown root:cdmi-attach /etc/cdmi-attach/*.* && chmod 0640 /etc/cdmi-attach/*.* && "
+            "cd /etc/cdmi-attach && chown root:cdmi-attach config.toml *.p* && chmod 0640 config.toml *.p* && "
             "chown cdmi-attach /etc/cdmi-attach/server.password && chmod 0400 /etc/cdmi-attach/server.password && "
             "systemctl start cdmi-attachd.socket cdmi-attach-helperd.socket && systemctl restart cdmi-attachd.service"
         )
@@ -188,9 +188,9 @@ class Stage:
         """The command that reads the exports of a LUN, for whoever runs it in the guest."""
         return [*self._curl("GET", f"/{name}/?exports"), "-H", "X-CDMI-Specification-Version: 1.1.1"]
 
-    def read_value(self, name: str) -> list[str]:
-        """The command that reads the blocks of a LUN, or a value, by plain HTTP."""
-        return self._curl("GET", f"/{name}/")
+    def read_value(self, name: str, *, file: bool = False) -> list[str]:
+        """The command that reads the blocks of a LUN, or the value of a data object (`file`), by plain HTTP."""
+        return self._curl("GET", f"/{name}" if file else f"/{name}/")
 
     def swap(self, one: str, other: str) -> None:
         """Exchange what answers at two LUNs' numbers, behind everybody's back."""

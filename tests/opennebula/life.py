@@ -2,12 +2,34 @@
 
 from dataclasses import replace
 from enum import Enum, auto
+from typing import Protocol
 
-from tests.opennebula.oned import FRONT_END, Disk, Lcm, Vm
-from tests.opennebula.onetm import Done
-from tests.opennebula.site import LOCAL_DS, Site
+from tests.opennebula.oned import FRONT_END, LOCAL_DS, Disk, Lcm, Oned, Vm
+from tests.opennebula.onetm import Done, Drivers
 
 BOTH_SYSTEMS = (("shared", 100), ("ssh", LOCAL_DS))
+
+
+class Site(Protocol):
+    """What a VM's life needs of a site: simulated hosts (`site.py`), or machines with a kernel (`tests/lab`)."""
+
+    @property
+    def oned(self) -> Oned: ...
+
+    @property
+    def drivers(self) -> Drivers: ...
+
+    async def image(self, name: str) -> str:
+        """An object that may be an image, stamped with its name. Returns its source."""
+
+    def boot(self, vm: Vm, host: str | None = None) -> object:
+        """Start the guest on its disks; fails where one of them is not there."""
+
+    def halt(self, vm: Vm, host: str | None = None) -> None:
+        """End the guest."""
+
+    def moves(self, vm: Vm, source: str, destination: str) -> None:
+        """Let libvirt migrate the guest live; KeyError where it does not."""
 
 
 class Libvirt(Enum):

@@ -15,6 +15,8 @@ from tests.opennebula.onetm import Done, Drivers
 FRONT_END = "fe"
 IMAGES = 102
 """The image datastore."""
+LOCAL_DS = 101
+"""The system datastore that each host has for itself (TM_MAD=ssh)."""
 
 
 class Lcm(IntEnum):
@@ -122,6 +124,16 @@ def _disk_xml(disk: Disk) -> str:
     )
 
 
+def message(number: int, **image: object) -> str:
+    """DS_DRIVER_ACTION_DATA for an image of that number; what begins with CDMI_ is the datastore's."""
+    ours = {name: value for name, value in image.items() if name.startswith(("CDMI_", "BRIDGE"))}
+    items = "".join(f"<{name}>{value}</{name}>" for name, value in ({"ID": number} | image).items() if name not in ours)
+    template = "".join(f"<{name}>{value}</{name}>" for name, value in ours.items())
+    datastore = f"<DATASTORE><ID>{IMAGES}</ID><DS_MAD>cdmi</DS_MAD><TEMPLATE>{template}</TEMPLATE></DATASTORE>"
+    text = f"<DS_DRIVER_ACTION_DATA><IMAGE>{items}</IMAGE>{datastore}</DS_DRIVER_ACTION_DATA>"
+    return base64.b64encode(text.encode()).decode()
+
+
 @dataclass
 class Oned:
     """A small oned: it tells its scripts of VMs by `vms/ID.xml`, and keeps the last transfer file of each.
@@ -137,7 +149,7 @@ class Oned:
     def tell(self, vm: Vm, lcm: Lcm | None = None) -> Vm:
         """Put a VM into a state, and let `onevm show` say so."""
         vm = vm if lcm is None else replace(vm, lcm=lcm)
-        (self.vms / f"{vm.id}.xml").write_text(vm.xml(), encoding="utf-8")
+        self.drivers.write(self.vms / f"{vm.id}.xml", vm.xml())
         return vm
 
     async def transfer(self, vm: Vm, lines: Sequence[str]) -> Done:

@@ -42,6 +42,8 @@ class Drivers:
     path: str
     tms: Sequence[str] = ("cdmi", "shared", "ssh")
     more: Mapping[str, str] = field(default_factory=dict)
+    within_s: float = 60
+    """How long the runner waits for a script; oned waits for ever."""
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def transfer(self, lines: Sequence[str], stdin: str = "") -> Done:
@@ -63,42 +65,53 @@ class Drivers:
         if tm not in self.tms:
             return Done(1, f"Transfer Driver '{tm}' not available")
         script = self.remotes / "tm" / tm / action
-        if not script.exists():
+        if not self.has(script):
             script = script.with_name(action.rpartition(".")[0] or action)
         async with self._slots:
-            return await _end_of(await self.start(script, words), stdin)
+            return await self._end_of(await self.start(script, words), stdin)
 
     async def datastore(self, ds: str, action: str, number: int, message: str, *, old: bool = False) -> Done:
         """One script of a datastore driver: since 6.8 the message is its standard input, before it was an argument."""
         script = self.remotes / "datastore" / ds / action
         words = [message, str(number)] if old else [str(number)]
-        return await _end_of(await self.start(script, words), "" if old else message)
+        return await self._end_of(await self.start(script, words), "" if old else message)
+
+    def has(self, script: Path) -> bool:
+        """Whether the front-end has that script."""
+        return script.exists()
+
+    def write(self, path: Path, text: str) -> None:
+        """Put a file on the front-end."""
+        path.write_text(text, encoding="utf-8")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """oned's environment: HOME, PATH, LANG, and not much more."""
+        return {"HOME": str(self.home), "PATH": self.path, "LANG": "C", **self.more}
 
     async def start(self, script: Path, words: Sequence[str]) -> Process:
-        """A script as a process, in oned's environment: HOME, PATH, LANG, and not much more."""
-        environ = {"HOME": str(self.home), "PATH": self.path, "LANG": "C", **self.more}
+        """A script as a process."""
         return await asyncio.create_subprocess_exec(
-            script, *words, cwd=self.home, env=environ, stdin=PIPE, stdout=PIPE, stderr=PIPE
+            script, *words, cwd=self.home, env=self.environ, stdin=PIPE, stdout=PIPE, stderr=PIPE
         )
 
     def given_up(self, tm: str, action: str, words: Sequence[str], stdin: str = "") -> asyncio.Task[Done]:
         """A script that oned has cancelled (DRIVER_CANCEL): nobody waits for it any more, and it goes on."""
 
         async def goes_on() -> Done:
-            return await _end_of(await self.start(self.remotes / "tm" / tm / action, words), stdin)
+            return await self._end_of(await self.start(self.remotes / "tm" / tm / action, words), stdin)
 
         return asyncio.create_task(goes_on(), name=f"{tm}/{action}, given up")
 
-
-async def _end_of(process: Process, stdin: str) -> Done:
-    async with asyncio.timeout(60):
-        out, err = await process.communicate(stdin.encode())
-    assert process.returncode is not None
-    lines = err.decode().splitlines()
-    found = [(LOG_LINE.match(line), line) for line in lines]
-    log = tuple((int(match[2] or -1), match[3]) for match, _ in found if match)
-    plain = tuple(line for match, line in found if not match)
-    return Done(process.returncode, "".join(plain), out.decode(), log, plain)
+    async def _end_of(self, process: Process, stdin: str) -> Done:
+        async with asyncio.timeout(self.within_s):
+            out, err = await process.communicate(stdin.encode())
+        assert process.returncode is not None
+        lines = err.decode().splitlines()
+        found = [(LOG_LINE.match(line), line) for line in lines]
+        log = tuple((int(match[2] or -1), match[3]) for match, _ in found if match)
+        plain = tuple(line for match, line in found if not match)
+        return Done(process.returncode, "".join(plain), out.decode(), log, plain)
 
 
 def own_path(*first: Path) -> str:

@@ -27,7 +27,7 @@ from tests.cdmi_server import targets
 from tests.cdmi_server.records import Record
 from tests.cdmi_server.runner import ServerHandle, running_server
 from tests.opennebula.hosts import LINKS, Guests, SimulatedDaemon
-from tests.opennebula.oned import FRONT_END, Disk, Oned, Vm
+from tests.opennebula.oned import FRONT_END, LOCAL_DS, Disk, Oned, Vm
 from tests.opennebula.onetm import Done, Drivers, own_path
 
 PYTHON = "PYTHON_OF_DRIVERS"
@@ -35,8 +35,6 @@ PYTHON = "PYTHON_OF_DRIVERS"
 ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(__file__).resolve().parent / "stock"
 SIZE = 1 << 20
-LOCAL_DS = 101
-"""The system datastore that each host has for itself (TM_MAD=ssh)."""
 SSH = """\
 #!/bin/sh
 # ssh [-o OPTION]... HOST COMMAND...: the command in the shell of that host, on what the host has for itself.

@@ -1,31 +1,21 @@
 """The datastore's scripts: what may be registered, what is made, what is deleted; by both conventions of arguments."""
 
 import asyncio
-import base64
 import os
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.opennebula.life import deployed, failed, ok, two_disks
+from tests.opennebula.oned import message
 from tests.opennebula.onetm import Done
 from tests.opennebula.site import SIZE, Site
 
 NUMBER = 9
 
 
-def message(**image: object) -> str:
-    """DS_DRIVER_ACTION_DATA; what begins with CDMI_ is the datastore's."""
-    ours = {name: value for name, value in image.items() if name.startswith(("CDMI_", "BRIDGE"))}
-    items = "".join(f"<{name}>{value}</{name}>" for name, value in ({"ID": NUMBER} | image).items() if name not in ours)
-    template = "".join(f"<{name}>{value}</{name}>" for name, value in ours.items())
-    datastore = f"<DATASTORE><ID>102</ID><DS_MAD>cdmi</DS_MAD><TEMPLATE>{template}</TEMPLATE></DATASTORE>"
-    text = f"<DS_DRIVER_ACTION_DATA><IMAGE>{items}</IMAGE>{datastore}</DS_DRIVER_ACTION_DATA>"
-    return base64.b64encode(text.encode()).decode()
-
-
 async def act(site: Site, action: str, **image: object) -> Done:
-    return await site.drivers.datastore("cdmi", action, NUMBER, message(**image))
+    return await site.drivers.datastore("cdmi", action, NUMBER, message(NUMBER, **image))
 
 
 async def printed(site: Site, action: str, **image: object) -> str:
@@ -41,7 +31,7 @@ async def test_an_object_is_registered_by_its_id(site: Site, old: bool) -> None:
     source = await site.image("debian", size=3 * SIZE // 2)
     for path in (site.by_path("images/debian"), source):
         size, answer = [
-            await site.drivers.datastore("cdmi", action, NUMBER, message(PATH=path), old=old)
+            await site.drivers.datastore("cdmi", action, NUMBER, message(NUMBER, PATH=path), old=old)
             for action in ("stat", "cp")
         ]
         assert (size.printed, answer.printed) == ("2\n", f"{source} raw\n"), "MiB, rounded up; and what it is for good"
@@ -163,7 +153,7 @@ async def test_an_import_that_was_killed_leaves_nothing_for_good(site: Site) -> 
     site.downloader(then=f"cat {hold}")
     script = await site.drivers.start(site.drivers.remotes / "datastore" / "cdmi" / "cp", [str(NUMBER)])
     assert script.stdin
-    script.stdin.write(message(PATH=path, SIZE=2).encode())
+    script.stdin.write(message(NUMBER, PATH=path, SIZE=2).encode())
     script.stdin.close()
     name = f"import-one-img-{NUMBER}"
     await site.until(lambda: site.hosts["hosta"].attached() == {name})

@@ -1,0 +1,215 @@
+"""An OpenNebula site of lab guests: drivers as an administrator installs them, run by a user who may do nothing else.
+
+The drivers run in the guest that is the front-end, and go from there by ssh to the hosts, of which it may be one;
+there they speak with the installed daemon. Libvirt and QEMU are set up as OpenNebula's packages do it: QEMU runs as
+oneadmin, and nobody changes the owners of disks. What oned does, the runner of `tests/opennebula` does from outside.
+"""
+
+import asyncio
+import shlex
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.fc_scene import Fibre
+from tests.lab.guest import Guest
+from tests.lab.nfs_scene import Shares
+from tests.lab.one_install import HOME, PROGRAMS, REMOTES, TOLD, USER, make_front_end, make_host
+from tests.lab.stage import DOMAIN, SERIAL, Stage
+from tests.opennebula.oned import FRONT_END, Disk, Oned, Vm, message
+from tests.opennebula.onetm import Done, Drivers
+
+AS_ONEADMIN = f"setpriv --reuid={USER} --regid={USER} --init-groups --"
+VIRSH = "virsh -q -c qemu:///system"
+SCRIPT_S = 400
+PRINTED = "tr -cd '[:print:]'"
+FILES = (
+    "echo '# files'; findmnt -n -l -t nfs4 -o TARGET,SOURCE; find /run/cdmi-attach/mnt -mindepth 1 2>/dev/null; "
+    "ls -d /sys/kernel/config/target/loopback/naa.* 2>/dev/null"
+)
+"""What shows files of NFS, and the disks that they are."""
+DATASTORES = f"{HOME}/datastores"
+CONTAINERS = ("images", "vms")
+DISK = """\
+<disk type='block' device='disk'><driver name='qemu' type='raw' cache='none'/>
+<source dev='{path}'/><target dev='{target}' bus='scsi'/></disk>
+"""
+
+
+@dataclass(kw_only=True)
+class GuestDrivers(Drivers):
+    """The drivers that are installed in a guest. `scripts` are those that it has; `say` hears of each that has run."""
+
+    guest: Guest
+    scripts: frozenset[Path]
+    say: Callable[[str], None] = print
+
+    def has(self, script: Path) -> bool:
+        return script in self.scripts
+
+    def write(self, path: Path, text: str) -> None:
+        self.guest.run(f"cat >{shlex.quote(str(path))}", input=text)
+
+    async def tm(self, tm: str, action: str, words: Sequence[str], stdin: str = "") -> Done:
+        began = time.monotonic()
+        done = await super().tm(tm, action, words, stdin)
+        self.say(f"{time.monotonic() - began:5.1f} s  {action.upper()} {tm} {' '.join(words)}")
+        for line in (*done.plain, *(text for _, text in done.log)):
+            self.say(f"         {line}")
+        return done
+
+    async def start(self, script: Path, words: Sequence[str]) -> Process:
+        """A script as a process of oneadmin's in the guest."""
+        environ = [f"{name}={value}" for name, value in self.environ.items()]
+        line = f"cd {self.home} && exec {AS_ONEADMIN} {shlex.join(['env', '-i', *environ, str(script), *words])}"
+        argv = self.guest.argv(line)
+        return await asyncio.create_subprocess_exec(
+            *argv, cwd=self.guest.place.folder, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The site. The CDMI server is on the front-end's machine. Oracles ask it, the kernels, and libvirt."""
+
+    server: Stage
+    hosts: Mapping[str, Stage]
+    """By the names that OpenNebula has for them."""
+    oned: Oned
+
+    @property
+    def drivers(self) -> Drivers:
+        return self.oned.drivers
+
+    @property
+    def address(self) -> str:
+        """The server as sources name it."""
+        return f"{self.server.server}:8443"
+
+    async def image(self, name: str, content: bytes = b"", *, way: str = "iscsi") -> str:
+        """An object in images/, with that content or stamped with its name. Returns its source.
+
+        It is reached by `way`: a LUN with an export of that kind, or (nfs) a data object.
+        """
+        path, filled = f"images/{name}", content or name.encode().ljust(512, b"\0")
+        match way:
+            case "nfs":
+                source = Shares(self.server).put(path, filled)
+            case "fc":
+                source = Fibre(self.server).make_lun(path, content=filled).source
+            case _:
+                source = self.server.make_lun(path, content=filled).source
+        return f"cdmi://{self.address}/{source.partition('://')[2].partition('/')[2]}"
+
+    async def registered(self, number: int, name: str) -> str:
+        """`oneimage create` with PATH: an object in images/ becomes an image. Returns its SOURCE."""
+        asked = message(number, PATH=f"cdmi://{self.address}/images/{name}")
+        size, made = [await self.drivers.datastore("cdmi", action, number, asked) for action in ("stat", "cp")]
+        assert size.ok and made.ok, (size, made)
+        source, _, kind = made.printed.strip().partition(" ")
+        assert kind == "raw", made
+        return source
+
+    # What the hypervisor does.
+
+    def boot(self, vm: Vm, host: str | None = None) -> None:
+        """Start the guest on its disks, as oned's deployment file names them. Raises `LabError` as libvirt refuses."""
+        name, stage = f"one-{vm.id}", self.hosts[host or vm.host]
+        disks = "".join(self._element(vm, disk) for disk in vm.disks)
+        text = DOMAIN.format(name=name, serial=SERIAL.format(name), disk=disks)
+        self._virsh(stage, "create", text)
+
+    def halt(self, vm: Vm, host: str | None = None) -> None:
+        """End the guest."""
+        self.hosts[host or vm.host].guest.run(f"{AS_ONEADMIN} {VIRSH} destroy one-{vm.id}")
+
+    def moves(self, vm: Vm, source: str, destination: str) -> None:
+        """Let libvirt migrate the guest live, as `kvm/migrate` does. KeyError where it does not."""
+        line = f"{AS_ONEADMIN} {VIRSH} migrate --live one-{vm.id} qemu+ssh://{destination}/system"
+        done = self.hosts[source].guest.run(line, check=False, timeout_s=SCRIPT_S)
+        if done.returncode:
+            raise KeyError(done.stderr)
+
+    def plug(self, vm: Vm, disk: Disk) -> None:
+        """`kvm/attach_disk`."""
+        self._virsh(self.hosts[vm.host], f"attach-device one-{vm.id}", self._element(vm, disk))
+
+    def unplug(self, vm: Vm, disk: Disk) -> None:
+        """`kvm/detach_disk`."""
+        line = f"{AS_ONEADMIN} {VIRSH} detach-disk one-{vm.id} --target {target(disk)}"
+        self.hosts[vm.host].guest.run(line)
+
+    def _virsh(self, stage: Stage, verb: str, xml: str) -> None:
+        stage.guest.run(f"cat >{HOME}/xml && {AS_ONEADMIN} {VIRSH} {verb} {HOME}/xml", input=xml, timeout_s=180)
+
+    def _element(self, vm: Vm, disk: Disk) -> str:
+        return DISK.format(path=self.path(vm, disk), target=target(disk))
+
+    # Oracles.
+
+    def path(self, vm: Vm, disk: Disk) -> str:
+        """disk.N, as oned says it."""
+        return vm.place(self.oned, "", disk).removeprefix(":")
+
+    def seen(self, vm: Vm) -> list[tuple[str, str]]:
+        """Of each disk that the guest has: who owns its device, and the stamp on it, past every cache."""
+        paths = shlex.join(self.path(vm, disk) for disk in vm.disks)
+        read = f"dd if=$path bs=512 count=1 iflag=direct status=none | {PRINTED}"
+        line = f"set -e; for path in {paths}; do stat -L -c %U:%G $path; {read}; echo; done"
+        told = self.hosts[vm.host].guest.run(line).stdout.splitlines()
+        return list(zip(told[::2], told[1::2], strict=True))
+
+    def domains(self, host: str) -> list[str]:
+        """What libvirt has running there."""
+        return self.hosts[host].guest.run(f"{VIRSH} list --name").stdout.split()
+
+    def children(self, path: str) -> set[str]:
+        """The names in a container of the server's."""
+        names: list[str] = self.server.cdmi("GET", f"/{path}/?children")["children"]
+        return {name.rstrip("/") for name in names}
+
+    def stamped(self, name: str, *, way: str = "iscsi") -> str:
+        """The stamp on an image, by the server."""
+        words = self.server.read_value(f"images/{name}", file=way == "nfs")
+        return self.server.guest.run(f"{shlex.join([*words, '-r', '0-511'])} | {PRINTED}").stdout
+
+    def left(self) -> dict[str, str]:
+        """What every host has of disks and domains; what its targets serve is the server's."""
+        return {name: self._left(stage) for name, stage in self.hosts.items()}
+
+    def _left(self, stage: Stage) -> str:
+        own, _, _ = stage.inventory().partition("# LIO")
+        return own + stage.guest.run(FILES, check=False).stdout
+
+    def folders(self) -> str:
+        """What is in the system datastore."""
+        return self.server.guest.run(f"find {DATASTORES} -mindepth 2 2>/dev/null; true").stdout
+
+
+def target(disk: Disk) -> str:
+    """What the guest calls it."""
+    return f"sd{chr(ord('a') + disk.number)}"
+
+
+def one_machine(stage: Stage, say: Callable[[str], None] = print) -> Machines:
+    """A guest with the server and the configured daemon becomes front-end and host in one."""
+    name = stage.guest.run("uname -n").stdout.strip()
+    for container in CONTAINERS:
+        stage.cdmi("PUT", f"/{container}/", {})
+    make_host(stage.guest, {FRONT_END: "127.0.0.1"})
+    return _site(stage, {name: stage}, say)
+
+
+def _site(server: Stage, hosts: Mapping[str, Stage], say: Callable[[str], None]) -> Machines:
+    drivers = GuestDrivers(
+        remotes=Path(REMOTES),
+        home=Path(HOME),
+        path=f"{PROGRAMS}:/usr/bin:/bin",
+        within_s=SCRIPT_S,
+        guest=server.guest,
+        scripts=make_front_end(server),
+        say=say,
+    )
+    return Machines(server, hosts, Oned(drivers, Path(HOME), Path(TOLD)))
