@@ -8,10 +8,10 @@ from tests.lab.guest import Guest
 from tests.lab.stage import Stage
 from tests.lab.whole_scene import WAYS, Way, Whole
 
-CYCLES = 10
+CYCLES = 6
 WORKER_FDS, WORKER_KIB = 8, 32 << 10
 NOISE_KIB = 4608
-"""What the allocators of all processes, seven of them, and the events of eighty operations (agent/events.py) may take;
+"""What the allocators of all processes, seven of them, and the events of some fifty operations (agent/events.py) may take;
 `make soak` looks closer."""
 
 Account = dict[str, int]
@@ -29,7 +29,7 @@ def grown(whole: Whole, cycles: int, ways: Sequence[Way] = WAYS) -> tuple[Accoun
     return told["before"], told["after"]
 
 
-def test_ten_cycles_by_every_way_leave_no_growth(guest: Guest) -> None:
+def test_cycles_by_every_way_leave_no_growth(guest: Guest) -> None:
     stage = Stage(guest)
     before, after = grown(Whole(stage).set(), CYCLES)
     more = {name: after.pop(name) - before.pop(name) for name in ("processes", "descriptors", "resident")}
