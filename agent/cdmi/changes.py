@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.cdmi.answers import Answer, refused
-from agent.cdmi.capable import insist_on_copies
 from agent.cdmi.copies import check_new, id_made, spellings
 from agent.cdmi.find import find, spelt
 from agent.cdmi.members import CONTAINER, DATAOBJECT, Found, check_complete, kind_of, pending_of, size_of
@@ -135,7 +134,6 @@ async def restore(wire: Wire, location: Location, snapshot: Location, object_id:
     if None not in sizes and sizes[0] != sizes[1]:
         what = f"name: the snapshot has {sizes[1]} bytes, and what it would be brought back into {sizes[0]}"
         raise Problem(Code.CONFLICT, what, hint="resize that first, or clone the snapshot")
-    await insist_on_copies(wire, found)
     for uri in spellings(kept):
         body = json.dumps({"copy": uri}).encode()
         answer = await wire.update(location.server, found.url, body, fields=())

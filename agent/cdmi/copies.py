@@ -49,7 +49,8 @@ async def copy(
         raise Problem(Code.BUSY, f"source: {pending}", hint="wait until the server has made it")
     kind = kind_of(found.answer, found.members)
     if kind == CONTAINER:
-        await insist_on_copies(wire, found)  # one that passes `copy` over makes an empty LUN of the very size
+        above = Location(destination.server, destination.names[:-1], True)
+        await insist_on_copies(wire, above)  # one that passes `copy` over makes an empty LUN of the very size
     grown = {} if size is None else _resized(found, kind, size)
     items = _kept(found) | grown | dict(metadata)
     plain = {"metadata": items} if grown or metadata else {}

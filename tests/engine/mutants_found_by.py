@@ -8,7 +8,10 @@ FOUND_BY = {
         "tests/engine/test_lost_answers.py::test_a_copy_is_done_when_it_is_like_its_source"
     ),
     "a server is asked to copy what it says not to copy": (
-        "tests/unit/test_cdmi_restored.py::test_a_server_that_says_that_it_copies_no_containers_is_not_asked_to"
+        "tests/unit/test_cdmi_restored.py::test_into_what_says_that_no_containers_are_copied_there_none_is"
+    ),
+    "a LUN asked whether its pool takes copies": (
+        "tests/unit/test_cdmi_restored.py::test_into_what_says_that_no_containers_are_copied_there_none_is"
     ),
     "an attach of which nothing tells in which boot it began is taken up": (
         "tests/engine/test_withdrawn_earlier.py::test_an_attach_that_had_only_begun_is_undone_after_a_boot"

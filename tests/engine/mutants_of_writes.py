@@ -34,6 +34,12 @@ OF_WRITES = (
         "    if COPIES not in mine and not mine.keys():\n        return\n    if not mine:\n",
     ),
     Mutant(
+        "a LUN asked whether its pool takes copies",
+        "agent/cdmi/copies.py",
+        "        await insist_on_copies(wire, above)",
+        "        await insist_on_copies(wire, source)",
+    ),
+    Mutant(
         "a restore that was passed over counts as done",
         "agent/engine/changing.py",
         "    if operation.worked or (operation.modified and now and now != operation.modified):\n",

@@ -33,6 +33,8 @@ class Shelf:
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.method)
         place = request.path
+        if request.method != "GET":
+            return web.Response(status=204)
         if place not in self.there:
             return web.Response(status=404)
         if "X-CDMI-Specification-Version" not in request.headers:
@@ -76,21 +78,29 @@ async def test_children_that_only_one_can_read_tell_nothing() -> None:
         assert await client.unlike(f"{url}pool/", "monday") == ""
 
 
-@pytest.mark.parametrize("copies", ["true", "false", None])
-async def test_a_server_that_says_that_it_copies_no_containers_is_not_asked_to(copies: str | None) -> None:
-    able = {} if copies is None else {"cdmi_copy_container": copies}
-    where = "/cdmi_capabilities/container/"
-    there = {POOL: LUN | {"capabilitiesURI": where}, KEPT: LUN, where: {"capabilities": able}}
+SAYS = {"yes": {"cdmi_copy_container": "true"}, "no": {"cdmi_copy_container": "false"}, "nothing": {}}
+
+
+@pytest.mark.parametrize(
+    ("lun", "parent", "done"), [("no", "yes", True), ("no", "nothing", True), ("no", "", True), ("yes", "no", False)]
+)
+async def test_into_what_says_that_no_containers_are_copied_there_none_is(lun: str, parent: str, done: bool) -> None:
+    """The parent of what is made says so; what a LUN says of itself is of no matter, for a restore as well."""
+    at = {who: f"/cdmi_capabilities/container/{who}/" for who in ("lun", "parent")}
+    there = {POOL: LUN | {"capabilitiesURI": at["lun"]}, KEPT: LUN, at["lun"]: {"capabilities": SAYS[lun]}}
+    if parent:
+        there |= {"/": folder("pool/") | {"capabilitiesURI": at["parent"]}}
+        there |= {at["parent"]: {"capabilities": SAYS[parent]}}
     shelf = Shelf(there)
     async with serving(shelf) as url, client_of(url) as client:
-        if copies != "false":
-            await client.restore(f"{url}pool/", "monday")
-            assert {"PUT", "PATCH"} & {*shelf.asked}
-            return
-        for work in (
-            client.restore(f"{url}pool/", "monday"),
-            client.copy(f"{url}pool/", f"{url}new", size=None, metadata={}, mark="m"),
-        ):
-            with pytest.raises(Problem, match="says that no containers are copied") as caught:
-                await work
-            assert caught.value.code is Code.CDMI_REFUSED and {*shelf.asked} == {"GET"}
+        copied = client.copy(f"{url}pool/", f"{url}new", size=None, metadata={}, mark="m")
+        if done:
+            await copied
+        else:
+            with pytest.raises(Problem, match="says that no containers are copied into") as caught:
+                await copied
+            assert caught.value.code is Code.CDMI_REFUSED
+        assert ("PUT" in shelf.asked) is done
+        shelf.asked.clear()
+        await client.restore(f"{url}pool/", "monday")
+        assert {"PUT", "PATCH"} & {*shelf.asked}
