@@ -11,8 +11,8 @@ from tests.lab.whole_scene import WAYS, Way, Whole
 CYCLES = 6
 WORKER_FDS, WORKER_KIB = 8, 32 << 10
 NOISE_KIB = 4608
-"""What the allocators of all processes, seven of them, and the events of some fifty operations (agent/events.py) may take;
-`make soak` looks closer."""
+"""What the allocators of all processes, seven of them, and the events of some fifty operations (agent/events.py) may
+take; `make soak` looks closer."""
 
 Account = dict[str, int]
 
