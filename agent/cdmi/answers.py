@@ -39,7 +39,7 @@ class Answer:
         if self.status in DONE:
             return self
         said = f"{self.server.url} answered {self.status} to {self.asked}"
-        if self.status == 404:
+        if self.status in (404, 410):
             raise Problem(Code.NOT_FOUND, said, hint="check the object's ID or path")
         if self.status in (401, 403):
             raise Problem(Code.CDMI_REFUSED, said, hint=_login_hint(self.server, self.status))

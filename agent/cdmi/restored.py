@@ -18,8 +18,17 @@ MOST = 16
 
 
 async def unlike(wire: Wire, location: Location, snapshot: Location) -> str:
-    """What tells that a container is not as its snapshot is, in words; empty where nothing does. Raises `Problem`."""
-    here, kept = await find(wire, location), await find(wire, snapshot)
+    """What tells that a container is not as its snapshot is, in words; empty where nothing does. Raises `Problem`.
+
+    A snapshot that is not there any more tells nothing: some servers use it up.
+    """
+    here = await find(wire, location)
+    try:
+        kept = await find(wire, snapshot)
+    except Problem as problem:
+        if problem.code is Code.NOT_FOUND:
+            return ""
+        raise
     sizes = [size_of(one.members, CONTAINER) for one in (here, kept)]
     if None not in sizes and sizes[0] != sizes[1]:
         return f"it has {sizes[0]} bytes, and its snapshot {sizes[1]}"

@@ -110,11 +110,20 @@ async def _move(desk: Desk, operation: Operation) -> None:
 
 
 async def _doubt(desk: Desk, operation: Operation, there: Making) -> Problem | None:
-    """Why it does not count as done although the server says so; None where it does. It may be so a moment later."""
+    """Why it does not count as done although the server says so; None where it does. It may be so a moment later.
+
+    Raises `Problem`; a look that is refused, or finds nothing, is a `NotToldError`: no word about what was done.
+    """
     if operation.object_id and there.object_id.casefold() != operation.object_id.casefold():
         detail = f"{operation.describe()}: the object there is {there.object_id}, and not {operation.object_id}"
         return Problem(Code.CONFLICT, detail, hint="nothing was deleted; see what is there: cdmi-attach stat")
-    return await (_not_moved(desk, operation) if operation.kind == "move" else _not_restored(desk, operation))
+    try:
+        return await (_not_moved(desk, operation) if operation.kind == "move" else _not_restored(desk, operation))
+    except Problem as problem:
+        if problem.code not in (Code.CDMI_REFUSED, Code.NOT_FOUND):
+            raise
+        detail = f"{operation.describe()}: the server said yes, and does not tell what it has done: {problem.detail}"
+        raise making.NotToldError(Code.CDMI_REFUSED, detail, hint=problem.hint) from problem
 
 
 async def _not_moved(desk: Desk, operation: Operation) -> Problem | None:

@@ -34,6 +34,12 @@ FOUND_BY = {
     "a restore that was passed over counts as done": (
         "tests/engine/test_passed_over.py::test_a_restore_that_is_passed_over_is_not_done"
     ),
+    "a look that fails after a change is the failure of the change": (
+        "tests/engine/test_passed_over.py::test_what_has_left_its_place_was_moved"
+    ),
+    "a snapshot that was used up contradicts its restore": (
+        "tests/engine/test_passed_over.py::test_a_server_may_use_a_snapshot_up"
+    ),
     "what is at both places counts as moved": (
         "tests/engine/test_passed_over.py::test_what_is_at_both_places_was_not_moved"
     ),

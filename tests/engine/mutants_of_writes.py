@@ -52,6 +52,18 @@ OF_WRITES = (
         "    if operation.object_id or there.state is MakingState.MISSING or another:\n",
     ),
     Mutant(
+        "a look that fails after a change is the failure of the change",
+        "agent/engine/changing.py",
+        "        if problem.code not in (Code.CDMI_REFUSED, Code.NOT_FOUND):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "a snapshot that was used up contradicts its restore",
+        "agent/cdmi/restored.py",
+        "        if problem.code is Code.NOT_FOUND:\n",
+        "        if False:\n",
+    ),
+    Mutant(
         "an operation that ages by the wall clock",
         "agent/engine/operations.py",
         "if self._desk.host.now() - heard >= _patience_s(problem):",

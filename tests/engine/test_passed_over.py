@@ -1,6 +1,6 @@
 """What a server passes over, and says yes to: a restore, a move, a size is done when it is seen to be."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,8 +19,8 @@ from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Action, Fault
 from tests.engine.test_changes import alone
 from tests.engine.test_operations import SIZE, WAIT_S, daemon, hurried, read, scene, write
-from tests.unit.test_cdmi_client import serving
-from tests.unit.test_cdmi_references import IMAGE, Tree
+from tests.unit.test_cdmi_client import at_once, serving
+from tests.unit.test_cdmi_references import GOLDEN, IMAGE, Tree
 
 __all__ = ["hurried"]
 
@@ -74,6 +74,73 @@ async def test_what_a_server_shows_of_a_restore_counts(
         assert caught.value.code is Code.CDMI_REFUSED
 
 
+@pytest.mark.parametrize("odd", ["unlike", "stat", "both"])
+async def test_a_look_after_a_restore_that_fails_is_no_word_about_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """A server may be at its limit just now: what it has done is done."""
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        await alone(lab)
+        source, restore, asked = f"{server.url}vol1", lab.client.restore, 0
+        await lab.engine.operations.snapshot(source, "monday", wait_s=WAIT_S)
+        failing: list[str] = []
+
+        async def restored(*args: Any, **more: Any) -> None:
+            nonlocal asked
+            await restore(*args, **more)
+            asked, failing[:] = asked + 1, ["unlike", "stat"] if odd == "both" else [odd]
+
+        def failing_once(name: str) -> Any:
+            look = getattr(lab.client, name)
+
+            async def once(*args: Any) -> Any:
+                if name in failing:
+                    failing.remove(name)
+                    raise Problem(Code.NOT_FOUND if name == "stat" else Code.CDMI_REFUSED, "503", hint="")
+                return await look(*args)
+
+            return once
+
+        monkeypatch.setattr(lab.client, "restore", restored)
+        for name in ("unlike", "stat"):
+            monkeypatch.setattr(lab.client, name, failing_once(name))
+        assert (await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S))[0]
+        assert (asked, failing) == (1, [])
+
+
+async def test_a_restore_of_which_nothing_is_told_any_more_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        await alone(lab)
+        source = f"{server.url}vol1"
+        await lab.engine.operations.snapshot(source, "monday", wait_s=WAIT_S)
+
+        async def refuses(*_args: Any) -> str:
+            raise Problem(Code.CDMI_REFUSED, "it answered 503", hint="")
+
+        monkeypatch.setattr(lab.client, "unlike", refuses)
+        with pytest.raises(Problem, match="said yes, and does not tell what it has done: it answered 503") as caught:
+            await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
+        assert caught.value.code is Code.CDMI_REFUSED
+
+
+async def test_a_server_may_use_a_snapshot_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        await alone(lab)
+        source, restore = f"{server.url}vol1", lab.client.restore
+        await lab.engine.operations.snapshot(source, "monday", wait_s=WAIT_S)
+        write(server, "/vol1/", b"broken")
+
+        async def using_up(*args: Any, **more: Any) -> None:
+            await restore(*args, **more)
+            await lab.client.delete(lab.client.snapshot_place(source, "monday"), pause=at_once)
+
+        monkeypatch.setattr(lab.client, "restore", using_up)
+        assert (await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S))[0]
+    assert read(server, "/vol1/")[:6] == b"blocks"
+
+
 class Linking(Tree):
     """A server that gives an object a second place, and calls that a move."""
 
@@ -82,6 +149,30 @@ class Linking(Tree):
             return await super().__call__(request)
         self.objects[request.path] = self.objects[IMAGE]
         return web.Response(status=204)
+
+
+@dataclass
+class Moving(Tree):
+    """A server that moves an object, and answers these to looks at where it was; the last one for ever."""
+
+    said: list[int] = field(default_factory=lambda: [404])
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "PUT":
+            self.objects[request.path] = self.objects.pop(IMAGE)
+            return web.Response(status=204)
+        if request.path == IMAGE and IMAGE not in self.objects:
+            return web.Response(status=self.said.pop(0) if len(self.said) > 1 else self.said[0])
+        return await super().__call__(request)
+
+
+@pytest.mark.parametrize("said", [[410], [503, 404], [403, 503, 410]])
+async def test_what_has_left_its_place_was_moved(tmp_path: Path, said: list[int]) -> None:
+    """Whatever is said of that place: gone for good, and once nothing at all."""
+    tree = Moving(said=said)
+    async with serving(tree) as url, daemon(tmp_path, cast(Any, SimpleNamespace(url=url))) as lab:
+        done, view = await lab.engine.operations.move(f"{url}images/golden.img", f"{url}new", wait_s=WAIT_S)
+    assert done and view["object_id"] == GOLDEN and len(said) == 1
 
 
 async def test_what_is_at_both_places_was_not_moved(tmp_path: Path) -> None:

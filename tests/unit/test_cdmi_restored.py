@@ -72,6 +72,11 @@ async def test_what_tells_that_a_container_is_not_as_its_snapshot(
     assert why.startswith(said) and bool(why) == bool(said)
 
 
+async def test_a_snapshot_that_is_not_there_any_more_tells_nothing() -> None:
+    async with serving(Shelf({POOL: LUN})) as url, client_of(url) as client:
+        assert await client.unlike(f"{url}pool/", "monday") == ""
+
+
 async def test_children_that_only_one_can_read_tell_nothing() -> None:
     there = {place: members for place, members in SAME.items() if place != A}
     async with serving(Shelf(there)) as url, client_of(url) as client:
