@@ -11,7 +11,7 @@ from tests.lab.whole_scene import WAYS, Way, Whole
 CYCLES = 6
 WORKER_FDS, WORKER_KIB = 8, 32 << 10
 NOISE_KIB = 4608
-"""What the allocators of all processes, seven of them, and the events of some fifty operations (agent/events.py) may
+"""What the allocators of all processes, seven of them, and the events of fifty operations (agent/events.py) may
 take; `make soak` looks closer."""
 
 Account = dict[str, int]
