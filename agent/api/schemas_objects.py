@@ -197,6 +197,7 @@ OPERATION = make_object(
         "percent": {"type": ["integer", "null"], "description": "as the server tells it"},
         "uri": MAYBE_TEXT | {"description": "of what was made; null until it is done"},
         "object_id": MAYBE_TEXT,
+        "note": MAYBE_TEXT | {"description": "what to know of what is done: that nothing could prove it, for one"},
         "problem": or_null(make_ref("Problem")),
     },
     required=("id", "kind", "source", "destination", "state", "percent", "uri", "problem"),

@@ -143,6 +143,8 @@ def _wait(args: "Words") -> float:
 def _made(args: "Words", route: str, body: "dict[str, Any]") -> int:
     view = client.call(args.socket, "POST", route, body, timeout_s=body["wait_s"] + client.GRACE_S)
     print(show.as_json(view) if args.json else show.visible(view.get("uri") or ""), end="\n" if view.get("uri") else "")
+    if view.get("note"):
+        show.say(show.visible(str(view["note"])))
     if view.get("state") != "done":
         percent = "" if view.get("percent") is None else f", {view['percent']} % done"
         hint = "repeat the command to wait on: it joins what is under way"

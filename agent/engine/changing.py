@@ -56,7 +56,8 @@ async def step(desk: Desk, operation: Operation) -> Operation:
     unheard = not operation.answered and silent_s > making.UNHEARD_S
     match there.state:
         case MakingState.PROCESSING:
-            return await _keep(desk, operation, percent=there.percent, worked=True)
+            worked = operation.worked or operation.answered  # before it said yes: whatever that was
+            return await _keep(desk, operation, percent=there.percent, worked=worked)
         case MakingState.FAILED:
             detail = f"{operation.describe()}: the server says {there.says}"
             raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see the CDMI server's log")
@@ -69,9 +70,9 @@ async def step(desk: Desk, operation: Operation) -> Operation:
             making.refuse_unproved(desk, operation)
         case MakingState.COMPLETE if operation.kind == "move" or operation.answered:
             doubt = await _doubt(desk, operation, there)
-            if doubt is None:
-                return await _end(desk, operation, there)
-            if silent_s > making.INVISIBLE_S:
+            if doubt is None or (isinstance(doubt, str) and silent_s > making.UNHEARD_S):
+                return await _end(desk, operation, there, note=doubt or "")
+            if isinstance(doubt, Problem) and silent_s > making.INVISIBLE_S:
                 raise doubt
         case MakingState.COMPLETE if unheard:
             return await _ask(desk, operation)
@@ -88,7 +89,7 @@ async def _ask(desk: Desk, operation: Operation) -> Operation:
             raise Problem(Code.CONFLICT, detail, hint="ask again, if that is meant")
         log.info("%s", operation.describe())
         modified = operation.modified or found.times.get("modified") or ""
-        operation = await _keep(desk, operation, begun=True, begun_at=time.time(), modified=modified)
+        operation = await _keep(desk, operation, begun=True, begun_at=time.time(), modified=modified, worked=False)
         making.hear(desk, operation)
         if operation.kind == "move":
             await _move(desk, operation)
@@ -109,8 +110,10 @@ async def _move(desk: Desk, operation: Operation) -> None:
             raise
 
 
-async def _doubt(desk: Desk, operation: Operation, there: Making) -> Problem | None:
+async def _doubt(desk: Desk, operation: Operation, there: Making) -> Problem | str | None:
     """Why it does not count as done although the server says so; None where it does. It may be so a moment later.
+
+    A string is a note: nothing contradicts it, and nothing of this server's can prove it.
 
     Raises `Problem`; a look that is refused, or finds nothing, is a `NotToldError`: no word about what was done.
     """
@@ -143,26 +146,45 @@ async def _not_moved(desk: Desk, operation: Operation) -> Problem | None:
     return Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see what is at both: cdmi-attach stat")
 
 
-async def _not_restored(desk: Desk, operation: Operation) -> Problem | None:
+async def _not_restored(desk: Desk, operation: Operation) -> Problem | str | None:
     """Whether it is as its snapshot is; and, where that tells nothing, whether the server has said to have changed it.
 
-    Some pass `copy` over, and say yes. Of a LUN nothing but its size can be compared.
+    Some pass `copy` over, and say yes. Of a LUN nothing but its size can be compared, and the time of its last change:
+    that is optional, writes over iSCSI need not move it, and a restore may bring back the one of the snapshot.
     """
     if why := await desk.cdmi.unlike(operation.source, operation.name):
         detail = f"{operation.describe()}: the server said yes, and it is not as its snapshot {operation.name}: {why}"
         return Problem(Code.CDMI_REFUSED, detail, hint="see its log, or clone the snapshot (cdmi-attach clone)")
-    now = (await desk.cdmi.stat(operation.source)).times.get("modified") or ""
+    now = await _modified(desk, operation.source)
     if operation.worked or (operation.modified and now and now != operation.modified):
         return None
-    why = "its cdmi_mtime is what it was" if operation.modified and now else "its cdmi_mtime is not told"
-    detail = f"{operation.describe()}: the server said yes, and nothing tells that it did anything ({why})"
+    if why := await _no_telling(desk, operation, now):
+        return f"nothing tells that the server did anything ({why}): look at its content before you use it"
+    what = "the server said yes, and nothing tells that it did anything (its cdmi_mtime is what it was)"
     hint = f"look at its content before you use it; else clone the snapshot {operation.name} (cdmi-attach clone)"
-    return Problem(Code.CONFLICT, detail, hint=hint)
+    return Problem(Code.CONFLICT, f"{operation.describe()}: {what}", hint=hint)
 
 
-async def _end(desk: Desk, operation: Operation, there: Making) -> Operation:
-    log.info("%s: done", operation.describe())
-    return await _keep(desk, operation, state=OperationState.DONE, percent=100, uri=there.uri)
+async def _no_telling(desk: Desk, operation: Operation, now: str) -> str:
+    """Why the time of the last change says nothing, although it is not another one than before; empty where it does."""
+    if not (operation.modified and now):
+        return "its cdmi_mtime is not told"
+    try:
+        kept = await _modified(desk, desk.cdmi.snapshot_place(operation.source, operation.name))
+    except Problem as problem:
+        if problem.code is Code.NOT_FOUND:
+            return "its snapshot is not there any more"
+        raise
+    return "its cdmi_mtime was and is that of its snapshot" if kept == now else ""
+
+
+async def _modified(desk: Desk, source: str) -> str:
+    return (await desk.cdmi.stat(source)).times.get("modified") or ""
+
+
+async def _end(desk: Desk, operation: Operation, there: Making, *, note: str) -> Operation:
+    log.info("%s: done%s", operation.describe(), f", but {note}" if note else "")
+    return await _keep(desk, operation, state=OperationState.DONE, percent=100, uri=there.uri, note=note)
 
 
 async def _keep(desk: Desk, operation: Operation, **changes: Any) -> Operation:

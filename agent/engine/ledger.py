@@ -65,7 +65,7 @@ _ADDED: Mapping[str, Any] = {
 """What rows of earlier versions do not have."""
 _ADDED_TO_OPERATIONS: Mapping[str, Any] = {
     **{"metadata": {}, "keys": [], "owned": False, "by": "", "despite_permitted": False},
-    **{"modified": "", "worked": False},
+    **{"modified": "", "worked": False, "note": ""},
 }
 T = TypeVar("T")
 

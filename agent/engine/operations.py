@@ -104,6 +104,7 @@ class Operations:
             "percent": operation.percent,
             "uri": operation.uri or None,
             "object_id": operation.object_id or None,
+            "note": operation.note or None,
             "problem": dict(operation.problem) if operation.problem else None,
         }
 

@@ -378,7 +378,9 @@ class FakeOperations:
         """As the contract says."""
         self.despite.append(despite)
         self.asked.append((source, name, wait_s))
-        return self._made("restore", source, source, wait_s)
+        done, view = self._made("restore", source, source, wait_s)
+        view["note"] = "nothing tells of it" if name == "untold" else None
+        return done, view
 
     def view(self, operation_id: str) -> dict[str, Any]:
         """As the contract says."""
@@ -391,6 +393,7 @@ class FakeOperations:
         view: dict[str, Any] = {"id": f"op{len(self.known)}", "kind": kind}
         view |= {"source": source, "destination": destination}
         view |= {"state": "done" if done else "running", "percent": 100 if done else 40}
-        view |= {"uri": destination if done else None, "object_id": "45235" if done else None, "problem": None}
+        view |= {"uri": destination if done else None, "object_id": "45235" if done else None}
+        view |= {"note": None, "problem": None}
         self.known[view["id"]] = view
         return done, view

@@ -34,6 +34,12 @@ FOUND_BY = {
     "a restore that was passed over counts as done": (
         "tests/engine/test_passed_over.py::test_a_restore_that_is_passed_over_is_not_done"
     ),
+    "work of before its answer proves a restore": (
+        "tests/engine/test_passed_over.py::test_work_that_was_seen_before_a_server_said_yes_proves_nothing"
+    ),
+    "a time that stands still is never held against a restore": (
+        "tests/engine/test_passed_over.py::test_a_time_that_stands_still_and_is_not_that_of_the_snapshot_contradicts"
+    ),
     "a look that fails after a change is the failure of the change": (
         "tests/engine/test_passed_over.py::test_what_has_left_its_place_was_moved"
     ),

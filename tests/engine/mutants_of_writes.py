@@ -52,6 +52,18 @@ OF_WRITES = (
         "    if operation.object_id or there.state is MakingState.MISSING or another:\n",
     ),
     Mutant(
+        "work of before its answer proves a restore",
+        "agent/engine/changing.py",
+        "            worked = operation.worked or operation.answered  #",
+        "            worked = True  #",
+    ),
+    Mutant(
+        "a time that stands still is never held against a restore",
+        "agent/engine/changing.py",
+        ' that of its snapshot" if kept == now else ""\n',
+        ' that of its snapshot"\n',
+    ),
+    Mutant(
         "a look that fails after a change is the failure of the change",
         "agent/engine/changing.py",
         "        if problem.code not in (Code.CDMI_REFUSED, Code.NOT_FOUND):\n",

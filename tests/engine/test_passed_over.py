@@ -1,5 +1,7 @@
 """What a server passes over, and says yes to: a restore, a move, a size is done when it is seen to be."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +15,13 @@ from agent.cdmi.find import find
 from agent.cdmi.members import Found
 from agent.cdmi.sources import Location
 from agent.cdmi.wire import Wire
-from agent.model import Stat
+from agent.model import Making, MakingState, Stat
 from attachers.problems import Code, Problem
 from tests.cdmi_server.dialects import DIALECTS
 from tests.cdmi_server.faults import Action, Fault
 from tests.engine.test_changes import alone
-from tests.engine.test_operations import SIZE, WAIT_S, daemon, hurried, read, scene, write
+from tests.engine.test_lost_answers import LOST
+from tests.engine.test_operations import SIZE, WAIT_S, Lab, daemon, hurried, read, scene, write
 from tests.unit.test_cdmi_client import at_once, serving
 from tests.unit.test_cdmi_references import GOLDEN, IMAGE, Tree
 
@@ -45,25 +48,62 @@ async def test_a_restore_that_is_passed_over_is_not_done(tmp_path: Path, dialect
     assert read(server, "/vol1/")[:6] == b"blocks"
 
 
-@pytest.mark.parametrize("told", ["size", "nothing"])
-async def test_what_a_server_shows_of_a_restore_counts(
+UNTOLD: dict[str, tuple[Callable[[bool], dict[str, str]], str]] = {
+    "nothing": (lambda _: {}, r"\(its cdmi_mtime is not told\)"),
+    "a snapshot's": (lambda _: {"modified": "1"}, "its cdmi_mtime was and is that of its snapshot"),
+}
+
+
+@pytest.mark.parametrize("told", UNTOLD)
+async def test_a_restore_of_which_a_server_can_tell_nothing_is_done_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
 ) -> None:
-    """A time that it does not tell proves nothing, its work proves it, and what is not as the snapshot contradicts."""
-    async with scene(tmp_path, x_copy_reads="3" if told == "size" else "0") as server, daemon(tmp_path, server) as lab:
+    """A time is optional, and writes over iSCSI need not move it: a server that is well has to be usable."""
+    times, why = UNTOLD[told]
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
         await alone(lab)
-        source, stat = f"{server.url}vol1", lab.client.stat
+        source = f"{server.url}vol1"
         await lab.engine.operations.snapshot(source, "monday", wait_s=WAIT_S)
+        write(server, "/vol1/", b"broken")
+        tell(monkeypatch, lab, times)
+        done, view = await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
+        assert done and re.search(f"nothing tells that the server did anything .*{why}", view["note"]), view
+    assert read(server, "/vol1/")[:6] == b"blocks"
 
-        async def timeless(uri: str) -> Stat:
-            return replace(await stat(uri), times={})
 
-        monkeypatch.setattr(lab.client, "stat", timeless)
-        if told == "nothing":
-            with pytest.raises(Problem, match="its cdmi_mtime is not told"):
-                await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
-            return
-        assert (await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S))[0], "it was seen at work"
+@pytest.mark.parametrize("kept", ["2", ""])
+async def test_a_time_that_stands_still_and_is_not_that_of_the_snapshot_contradicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        await alone(lab)
+        source = f"{server.url}vol1"
+        await lab.engine.operations.snapshot(source, "monday", wait_s=WAIT_S)
+        tell(monkeypatch, lab, lambda snapshot: {"modified": kept if snapshot else "1"})
+        with pytest.raises(Problem, match="its cdmi_mtime is what it was") as caught:
+            await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
+        assert caught.value.code is Code.CONFLICT
+
+
+def tell(monkeypatch: pytest.MonkeyPatch, lab: Lab, times: Callable[[bool], dict[str, str]]) -> None:
+    """Have the server tell these times, of a snapshot and of anything else."""
+    stat = lab.client.stat
+
+    async def told(uri: str) -> Stat:
+        return replace(await stat(uri), times=times("cdmi_snapshots" in uri))
+
+    monkeypatch.setattr(lab.client, "stat", told)
+
+
+async def test_what_a_server_shows_of_a_restore_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its work proves it, and what is not as the snapshot contradicts."""
+    async with scene(tmp_path, x_copy_reads="3") as server, daemon(tmp_path, server) as lab:
+        await alone(lab)
+        source = f"{server.url}vol1"
+        await lab.engine.operations.snapshot(source, "monday", wait_s=WAIT_S)
+        tell(monkeypatch, lab, lambda snapshot: {"modified": "2" if snapshot else "1"})
+        done, view = await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
+        assert done and view["note"] is None, "it was seen at work"
 
         async def other(_uri: str, _name: str) -> str:
             return "it has 1 bytes"
@@ -72,6 +112,36 @@ async def test_what_a_server_shows_of_a_restore_counts(
         with pytest.raises(Problem, match="it is not as its snapshot monday: it has 1 bytes") as caught:
             await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
         assert caught.value.code is Code.CDMI_REFUSED
+
+
+async def test_work_that_was_seen_before_a_server_said_yes_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer was lost, and something was going on there; the second request is passed over."""
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        await alone(lab)
+        source, look, asked, seen = f"{server.url}vol1", lab.client.look, 0, 0
+        await lab.engine.operations.snapshot(source, "monday", wait_s=WAIT_S)
+
+        async def passed_over(*_args: Any, **_more: Any) -> None:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise LOST
+
+        async def working(uri: str) -> Making:
+            nonlocal seen
+            there = await look(uri)
+            if asked != 1 or "cdmi_snapshots" in uri or seen == 3:
+                return there
+            seen += 1
+            return replace(there, state=MakingState.PROCESSING)
+
+        monkeypatch.setattr(lab.client, "restore", passed_over)
+        monkeypatch.setattr(lab.client, "look", working)
+        with pytest.raises(Problem, match="nothing tells that it did anything") as caught:
+            await lab.engine.operations.restore(source, "monday", wait_s=WAIT_S)
+        assert caught.value.code is Code.CONFLICT and (asked, seen) == (2, 3)
 
 
 @pytest.mark.parametrize("odd", ["unlike", "stat", "both"])

@@ -363,6 +363,7 @@ def test_objects_are_made_moved_and_brought_back(command: Command) -> None:
     assert command("move", "cdmi://s/a", "cdmi://s/b").out == "cdmi://s/b\n"
     assert command("restore", "cdmi://s/a", "monday").out == "cdmi://s/a\n"
     assert ("cdmi://s/a", "monday", 3600.0) in engine.operations.asked
+    assert command("restore", "cdmi://s/a", "untold").err == "cdmi-attach: nothing tells of it\n"
     late = command("move", "cdmi://s/a", "cdmi://s/b", "--timeout", "0")
     assert late.status == 6 and "is under way, 40 % done" in late.err
 
