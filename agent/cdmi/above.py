@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from agent.cdmi.answers import DONE
+from agent.cdmi.answers import DONE, GONE
 from agent.cdmi.members import CONTAINER, Found, kind_of, parents, path_name
 from agent.cdmi.select import select
 from agent.cdmi.sources import BY_ID, OBJECT_ID, Location
@@ -79,7 +79,7 @@ async def _parent(wire: Wire, candidates: Sequence[Location]) -> Found | None:
         if answer.status in DONE:
             members = answer.members()
             return Found(location, answer, members) if kind_of(answer, members) == CONTAINER else None
-        if answer.status != 404:
+        if answer.status not in GONE:
             return None
     return None
 

@@ -9,7 +9,9 @@ from agent.cdmi.text import redacted, shown
 from attachers.problems import Code, Problem
 
 DONE = (200, 201, 202, 204)
-NOT_THIS_WAY = (400, 404, 406)
+GONE = (404, 410)
+"""That nothing is there; 410 of servers that remember what was (RFC 9110 clause 15.5.11)."""
+NOT_THIS_WAY = (400, 404, 406, 410)
 """What servers answer to a spelling that they do not know: another may do (cdmi.md 6)."""
 
 
@@ -39,7 +41,7 @@ class Answer:
         if self.status in DONE:
             return self
         said = f"{self.server.url} answered {self.status} to {self.asked}"
-        if self.status in (404, 410):
+        if self.status in GONE:
             raise Problem(Code.NOT_FOUND, said, hint="check the object's ID or path")
         if self.status in (401, 403):
             raise Problem(Code.CDMI_REFUSED, said, hint=_login_hint(self.server, self.status))
@@ -91,9 +93,10 @@ def unreachable(server: Server, reason: str, *, status: int) -> Problem:
     return Problem(Code.CDMI_UNREACHABLE, detail, hint=hint, status=status)
 
 
-def refused(server: Server, reason: str, *, hint: str) -> Problem:
+def refused(server: Server, reason: str, *, hint: str, status: int | None = None) -> Problem:
     """An answer that cannot be used."""
-    return Problem(Code.CDMI_REFUSED, f"{server.url}: {shown(redacted(server, reason), 400)}", hint=hint)
+    detail = f"{server.url}: {shown(redacted(server, reason), 400)}"
+    return Problem(Code.CDMI_REFUSED, detail, hint=hint, status=status)
 
 
 def _login_hint(server: Server, status: int) -> str:

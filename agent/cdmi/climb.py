@@ -7,7 +7,7 @@ is asked for the object at the path that was put together, and has to answer wit
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from agent.cdmi.answers import DONE, Answer, refused
+from agent.cdmi.answers import DONE, GONE, Answer, refused
 from agent.cdmi.members import CONTAINER, Found, check_complete, kind_of, object_id_of, parents, path_name
 from agent.cdmi.place import Place
 from agent.cdmi.select import select
@@ -19,7 +19,7 @@ from attachers.problems import Code, Problem
 
 MAX_CLIMB = 32
 FIELDS = ("objectType", "objectID", "objectName", "parentURI", "parentID", "completionStatus", "exports")
-CLOSED = (401, 403, 404)
+CLOSED = (401, 403, *GONE)
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ async def _parent(wire: Wire, places: tuple[Location, ...]) -> tuple[Location, A
     """The first of the places where something is; else the last answer."""
     for location in places:
         answer = await select(wire, location.server, location.url, FIELDS, needed=("exports",))
-        if answer.status != 404:
+        if answer.status not in GONE:
             break
     return location, answer
 

@@ -2,14 +2,16 @@
 
 CDMI 1.1 and 2.0 clauses 8.8 and 9.6: DELETE of a reference deletes the reference alone, so that it is never followed.
 No answer says that something is gone: 202 says that it is not done yet (RFC 9110 clause 15.3.3), and servers answer 204
-to what they have only taken note of. So it is looked for where it was named until it is not there any more.
+to what they have only taken note of. So it is looked for where it was named until it is not there any more. A look that
+fails tells nothing meanwhile: servers answer 409 or 503 for what they are taking apart.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
-from agent.cdmi.answers import Answer, DanglingError, refused
+from agent.cdmi.answers import GONE, Answer, DanglingError, refused
 from agent.cdmi.find import find
-from agent.cdmi.members import CONTAINER, Found, kind_of, size_of
+from agent.cdmi.members import CONTAINER, Found, kind_of, pending_of, size_of
 from agent.cdmi.named import itself, not_done, reference_of
 from agent.cdmi.select import select
 from agent.cdmi.sources import Location
@@ -18,8 +20,13 @@ from agent.cdmi.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, TRIES, Pause
 from agent.cdmi.wire import REDIRECTS, Wire
 from attachers.problems import Code, Problem
 
-NOT_BY_ID = (404, 405, 501)
+NOT_BY_ID = (*GONE, 405, 501)
 """What servers answer to a DELETE by an ID that they read by, but do not delete by (cdmi.md 6b)."""
+WITHIN_S = 60.0
+"""How long it may take until it is gone; the last look begins by then."""
+UNDER_WAY = 504
+"""The status of the problem where a server has accepted it, and is not done: time has run out, and nothing else."""
+SNAPSHOTS = "cdmi_snapshots"
 
 
 async def delete(
@@ -28,7 +35,8 @@ async def delete(
     """Delete what is there; that there is nothing is success. `object_id` and `reference` say what the caller has seen.
 
     Returns when it is seen to be gone, which is waited for for about a minute, with `pause`.
-    Raises `Problem`: conflict, when others are in it, or it is not what was seen; cdmi-refused, when it is still there.
+    Raises `Problem`: conflict, when others are in it, or it is not what was seen; cdmi-refused, when it is still there
+    (with the status `UNDER_WAY` after a 202); that of the last look, when that failed.
     """
     try:
         found = await find(wire, location)
@@ -46,8 +54,7 @@ async def delete(
         if kind_of(found.answer, found.members) == CONTAINER:
             await _refuse_children(wire, found)
     answer = await _ask(wire, found)
-    if not await _comes_true(lambda: _is_gone(wire, found), pause):
-        raise _still_there(found.location, _named(found), answer)
+    await _see(lambda: _is_gone(wire, found), pause, _still_there(found.location, _named(found), answer))
     await _see_target(wire, found)
 
 
@@ -58,18 +65,32 @@ async def _ask(wire: Wire, found: Found) -> Answer:
     onward = found.named != found.url and not reference_of(found)
     if onward and answer.status in (*NOT_BY_ID, *REDIRECTS):
         answer = await wire.delete(server, found.url)
-    return answer if answer.status == 404 else answer.check()
+    return answer if answer.status in GONE else answer.check()
 
 
-async def _comes_true(look: Callable[[], Awaitable[bool]], pause: Pause) -> bool:
-    """Whether what is looked for comes, within about a minute."""
-    pause_s = FIRST_PAUSE_S
+async def _see(look: Callable[[], Awaitable[bool]], pause: Pause, still: Problem) -> None:
+    """Wait for what is looked for. Raises `still` where it does not come in time, or what the last look has raised."""
+    clock = asyncio.get_running_loop().time
+    until, pause_s = clock() + WITHIN_S, FIRST_PAUSE_S
     for _ in range(TRIES):
-        if await look():
-            return True
+        if not await _why_not(look, still):
+            return
+        if clock() >= until:
+            break
         await pause(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-    return await look()
+    if why := await _why_not(look, still):
+        raise why
+
+
+async def _why_not(look: Callable[[], Awaitable[bool]], still: Problem) -> Problem | None:
+    """None where it has come. What is under way is so, too, where it cannot be seen."""
+    try:
+        return None if await look() else still
+    except Problem as problem:
+        status = UNDER_WAY if still.status == UNDER_WAY else problem.status
+        detail = f"what was to be deleted was not seen to be gone: {problem.detail}"
+        return Problem(problem.code, detail, hint=problem.hint, status=status)
 
 
 async def _is_gone(wire: Wire, before: Found) -> bool:
@@ -89,7 +110,16 @@ async def _is_gone(wire: Wire, before: Found) -> bool:
             return True
         raise
     ids = [str(one.members.get("objectID") or "").casefold() for one in (before, now)]
-    return (all(ids) and ids[0] != ids[1]) or reference_of(now) != reference_of(before)
+    another = ids[0] != ids[1] if all(ids) else bool(ids[0]) and _is_implied(now)
+    return another or reference_of(now) != reference_of(before)
+
+
+def _is_implied(now: Found) -> bool:
+    """Whether it is but the folder of what is in it, as object stores have them, and no LUN that hides what it is."""
+    children = now.members.get("children")
+    names = {str(name).rstrip("/") for name in children} if isinstance(children, list) else set()
+    folder = kind_of(now.answer, now.members) == CONTAINER and size_of(now.members, CONTAINER) is None
+    return folder and not pending_of(now.members) and bool(names - {SNAPSHOTS})
 
 
 def _named(found: Found) -> str:
@@ -106,22 +136,22 @@ def _still_there(location: Location, named: str, answer: Answer) -> Problem:
     hint = (
         "repeat the request later: when it is gone by then, that is success" if later else "see the CDMI server's log"
     )
-    return refused(location.server, what, hint=hint)
+    return refused(location.server, what, hint=hint, status=UNDER_WAY if later else None)
 
 
 async def _see_target(wire: Wire, before: Found) -> None:
     """What a reference led to has to be there when it is gone."""
-    if reference_of(before) and (await wire.get(before.location.server, before.url)).status == 404:
+    if reference_of(before) and (await wire.get(before.location.server, before.url)).status in GONE:
         what = f"{shown(before.named, 300)} was deleted, a reference, and what it led to went with it: {before.url}"
         raise not_done(before, what)
 
 
 async def _delete_dangling(wire: Wire, location: Location, dangling: DanglingError, pause: Pause) -> None:
     answer = await wire.delete(location.server, dangling.named)
-    if answer.status != 404:
+    if answer.status not in GONE:
         answer.check()
-    if not await _comes_true(lambda: _leads_nowhere_no_more(wire, location, dangling), pause):
-        raise _still_there(location, shown(dangling.named, 300), answer)
+    still = _still_there(location, shown(dangling.named, 300), answer)
+    await _see(lambda: _leads_nowhere_no_more(wire, location, dangling), pause, still)
 
 
 async def _leads_nowhere_no_more(wire: Wire, location: Location, dangling: DanglingError) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from agent.cdmi.answers import DONE, NOT_THIS_WAY, Answer, DanglingError, TooLargeError
+from agent.cdmi.answers import DONE, GONE, NOT_THIS_WAY, Answer, DanglingError, TooLargeError
 from agent.cdmi.members import CONTAINER, DATAOBJECT, Found
 from agent.cdmi.select import select
 from agent.cdmi.sources import Location, leads_elsewhere
@@ -26,14 +26,15 @@ FIELDS = (
 async def find(wire: Wire, location: Location) -> Found:
     """The object, also behind a reference. Raises `Problem`: not-found, cdmi-unreachable, cdmi-refused."""
     answer = await _ask(wire, location)
-    if answer.status == 404 and answer.named and leads_elsewhere(location.server, answer.named, answer.url):
+    if answer.status in GONE and answer.named and leads_elsewhere(location.server, answer.named, answer.url):
         raise _dangling(answer)
     return Found(location, answer, answer.members())
 
 
 def _dangling(answer: Answer) -> DanglingError:
     named = answer.named.partition("?")[0]
-    what = f"{shown(named, 300)} is a reference, and what it leads to is not there ({answer.url} was answered with 404)"
+    said = f"{answer.url} was answered with {answer.status}"
+    what = f"{shown(named, 300)} is a reference, and what it leads to is not there ({said})"
     problem = DanglingError(Code.CDMI_REFUSED, what, hint="make what it refers to, or delete the reference")
     problem.named = named
     return problem

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.cdmi import nfs_export, nfs_hosts
-from agent.cdmi.answers import refused
+from agent.cdmi.answers import GONE, refused
 from agent.cdmi.exports import names_in, path_of, protocol_of
 from agent.cdmi.initiators import LEAVING, normal
 from agent.cdmi.members import check_same
@@ -146,7 +146,7 @@ async def read_afresh(wire: Wire, change: Change) -> tuple[Entries | None, float
 async def read(wire: Wire, location: Location) -> Entries | None:
     """The entries of `exports`; None where there is no such object."""
     answer = await select(wire, location.server, location.url, FIELDS, needed=("exports",))
-    if answer.status == 404:
+    if answer.status in GONE:
         return None
     members = answer.members()
     check_same(location, members)
@@ -168,7 +168,7 @@ async def _write(wire: Wire, change: Change, entries: Entries, names: tuple[str,
     wanted[change.key] = _with_names(change, wanted[change.key], change.applied(names))
     body = json.dumps({"exports": wanted}).encode()
     answer = await wire.update(change.location.server, change.location.url, body, fields=("exports",))
-    if answer.status == 404 and not change.present:
+    if answer.status in GONE and not change.present:
         return
     answer.check()
 

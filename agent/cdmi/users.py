@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.cdmi.answers import DONE, refused
+from agent.cdmi.answers import DONE, GONE, refused
 from agent.cdmi.copies import SNAPSHOTS, entries_of
 from agent.cdmi.exports import names_in, path_of, protocol_of
 from agent.cdmi.find import find
@@ -76,7 +76,7 @@ async def _below(wire: Wire, top: Found, members: Mapping[str, Any]) -> tuple[tu
         if (seen := seen + 1) > MOST:
             return tuple(permitted), f"more than {MOST} containers are in it"
         answer = await select(wire, place.server, place.url, FIELDS, needed=("children",))
-        if answer.status == 404:
+        if answer.status in GONE:
             continue  # it has gone meanwhile
         if answer.status not in DONE or not answer.is_object():
             return tuple(permitted), f"{shown(place.url, 300)} in it was answered with {answer.status}"

@@ -28,6 +28,12 @@ FOUND_BY = {
     "what is only to be deleted counts as gone": (
         "tests/unit/test_cdmi_references.py::test_what_was_only_to_be_deleted_and_stays_is_told_of"
     ),
+    "one look that fails after a DELETE ends the waiting": (
+        "tests/unit/test_cdmi_references.py::test_a_look_that_fails_meanwhile_is_no_end_of_the_waiting"
+    ),
+    "what is being deleted is said to have failed": (
+        "tests/unit/test_cdmi_references.py::test_what_was_only_to_be_deleted_and_stays_is_told_of"
+    ),
     "one without its ID taken for another than what was deleted": (
         "tests/unit/test_cdmi_objects.py::test_an_object_that_hides_its_id_while_it_is_deleted_is_there_still"
     ),

@@ -18,14 +18,26 @@ OF_WRITES = (
     Mutant(
         "what is only to be deleted counts as gone",
         "agent/cdmi/deleting.py",
-        "    if not await _comes_true(lambda: _is_gone(wire, found), pause):\n",
-        "    if answer.status != 202 and not await _comes_true(lambda: _is_gone(wire, found), pause):\n",
+        "    await _see(lambda: _is_gone(wire, found), pause, ",
+        "    answer.status == 202 or await _see(lambda: _is_gone(wire, found), pause, ",
     ),
     Mutant(
         "one without its ID taken for another than what was deleted",
         "agent/cdmi/deleting.py",
-        "    return (all(ids) and ids[0] != ids[1]) or",
-        "    return ids[0] != ids[1] or",
+        "    another = ids[0] != ids[1] if all(ids) else bool(ids[0]) and _is_implied(now)\n",
+        "    another = ids[0] != ids[1]\n",
+    ),
+    Mutant(
+        "one look that fails after a DELETE ends the waiting",
+        "agent/cdmi/deleting.py",
+        "        return None if await look() else still\n    except Problem as problem:\n",
+        "        return None if await look() else still\n    except BlockingIOError as problem:  # type: ignore\n",
+    ),
+    Mutant(
+        "what is being deleted is said to have failed",
+        "agent/cdmi/deleting.py",
+        "status=UNDER_WAY if later else None)",
+        "status=None)",
     ),
     Mutant(
         "a server is asked to copy what it says not to copy",

@@ -111,6 +111,27 @@ async def test_an_object_that_hides_its_id_while_it_is_deleted_is_there_still() 
             await client.delete(f"{url}a", pause=at_once)
 
 
+@pytest.mark.parametrize(
+    ("children", "gone"), [(["b"], True), ([], False), (["cdmi_snapshots/"], False), (None, False)]
+)
+async def test_the_folder_of_what_is_in_it_is_not_what_was_deleted(children: list[str] | None, gone: bool) -> None:
+    """Object stores show one, without an ID, where something is below."""
+    deleted = False
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal deleted
+        folder = {"objectType": "application/cdmi-container", "children": children}
+        there, deleted = folder if deleted else OBJECT, deleted or request.method == "DELETE"
+        return web.json_response(there, status=204 if request.method == "DELETE" else 200)
+
+    async with serving(answer) as url, client_of(url) as client:
+        if gone:
+            await client.delete(f"{url}a", pause=at_once)
+            return
+        with pytest.raises(Problem, match="is still there after a DELETE"):
+            await client.delete(f"{url}a", pause=at_once)
+
+
 async def test_another_object_than_the_one_asked_for_is_neither_changed_nor_deleted() -> None:
     async def answer(request: web.Request) -> web.Response:
         assert request.method == "GET"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from agent.cdmi import deleting
 from agent.cdmi.answers import DanglingError
 from agent.cdmi.client import CdmiClient
 from attachers.problems import Code, Problem
@@ -24,6 +25,7 @@ class Tree:
 
     `deaf`: how a DELETE goes wrong: "nothing" is deleted, or the "target" of a reference, or "both".
     `later`: how many looks find what was deleted there still; a DELETE is then answered with 202.
+    `odd`: the statuses of the looks at it meanwhile, 0: the connection breaks; then `tomb` is that of what is gone.
     """
 
     objects: dict[str, str] = field(default_factory=lambda: {IMAGE: GOLDEN, LUN: POOL})
@@ -31,6 +33,8 @@ class Tree:
     moved: bool = False
     deaf: str = ""
     later: int = 0
+    odd: list[int] = field(default_factory=list)
+    tomb: int = 404
     going: str = ""
     log: list[str] = field(default_factory=list)
 
@@ -46,15 +50,22 @@ class Tree:
         if request.method == "DELETE":
             return self._delete(place)
         if place == self.going:
+            if self.odd:
+                return self._fail(request, self.odd.pop(0))
             self._go_on(place)
         if place in self.references:
             return self._to(request, self.references[place])
         if place not in self.objects:
-            return web.Response(status=404)
+            return web.Response(status=self.tomb if place.rstrip("/") == self.going.rstrip("/") else 404)
         return self._get(request, place) if request.method == "GET" else web.Response(status=204)
 
     def _to(self, request: web.Request, path: str) -> web.Response:
         return web.Response(status=302, headers={"Location": f"http://{request.host}{path}"})
+
+    def _fail(self, request: web.Request, status: int) -> web.Response:
+        if not status and request.transport:
+            request.transport.abort()
+        return web.Response(status=status or 503)
 
     def _go_on(self, place: str) -> None:
         self.later -= 1
@@ -176,6 +187,35 @@ async def test_what_is_only_to_be_deleted_is_waited_for(name: str) -> None:
     assert len(tree.log) == 1, "asked for once"
 
 
+@pytest.mark.parametrize("name", ["images/golden.img", "vms/link", "vms/gone", "vol1"])
+@pytest.mark.parametrize("odd", [[503], [409, 500, 403], [0]])
+async def test_a_look_that_fails_meanwhile_is_no_end_of_the_waiting(name: str, odd: list[int]) -> None:
+    tree = Tree(later=2, odd=odd, tomb=410)
+    async with serving(tree) as url, client_of(url) as client:
+        await client.delete(url + name, pause=at_once)
+        assert not tree.odd and len(tree.log) == 1 and len(tree.objects) + len(tree.references) == 4
+        await client.delete(url + name, pause=at_once)  # of which only 410 is left
+    assert len(tree.log) == 1
+
+
+async def test_what_cannot_be_seen_until_the_end_is_told_with_what_the_last_look_said() -> None:
+    tree = Tree(later=1, odd=[503] * 1000)
+    async with serving(tree) as url, client_of(url) as client:
+        with pytest.raises(Problem, match=r"not seen to be gone: .*answered 503") as caught:
+            await client.delete(url + IMAGE[1:], pause=at_once)
+    assert (caught.value.code, caught.value.status) == (Code.CDMI_REFUSED, 504)
+
+
+async def test_it_is_waited_for_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long each look takes."""
+    monkeypatch.setattr(deleting, "WITHIN_S", 0.0)
+    tree = Tree(later=1000)
+    async with serving(tree) as url, client_of(url) as client:
+        with pytest.raises(Problem, match="still there"):
+            await client.delete(url + IMAGE[1:], pause=at_once)
+    assert tree.later == 1000 - 2
+
+
 @pytest.mark.parametrize(
     ("name", "named"), [("images/golden.img", f"golden.img ({GOLDEN})"), ("vms/link", "link"), ("vms/gone", "gone")]
 )
@@ -184,7 +224,8 @@ async def test_what_was_only_to_be_deleted_and_stays_is_told_of(name: str, named
         said = f"/{named} is still there after a DELETE (202, accepted, and not done)"
         with pytest.raises(Problem, match=re.escape(said)) as caught:
             await client.delete(url + name, pause=at_once)
-    assert caught.value.code is Code.CDMI_REFUSED and "repeat the request later" in caught.value.hint
+    assert (caught.value.code, caught.value.status) == (Code.CDMI_REFUSED, 504)
+    assert "repeat the request later" in caught.value.hint
 
 
 async def test_what_took_the_place_of_what_was_seen_is_neither_deleted_nor_changed() -> None:
