@@ -59,6 +59,7 @@ DETACH_S = 90.0
 UNDO_S = 60.0
 HAND_OVER_S = 60.0
 RECOVER_S = 60.0
+AWAY_S = 120.0  # how long an attach that is taken up waits for the helper; above its TimeoutStopSec=
 ASK_S = 10.0  # how long a server is asked where a unit is by now, while its old place is still tried
 LEAVE_S = 10.0  # how long what an old place has left is waited for, after the new one was handed out
 SETTLE_S = 5.0  # how long a caller is kept after its deadline, while a failed attach is undone

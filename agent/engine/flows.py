@@ -25,6 +25,7 @@ from agent.engine.permits import (
     grant,
     grant_again,
     host_sight,
+    insist_on_boot,
     permit_again,
     routes_of,
     to_be_made,
@@ -36,7 +37,7 @@ from agent.engine.standing import stand
 from agent.engine.touched import refuse_touched
 from agent.engine.users import users_of
 from agent.engine.withdrawing import not_needed, withdraw
-from agent.engine.withdrawn import WithdrawnError, given_up
+from agent.engine.withdrawn import WithdrawnError
 from agent.model import Phase
 from attachers.base import Goal, Gone, Ready
 from attachers.problems import Code, Problem
@@ -57,6 +58,8 @@ UNPLANNED: Mapping[str, Any] = {
 async def attach(desk: Desk, name: str, *, deadline: float) -> None:
     """Bring one attachment of the ledger up. `deadline` is on the host's clock. Raises `Problem`; undoes nothing."""
     row = desk.ledger.rows[name]
+    if not (row.seen or row.handed_out):
+        deadline += await insist_on_boot(desk, row)
     bring_up = _bring_up_again if row.handed_out else _bring_up_one
     reached = await bring_up(desk, row, deadline=deadline)
     if row.request.domain and not row.handed_out:
@@ -174,8 +177,6 @@ async def _refuse_other_users(desk: Desk, row: Row) -> None:
 
 async def _bring_up_one(desk: Desk, row: Row, *, deadline: float) -> Ready | Gone:
     """The first way to the disk, in the order of preference, that does not fail; those that do are undone."""
-    if not row.seen and row.boot_id != (await host_sight(desk)).boot_id:  # empty: nothing tells that it was this boot
-        raise given_up(row)
     while True:
         try:
             if row.plan is None:

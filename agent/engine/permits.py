@@ -8,12 +8,12 @@ from agent import timeouts
 from agent.cdmi import initiators, nfs_hosts
 from agent.cdmi.sources import object_of
 from agent.engine.converge import observe
-from agent.engine.desk import Desk, permissions_of
+from agent.engine.desk import Desk, permissions_of, refuse_overtaken
 from agent.engine.ledger import MADE, Grant, Row
-from agent.engine.withdrawn import insist_on_place, refuse_lost
+from agent.engine.withdrawn import given_up, insist_on_place, refuse_lost
 from agent.model import Access, Present, Request, Resolved, SeenExport
 from attachers import iscsi, nfs
-from attachers.problems import Problem
+from attachers.problems import Code, Problem
 from attachers.sights import HostQuery, HostSight, RouteQuery, RouteSight
 
 Routes = Mapping[str, RouteSight | Problem]
@@ -58,6 +58,28 @@ async def boot_id_of(desk: Desk) -> str:
         return desk.boot_id or (await host_sight(desk)).boot_id
     except Problem:
         return ""
+
+
+async def insist_on_boot(desk: Desk, row: Row) -> float:
+    """Before an attach that an earlier daemon began is taken up: that the host was not booted since.
+
+    Returns how many seconds the helper was waited for, which may be on its way down or up, too: that is no reason to
+    undo anything. Raises `Problem`: given up; overtaken by a detach; the helper does not come.
+    """
+    began = desk.host.now()
+    while True:
+        refuse_overtaken(desk, row.name)
+        seen = desk.host.changes
+        try:
+            sight = await host_sight(desk)
+            break
+        except Problem as problem:
+            if problem.code is not Code.UNAVAILABLE or desk.host.now() - began > timeouts.AWAY_S:
+                raise
+        await desk.host.changed(seen, timeout_s=timeouts.TICK_S)
+    if row.boot_id != sight.boot_id:  # empty: nothing tells that it was this boot
+        raise given_up(row)
+    return desk.host.now() - began
 
 
 async def routes_of(desk: Desk, resolved: Resolved) -> Routes:

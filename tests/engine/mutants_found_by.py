@@ -16,6 +16,12 @@ FOUND_BY = {
     "an attach of which nothing tells in which boot it began is taken up": (
         "tests/engine/test_withdrawn_earlier.py::test_an_attach_that_had_only_begun_is_undone_after_a_boot"
     ),
+    "a helper that is away at the daemon's start undoes an attach under way": (
+        "tests/engine/test_withdrawn_earlier.py::test_a_helper_that_is_away_for_a_while_undoes_nothing"
+    ),
+    "an attach that waits for the helper holds a detach up": (
+        "tests/engine/test_withdrawn_earlier.py::test_a_detach_does_not_wait_for_a_helper_that_an_attach_waits_for"
+    ),
     "what an earlier version was let in by counts as nothing": (
         "tests/engine/test_withdrawn_earlier.py::test_who_was_fenced_off_gets_nothing_at_the_first_boot_after_an_upgrade"
     ),

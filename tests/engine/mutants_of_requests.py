@@ -64,15 +64,27 @@ OF_REQUESTS = (
     ),
     Mutant(
         "an attach that a boot has broken off is taken up again",
-        "agent/engine/flows.py",
-        "    if not row.seen and row.boot_id != (await host_sight(desk)).boot_id:",
-        "    if not row.seen and row.boot_id == (await host_sight(desk)).boot_id and row.passed:",
+        "agent/engine/permits.py",
+        "    if row.boot_id != sight.boot_id:",
+        "    if row.boot_id == sight.boot_id and row.passed:",
     ),
     Mutant(
         "an attach of which nothing tells in which boot it began is taken up",
-        "agent/engine/flows.py",
-        "    if not row.seen and row.boot_id != (await host_sight(desk)).boot_id:",
-        '    if not row.seen and row.boot_id not in ("", (await host_sight(desk)).boot_id):',
+        "agent/engine/permits.py",
+        "    if row.boot_id != sight.boot_id:",
+        '    if row.boot_id not in ("", sight.boot_id):',
+    ),
+    Mutant(
+        "a helper that is away at the daemon's start undoes an attach under way",
+        "agent/engine/permits.py",
+        "            if problem.code is not Code.UNAVAILABLE or desk.host.now() - began > timeouts.AWAY_S:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "an attach that waits for the helper holds a detach up",
+        "agent/engine/permits.py",
+        "        refuse_overtaken(desk, row.name)\n        seen = desk.host.changes\n",
+        "        seen = desk.host.changes\n",
     ),
     Mutant(
         "what an earlier version was let in by counts as nothing",

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from agent import timeouts
 from agent.host.simulated_faults import Moment
 from agent.model import Request
 from attachers.problems import Code, Problem
@@ -103,3 +104,46 @@ async def test_an_attach_that_only_the_daemon_broke_off_goes_on(world: World) ->
     async with running(world) as daemon:
         await look(daemon)
         assert daemon.engine.view("one")["phase"] == "attached"
+
+
+async def broken_off(world: World, at: str) -> str:
+    """An attach during which only the daemon ends: before this request to the server. Returns its source."""
+    source = world.add_object()
+    async with running(world) as daemon:
+        gate = Gate(world, at)
+        await daemon.engine.attach(Request("one", source, **BOTH), wait_s=0)
+        await gate.reached.wait()
+    world.cdmi.hook = None
+    return source
+
+
+@pytest.mark.parametrize("at", ["resolve", "grant"])
+async def test_a_helper_that_is_away_for_a_while_undoes_nothing(world: World, at: str) -> None:
+    """It may take its time to stop, while the daemon is started anew already."""
+    source, until = await broken_off(world, at), world.clock.now() + 85.0
+
+    async def away(_moment: Moment, what: Step | Query) -> None:
+        if isinstance(what, Query) and world.clock.now() < until:
+            raise Problem(Code.UNAVAILABLE, "the helper is away")
+
+    async with running(world) as daemon:
+        world.kernel.hook = away
+        await look(daemon)
+        view = daemon.engine.view("one")
+        assert (view["phase"], names_us(world, source, "iscsi")) == ("attached", True), view["problem"]
+        assert world.clock.now() >= until
+
+
+async def test_a_detach_does_not_wait_for_a_helper_that_an_attach_waits_for(world: World) -> None:
+    await broken_off(world, "grant")
+
+    async def away(_moment: Moment, what: Step | Query) -> None:
+        if isinstance(what, HostQuery):
+            raise Problem(Code.UNAVAILABLE, "the helper is away")
+
+    began = world.clock.now()
+    async with running(world) as daemon:
+        world.kernel.hook = away
+        await daemon.detach("one")
+        assert not daemon.ledger.rows and not daemon.ledger.grants
+        assert world.clock.now() - began < timeouts.AWAY_S / 2
