@@ -37,6 +37,9 @@ FOUND_BY = {
     "one look that fails after a DELETE ends the waiting": (
         "tests/unit/test_cdmi_references.py::test_a_look_that_fails_meanwhile_is_no_end_of_the_waiting"
     ),
+    "a delete that goes on has failed": (
+        "tests/opennebula/test_delete.py::test_a_copy_that_takes_long_to_delete_is_asked_for_again"
+    ),
     "what is being deleted is said to have failed": (
         "tests/unit/test_cdmi_references.py::test_what_was_only_to_be_deleted_and_stays_is_told_of"
     ),

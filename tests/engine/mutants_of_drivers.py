@@ -97,11 +97,18 @@ OF_DRIVERS = (
         "a snapshot that is there already is taken for the new one",
         f"{LIB}/snapshots.py",
         """\
-        commands.cdmi("delete", snapshot_of(source, name)),
+        commands.delete(snapshot_of(source, name)),
         commands.patiently""",
         """\
         commands.patiently""",
         suite=("tests/opennebula/test_snapshots.py",),
+    ),
+    Mutant(
+        "a delete that goes on has failed",
+        f"{LIB}/commands.py",
+        "times=MINUTES)",
+        'times="1")',
+        suite=DELETE,
     ),
     Mutant(
         "what has begun at one host is begun at another as well",

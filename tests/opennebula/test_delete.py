@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from agent.cdmi import deleting
+from tests.cdmi_server.faults import Action, Fault
 from tests.opennebula.life import as_clone, deployed, ended, failed, ok, rested, two_disks
 from tests.opennebula.oned import FRONT_END, Disk, Lcm, Vm
 from tests.opennebula.site import Site
+from tests.opennebula.test_datastore import act, printed
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -19,6 +22,52 @@ async def test_recover_delete_of_a_running_vm_keeps_what_is_persistent(site: Sit
             ok(done)
     assert site.all_gone() and site.children("images") == {"data5", "base5"}
     assert site.stamped("images/data5") == "data5" and site.children("vms") == set()
+
+
+def slow(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server accepts what is to be deleted (202), and is not done when the daemon's minute is over, twice."""
+    monkeypatch.setattr(deleting, "TRIES", 1)
+    site.server.faults.set("delete", Fault(Action.STATUS, status=202, times=2))
+
+
+def is_done(site: Site) -> bool:
+    return not site.server.faults.describe()["delete"]["left"]
+
+
+async def test_a_copy_that_takes_long_to_delete_is_asked_for_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm = await deployed(site, await two_disks(site))
+    slow(site, monkeypatch)
+    await ended(site, vm)
+    assert site.all_gone() and site.children("vms") == set() and is_done(site)
+
+
+async def test_the_copy_of_an_earlier_deployment_may_take_long_to_delete(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = await deployed(site, await two_disks(site))
+    site.stamp("vms/one-5-1", "of before")
+    site.halt(vm)
+    slow(site, monkeypatch)
+    await deployed(site, vm.at(vm.host))
+    assert site.stamped("vms/one-5-1") == "base5" and is_done(site)
+
+
+@pytest.mark.parametrize("verb", ["rm", "snap_delete", "policy"])
+async def test_an_image_or_a_snapshot_that_takes_long_to_delete_is_asked_for_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    if verb == "rm":
+        source = (await printed(site, "mkfs", SIZE=1, FORMAT="raw")).split()[0]
+    else:
+        source = await site.image("debian")
+    site.configure(ON_DELETE="delete")
+    await site.hosts["hosta"].engine.operations.snapshot(source, "one-snap-3", wait_s=10)
+    if verb == "policy":
+        ok(await act(site, "snap_delete", SOURCE=source, TARGET_SNAPSHOT=3))
+    slow(site, monkeypatch)
+    ok(await act(site, verb.replace("policy", "rm"), SOURCE=source, TARGET_SNAPSHOT=3))
+    assert is_done(site)
+    assert site.children("vms") == set() and (site.children("images") == {"debian"}) is (verb == "snap_delete")
 
 
 async def test_it_says_in_the_log_of_the_vm_what_it_keeps(site: Site) -> None:

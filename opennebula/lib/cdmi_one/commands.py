@@ -14,6 +14,8 @@ TAKEN = 75
 """The status of a script that found something at the place of a copy (`EX_TEMPFAIL`; cdmi-attach has none like it)."""
 HOURS = "1 2 3 4"
 """How often a server's work is waited for, an hour each: the same request again joins the one that is under way."""
+MINUTES = " ".join(map(str, range(1, 61)))
+"""How often a delete that the server has accepted is asked for again: the daemon waits a minute for it each time."""
 
 
 def cdmi(*words: object) -> str:
@@ -86,11 +88,16 @@ def create(new: str, size_mb: int, note: Mapping[str, str], *, kind: str) -> str
     return patiently(cdmi(*words), taken=True)
 
 
-def patiently(line: str, *, taken: bool = False) -> str:
+def delete(place: object, *words: str) -> str:
+    """Delete; that there is nothing is success. Servers may take long to take a large object apart."""
+    return patiently(cdmi("delete", place, *words), times=MINUTES)
+
+
+def patiently(line: str, *, taken: bool = False, times: str = HOURS) -> str:
     """What takes a server long: asked for again while it is under way. With `taken`, a conflict is `TAKEN`."""
     ends = f"{CONFLICT}) exit {TAKEN};; " if taken else ""
     once = f"s=0; {line} >/dev/null || s=$?; case $s in 0) break;; {TIMEOUT}) ;; {ends}*) exit $s;; esac"
-    return f"for hour in {HOURS}; do {once}; done; [ $s = 0 ] || exit $s"
+    return f"for try in {times}; do {once}; done; [ $s = 0 ] || exit $s"
 
 
 def tolerate_missing(line: str) -> str:

@@ -48,7 +48,7 @@ def cpds(words: Sequence[str]) -> None:
         source = snapshot_of(source, snapshot_name(words[2]))
     elif vm.lcm_state == SAVED_WHILE_RUNNING:  # what is copied must not change meanwhile
         name = "one-saveas"
-        gone = commands.cdmi("delete", snapshot_of(source, name))
+        gone = commands.delete(snapshot_of(source, name))
         before, after = [gone, f"{commands.cdmi('snapshot', source, name)} >/dev/null"], [gone]
         source = snapshot_of(source, name)
     copy(place.host, source, new, settings, before=before, after=after)

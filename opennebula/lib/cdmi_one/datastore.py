@@ -98,14 +98,14 @@ def rm(words: Sequence[str]) -> None:
         return
     at = found.by_id(source.server)
     if found.metadata.get(OWNER) == owner(settings, "image", asked.id):
-        through(HERE, settings, [commands.cdmi("delete", at, "--with-snapshots")])
+        through(HERE, settings, [commands.delete(at, "--with-snapshots")])
         return
     mine = owner(settings, "image", asked.id)
     if not asked.source or found.metadata.get(REGISTERED, mine) != mine:
         return  # it is another image's by now
     if settings.on_delete == "delete":
         registered(str(source), settings)
-        through(HERE, settings, [commands.cdmi("delete", at)])
+        through(HERE, settings, [commands.delete(at)])
         return
     items = [f"{name}={value}" for name, value in settings.on_delete_metadata.items() if settings.on_delete == "modify"]
     items += ["--remove", REGISTERED] if REGISTERED in found.metadata else []
@@ -141,7 +141,7 @@ def snap_delete(words: Sequence[str]) -> None:
     """A snapshot of an image goes; that there is none is success."""
     asked = message.read(words)
     at = snapshot_of(str(source_of(asked.source)), snapshot_name(asked.snapshot))
-    through(HERE, asked.settings(), [commands.cdmi("delete", at)])
+    through(HERE, asked.settings(), [commands.delete(at)])
 
 
 def snap_revert(words: Sequence[str]) -> None:

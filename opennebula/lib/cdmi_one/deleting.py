@@ -44,4 +44,4 @@ def _delete(copy: Copy, host: str, vm: str, settings: Settings) -> None:
     if not is_ours(found, copy):
         tell(vm, f"{copy.place} is not noted as the copy for {copy.name}: it stays; delete it by hand")
         return
-    through(host, settings, [commands.cdmi("delete", found.by_id(copy.place.server), "--with-snapshots")])
+    through(host, settings, [commands.delete(found.by_id(copy.place.server), "--with-snapshots")])

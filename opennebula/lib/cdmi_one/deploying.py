@@ -76,7 +76,7 @@ def _instead(
         what = f"something else than the copy for this disk is at {copy.place} already"
         raise Failure(what, "look at it (cdmi-attach stat), and move it, or delete it if it is of no use")
     if found.metadata.get(DEPLOYMENT) != note[DEPLOYMENT]:
-        old = commands.cdmi("delete", found.by_id(copy.place.server), "--with-snapshots")
+        old = commands.delete(found.by_id(copy.place.server), "--with-snapshots")
         return [commands.detach(copy.name, order), old, *lines]
     size = _grown_mb(disk) << 20
     grow = [f"{commands.cdmi('set-size', copy.place, size)} >/dev/null"] if size > (found.size or size) else []

@@ -35,9 +35,9 @@ def snap_create_live(words: Sequence[str]) -> None:
         f"trap '{VIRSH} $goes_on {domain} >/dev/null 2>&1' EXIT",
         "trap 'exit 1' HUP INT TERM PIPE",
     ]
-    old, taken = commands.cdmi("delete", snapshot_of(source, name)), ["snapshot", source, name, "--timeout", FROZEN_S]
+    old, taken = commands.delete(snapshot_of(source, name)), ["snapshot", source, name, "--timeout", FROZEN_S]
     let_go = [f"{VIRSH} $goes_on {domain} >/dev/null", "trap - EXIT"]
-    run(host, [old, *frozen, f"{commands.cdmi(*taken)} >/dev/null", *let_go])
+    run(host, [old, *frozen, f"{commands.cdmi(*taken)} >/dev/null", *let_go], limit_s=LONG_S)
 
 
 def snap_revert(words: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ def snap_revert(words: Sequence[str]) -> None:
 def snap_delete(words: Sequence[str]) -> None:
     """`HOST:DISK SNAPSHOT VM DATASTORE`: that there is none is success."""
     host, source, name = _named(words)
-    run(host, [commands.cdmi("delete", snapshot_of(source, name))])
+    run(host, [commands.delete(snapshot_of(source, name))], limit_s=LONG_S)
 
 
 def _named(words: Sequence[str]) -> tuple[str, str, str]:
@@ -74,6 +74,6 @@ def _named(words: Sequence[str]) -> tuple[str, str, str]:
 def _taken(source: str, name: str) -> list[str]:
     """Take it anew: oned knows of none with that number, so that one which is there was left by what broke off."""
     return [
-        commands.cdmi("delete", snapshot_of(source, name)),
+        commands.delete(snapshot_of(source, name)),
         commands.patiently(commands.cdmi("snapshot", source, name)),
     ]
