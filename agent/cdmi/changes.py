@@ -85,7 +85,11 @@ async def _assign(wire: Wire, found: Found, size: int) -> Answer:
 
 
 async def _has(wire: Wire, location: Location, size: int, pause: Pause, object_id: str) -> None:
-    """Wait until it has the size, and the server is done. Raises `Problem` cdmi-refused where it does not come."""
+    """Wait until it has the size, and the server is done. Raises `Problem` cdmi-refused where it does not come.
+
+    A size that is told counts also while the server works on, as it does when it is asked for again: one that fills up
+    what it has added may do so for hours. That it does so is told with the object.
+    """
     found, pause_s = await find(wire, location), FIRST_PAUSE_S
     for _ in range(TRIES):
         check_complete(found.answer, found.members)
@@ -95,13 +99,14 @@ async def _has(wire: Wire, location: Location, size: int, pause: Pause, object_i
         found, pause_s = await find(wire, location), min(2 * pause_s, LONGEST_PAUSE_S)
     itself(found, "uri", object_id)
     check_complete(found.answer, found.members)
+    has = size_of(found.members, kind_of(found.answer, found.members))
+    if has == size:
+        return
     if pending := pending_of(found.members):
         what = f"{found.url} was to have {size} bytes: {pending}"
         raise refused(location.server, what, hint="repeat the request later: that it has the size is success then")
-    has = size_of(found.members, kind_of(found.answer, found.members))
-    if has != size:
-        what = f"{found.url} has {has} bytes after {size} were asked for"
-        raise refused(location.server, what, hint="the server keeps its size: see its log, or clone it with a size")
+    what = f"{found.url} has {has} bytes after {size} were asked for"
+    raise refused(location.server, what, hint="the server keeps its size: see its log, or clone it with a size")
 
 
 async def move(wire: Wire, source: Location, destination: Location, object_id: str = "") -> None:

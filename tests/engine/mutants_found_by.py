@@ -55,6 +55,12 @@ FOUND_BY = {
     "a time that stands still is never held against a restore": (
         "tests/engine/test_passed_over.py::test_a_time_that_stands_still_and_is_not_that_of_the_snapshot_contradicts"
     ),
+    "a size that is told is missing while the server works on": (
+        "tests/engine/test_passed_over.py::test_a_size_that_is_told_is_there_the_first_time_as_the_second"
+    ),
+    "a size that is only on its way counts as there": (
+        "tests/engine/test_passed_over.py::test_a_size_that_is_only_on_its_way_is_not_done"
+    ),
     "a look that fails after a change is the failure of the change": (
         "tests/engine/test_passed_over.py::test_what_has_left_its_place_was_moved"
     ),

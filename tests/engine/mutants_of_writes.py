@@ -76,6 +76,18 @@ OF_WRITES = (
         ' that of its snapshot"\n',
     ),
     Mutant(
+        "a size that is told is missing while the server works on",
+        "agent/cdmi/changes.py",
+        "    if has == size:\n",
+        "    if has == size and not pending_of(found.members):\n",
+    ),
+    Mutant(
+        "a size that is only on its way counts as there",
+        "agent/cdmi/changes.py",
+        "    if has == size:\n",
+        "    if has == size or pending_of(found.members):\n",
+    ),
+    Mutant(
         "a look that fails after a change is the failure of the change",
         "agent/engine/changing.py",
         "        if problem.code not in (Code.CDMI_REFUSED, Code.NOT_FOUND):\n",

@@ -254,17 +254,46 @@ async def test_what_is_at_both_places_was_not_moved(tmp_path: Path) -> None:
     assert not [done for done in tree.log if "DELETE" in done]
 
 
-async def test_a_size_that_is_only_on_its_way_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def working(monkeypatch: pytest.MonkeyPatch, *, size: str = "") -> None:
+    """The server works on what it was told for longer than anybody waits; until then it tells this size."""
+    looks = 0
+
+    async def look(wire: Wire, location: Location) -> Found:
+        nonlocal looks
+        looks, found = looks + 1, await find(wire, location)
+        if looks == 1:
+            return found
+        more = {"cdmi_assignedsize": size} if size else {}
+        members = {**found.members, "metadata": {**found.members["metadata"], **more}}
+        return replace(found, members={**members, "completionStatus": "Processing"})
+
     monkeypatch.setattr(changes, "TRIES", 2)
+    monkeypatch.setattr(changes, "find", look)
+
+
+async def test_a_size_that_is_only_on_its_way_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
-        looks = 0
-
-        async def working(wire: Wire, location: Location) -> Found:
-            nonlocal looks
-            looks, found = looks + 1, await find(wire, location)
-            return found if looks == 1 else replace(found, members={**found.members, "completionStatus": "Processing"})
-
-        monkeypatch.setattr(changes, "find", working)
+        working(monkeypatch, size=str(SIZE))
         with pytest.raises(Problem, match="was to have 2097152 bytes: the server is still making it") as caught:
             await lab.engine.objects.resize(f"{server.url}vol1", 2 * SIZE, shrink=False)
         assert caught.value.code is Code.CDMI_REFUSED
+
+
+async def test_a_size_that_is_told_is_there_the_first_time_as_the_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that fills up what it has added works on for minutes: what waits for the size has it."""
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        working(monkeypatch)
+        for _ in range(2):
+            assert (await lab.engine.objects.resize(f"{server.url}vol1", 2 * SIZE, shrink=False))["size"] == 2 * SIZE
+
+
+async def test_a_clone_that_has_its_size_is_not_deleted_while_the_server_works_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        working(monkeypatch)
+        monkeypatch.setattr(changes, "FIRST_PAUSE_S", 0.01)
+        done, view = await lab.clone("image", "image2", size=4096)
+        assert done and (await lab.client.stat(view["uri"])).size == 4096
