@@ -55,25 +55,32 @@ class Objects:
 
     async def delete(self, source: str, *, despite: Despite = CAREFUL) -> bool:
         """See `agent.model.Objects`."""
-        delete, waits = self._desk.cdmi.delete, pauses(self._desk.host)
         try:
-            async with held(self._desk, source, object_id=despite.object_id) as found, AsyncExitStack() as stack:
-                if found.reference:
-                    log.info("delete %s, a reference to %s", found.reference, found.uri)
-                else:
-                    await stack.enter_async_context(alone(self._desk, found, field="source"))
-                    await refuse_others(self._desk, source, field="source", despite=despite, goes=True)
-                    log.info("delete %s", found.uri)
-                is_one = bool(found.reference)
-                await delete(source, pause=waits, object_id=found.object_id, reference=is_one)
-        except DanglingError as dangling:
-            log.info("delete %s, a reference to nothing", dangling.named)
-            await delete(source, pause=waits)
+            async with self._using() as cdmi:
+                await self._delete(cdmi, source, despite)
         except Problem as problem:
             if problem.code is not Code.NOT_FOUND:
                 raise
             return False
         return True
+
+    async def _delete(self, cdmi: Cdmi, source: str, despite: Despite) -> None:
+        """Delete an object under its lock; a reference without, which is that of the object that it leads to."""
+        waits = pauses(self._desk.host)
+        try:
+            async with held(self._desk, source, object_id=despite.object_id) as found:
+                if not found.reference:
+                    async with alone(self._desk, found, field="source"):
+                        await refuse_others(self._desk, source, field="source", despite=despite, goes=True)
+                        log.info("delete %s", found.uri)
+                        await cdmi.delete(source, pause=waits, object_id=found.object_id, reference=False)
+                    return
+        except DanglingError as dangling:
+            log.info("delete %s, a reference to nothing", dangling.named)
+            await cdmi.delete(source, pause=waits)
+            return
+        log.info("delete %s, a reference to %s", found.reference, found.uri)
+        await cdmi.delete(source, pause=waits, object_id=found.object_id, reference=True)
 
     async def resize(self, source: str, size: int, *, shrink: bool, despite: Despite = CAREFUL) -> dict[str, Any]:
         """See `agent.model.Objects`."""
@@ -86,7 +93,8 @@ class Objects:
             log.info("resize %s from %s to %d bytes", found.uri, found.size, size)
             # What others have enlarged since is not made smaller: only what was looked at here may be.
             may, object_id = shrink and smaller, found.object_id
-            await self._desk.cdmi.resize(source, size, shrink=may, pause=pauses(self._desk.host), object_id=object_id)
+            async with self._using() as cdmi:
+                await cdmi.resize(source, size, shrink=may, pause=pauses(self._desk.host), object_id=object_id)
         return await self.stat(source)
 
     async def fence(self, source: str, names: Sequence[str], *, despite: Despite = CAREFUL) -> dict[str, Any]:
@@ -126,9 +134,9 @@ class Objects:
             yield cdmi
 
     async def let_go(self, client: Cdmi) -> None:
-        """Wait until nothing is read or written by this client any more, which a reload has replaced."""
-        while streams := [over for over, of_client in self._under_way.items() if of_client is client]:
-            await asyncio.wait(streams)
+        """Wait until nothing is read, written, deleted or resized by this client, which a reload has replaced."""
+        while works := [over for over, of_client in self._under_way.items() if of_client is client]:
+            await asyncio.wait(works)
 
     @asynccontextmanager
     async def _using(self) -> AsyncIterator[Cdmi]:

@@ -40,6 +40,9 @@ FOUND_BY = {
     "a delete that goes on has failed": (
         "tests/opennebula/test_delete.py::test_a_copy_that_takes_long_to_delete_is_asked_for_again"
     ),
+    "a client is closed while something is deleted by it": (
+        "tests/engine/test_clearing.py::test_a_reload_waits_for_what_is_being_deleted"
+    ),
     "what is being deleted is said to have failed": (
         "tests/unit/test_cdmi_references.py::test_what_was_only_to_be_deleted_and_stays_is_told_of"
     ),

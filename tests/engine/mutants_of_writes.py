@@ -34,6 +34,17 @@ OF_WRITES = (
         "        return None if await look() else still\n    except BlockingIOError as problem:  # type: ignore\n",
     ),
     Mutant(
+        "a client is closed while something is deleted by it",
+        "agent/engine/objects.py",
+        """\
+            async with self._using() as cdmi:
+                await self._delete(cdmi, source, despite)
+""",
+        """\
+            await self._delete(self._desk.cdmi, source, despite)
+""",
+    ),
+    Mutant(
         "what is being deleted is said to have failed",
         "agent/cdmi/deleting.py",
         "status=UNDER_WAY if later else None)",

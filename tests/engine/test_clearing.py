@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +17,8 @@ from tests.cdmi_server.faults import Action, Fault
 from tests.cdmi_server.runner import ServerHandle
 from tests.engine.test_changes import EVEN_SO
 from tests.engine.test_operations import SIZE, Lab, daemon, hurried, read, scene
+from tests.unit.test_cdmi_client import serving
+from tests.unit.test_cdmi_references import Tree
 
 __all__ = ["hurried"]
 
@@ -136,6 +140,30 @@ async def test_what_a_server_only_says_to_delete_is_told_of(tmp_path: Path, monk
         assert server.store.find("/vol2/") and server.store.find("/image")
         assert await lab.engine.objects.delete(f"{server.url}image", despite=EVEN_SO)
         assert not await lab.engine.objects.delete(f"{server.url}image", despite=EVEN_SO)
+
+
+async def test_a_reference_that_takes_long_to_delete_holds_up_nobody_who_uses_what_it_leads_to(tmp_path: Path) -> None:
+    tree = Tree(later=10_000)
+    async with serving(tree) as url, daemon(tmp_path, cast(Any, SimpleNamespace(url=url))) as lab:
+        task = asyncio.create_task(lab.engine.objects.delete(f"{url}vms/lun"))
+        await until(lambda: bool(tree.going))
+        async with asyncio.timeout(10):
+            await lab.engine.objects.resize(f"{url}vol1", 512, shrink=False)
+        assert not task.done()
+        tree.later = 0
+        assert await task
+
+
+async def test_a_reload_waits_for_what_is_being_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deleting, "TRIES", 1)
+    async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
+        server.faults.set("delete", Fault(Action.STATUS, status=202, times=1))
+        task = asyncio.create_task(lab.engine.objects.delete(f"{server.url}image", despite=EVEN_SO))
+        await until(lambda: not server.faults.describe()["delete"]["left"])
+        gone = asyncio.create_task(lab.engine.objects.let_go(lab.client))
+        done, _ = await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
+        assert task in done and isinstance(task.exception(), Problem)
+        await gone
 
 
 @pytest.mark.parametrize("marked", [True, False])
