@@ -4,9 +4,11 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 HERE := tests/unit tests/engine tests/api tests/host tests/opennebula
-# The longest, and they ask nothing of the libraries: once in a test run, beside the others.
+# The longest, and they ask nothing of the libraries: once in a test run.
 CRASHES := $(addprefix tests/engine/test_,crashes.py crashes_of_moves.py dirty.py faults.py)
 OTHERS := $(HERE) $(CRASHES:%=--ignore=%)
+# Guests wait for a third of the time: two files at once, the lab's first. Each process has guests of its own.
+AT_ONCE := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 AIOHTTP := 3.11.16 3.13.2
 # What aiohttp's own server of these releases leaves to the garbage collector (the tests' servers) is not ours to mend.
 OLDER := -q -p no:cacheprovider -W ignore::pytest.PytestUnraisableExceptionWarning
@@ -14,7 +16,7 @@ HTTP := $(addprefix tests/unit/test_cdmi_,client.py client_hostile.py content.py
 DEBIAN_SET := python3-aiohttp python3-pyroute2 python3-rtslib-fb python3-systemd python3-libvirt \
 	python3-pytest python3-pytest-asyncio python3-jsonschema python3-trustme python3-prometheus-client python3-hypothesis
 
-.PHONY: help setup demo run soak pictures explanations fuzz check test test-here test-debian test-http test-matrix test-crashes test-lab lab crashes mutants bench install clean
+.PHONY: help setup demo run soak pictures explanations fuzz check test test-here test-debian test-http test-matrix test-lab lab crashes mutants bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -61,7 +63,7 @@ check: $(VENV)/.stamp ## ruff and mypy --strict
 	$(BIN)/mypy
 
 test-here: $(VENV)/.stamp ## the tests that need no lab, on today's releases of the libraries
-	$(BIN)/pytest $(HERE)
+	$(BIN)/pytest $(AT_ONCE) $(HERE)
 
 test-debian: build/.packages ## the same tests on the libraries that Debian 12 ships
 	@mkdir -p build
@@ -90,24 +92,17 @@ test-matrix: test-here test-debian $(AIOHTTP:%=build/aiohttp-%/.stamp) ## test-h
 		build/aiohttp-$$version/bin/python -m pytest $(OLDER) $(HERE) || exit 1; done
 
 test-lab: lab ## the tests on a real kernel
-	$(BIN)/pytest tests/lab
+	$(BIN)/pytest $(AT_ONCE) tests/lab
 
 crashes: $(VENV)/.stamp ## every death and fault at every point; `make test` divides the points among them
 	CDMI_CRASHES=all $(BIN)/pytest $(CRASHES)
 
-test-crashes: $(VENV)/.stamp ## the same, each point in one of the ways
-	@mkdir -p build
-	@echo "deaths and faults at every point:"
-	@$(BIN)/pytest -q -p no:cacheprovider $(CRASHES) >build/test-crashes.log 2>&1 \
-		|| { cat build/test-crashes.log; exit 1; }
-	@tail -n 1 build/test-crashes.log
-
 mutants: $(VENV)/.stamp ## plant known bugs, one at a time: the crash suite must turn red for each
 	$(BIN)/python -m tests.engine.mutants
 
-test: setup check lab ## everything: what CI runs; Debian's libraries, an older aiohttp, and crashes beside the first part
-	@$(MAKE) --no-print-directory test-debian test-http test-crashes >build/beside.log 2>&1 & beside=$$!; \
-	$(BIN)/pytest $(OTHERS) tests/lab; status=$$?; \
+test: setup check lab ## everything: what CI runs; Debian's libraries and an older aiohttp beside, with what time is left
+	@nice $(MAKE) --no-print-directory test-debian test-http >build/beside.log 2>&1 & beside=$$!; \
+	$(BIN)/pytest $(AT_ONCE) tests/lab $(HERE); status=$$?; \
 	wait $$beside || { cat build/beside.log; exit 1; }; exit $$status
 
 bench: setup ## the lab's figures beside os-brick and the floor, and the simulator's; build/bench.json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -29,6 +30,8 @@ OURS = pytest.StashKey[set[str]]()
 """Names of the guests of this test run."""
 HUNG = pytest.StashKey[set[str]]()
 """Those of them that did not answer any more after a test failed: no other test waits for them."""
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+"""Which of several processes of a test run this is; each has guests of its own."""
 ANSWER_S = 30.0
 SHOWN = 6000
 
@@ -61,19 +64,20 @@ def asked_for(config: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def lab_run() -> Iterator[None]:
-    """One test run at a time has the guests of a cache."""
-    with locked(open_cache().root / "pytest.lock", waiting_for="the test guests"):
+    """One test run at a time has the guests of a cache; its processes are numbered alike in each run."""
+    with locked(open_cache().root / f"pytest{WORKER}.lock", waiting_for="the test guests"):
         yield
 
 
 @pytest.fixture(scope="module")
 def new_guest(request: pytest.FixtureRequest, lab_run: None) -> Iterator[NewGuest]:
-    """A function that brings up a fresh guest of a given name, for tests with several; all end with the module."""
+    """A function that brings up a fresh guest, by the role that its name tells; all end with the module."""
     cache = open_cache()
     plain = request.node.get_closest_marker("lab_plain") is not None
     with ExitStack() as stack:
 
-        def bring_up(name: str) -> Guest:
+        def bring_up(role: str) -> Guest:
+            name = f"{role}-{WORKER}" if WORKER else role
             stack.callback(fleet.down, cache, name)
             stack.callback(request.config.stash[HUNG].discard, name)
             request.config.stash[OURS].add(name)

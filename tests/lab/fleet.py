@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.bytecode import byte_code
 from tests.lab.cache import CHECKOUT, RECIPE, Cache, locked, prune, remove_tree
 from tests.lab.errors import LabError
 from tests.lab.guest import Guest
@@ -18,6 +19,8 @@ from tests.lab.machine import Place, end, make_disk, resume, running_pid, ssh_po
 from tests.lab.snapshot import Snapshot, ensure_snapshot
 
 PUSHED = ("tests", "agent", "attachers", "pyproject.toml")
+COMPILED = ("agent", "attachers", "tests/cdmi_server")
+SOURCES = "/opt/cdmi-attach"
 LAN = "10.77.0.{}"
 
 
@@ -121,7 +124,8 @@ def restore(place: Place, record: Record, snapshot: Snapshot) -> Guest:
     guest = Guest(record.name, place)
     guest.connect(record.port, snapshot.boot.image / "id_ed25519")
     become = become_line(record)
-    guest.push_all(CHECKOUT, PUSHED, "/opt/cdmi-attach", before=f"{become} < /dev/null")
+    more = byte_code(CHECKOUT, COMPILED, SOURCES)
+    guest.push_all(CHECKOUT, PUSHED, SOURCES, before=f"{become} < /dev/null", more=more)
     return guest
 
 

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -130,10 +130,8 @@ class Guest:
 
     def write(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Make the file `path` in the guest, and the folders above it."""
-        info = tarfile.TarInfo(path.lstrip("/"))
         data = text.encode()
-        info.size, info.mode = len(data), mode
-        self._unpack("/", lambda tar: tar.addfile(info, io.BytesIO(data)))
+        self._unpack("/", lambda tar: tar.addfile(file_of(path.lstrip("/"), data, mode), io.BytesIO(data)))
 
     def push(self, source: Path, target: str) -> None:
         """Copy a file to the path `target`, or a folder's content into the folder `target`; all owned by root."""
@@ -145,13 +143,26 @@ class Guest:
         path = PurePosixPath(target, source.name) if target.endswith("/") else PurePosixPath(target)
         self._unpack(str(path.parent), lambda tar: tar.add(source, arcname=path.name, filter=plain))
 
-    def push_all(self, top: Path, names: Sequence[str], target: str, *, before: str = "true") -> None:
-        """Replace files and folders `names` below `target` by those of `top`, after the shell line `before`."""
+    def push_all(
+        self,
+        top: Path,
+        names: Sequence[str],
+        target: str,
+        *,
+        before: str = "true",
+        more: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Replace files and folders `names` below `target` by those of `top`, after the shell line `before`.
+
+        `more` are files to be made there besides, by their names below `target`.
+        """
 
         def fill(tar: tarfile.TarFile) -> None:
             for name in names:
                 if (top / name).exists():
                     tar.add(top / name, arcname=name, filter=plain)
+            for name, data in (more or {}).items():
+                tar.addfile(file_of(name, data), io.BytesIO(data))
 
         self._unpack(target, fill, before=f"({before}) && cd {shlex.quote(target)} && rm -rf {shlex.join(names)}")
 
@@ -209,6 +220,13 @@ class Forwarded(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = connect_unix(self._path)
         self.sock.settimeout(self.timeout)
+
+
+def file_of(name: str, data: bytes, mode: int = 0o644) -> tarfile.TarInfo:
+    """An entry of an archive: root's file with that content."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), mode
+    return info
 
 
 def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -102,10 +102,10 @@ def test_two_guests_are_two_hosts_and_see_each_other(guest: Guest, new_guest: Ne
     other = new_guest("test-other")
     names = [each.run(WHO).stdout.split() for each in (guest, other)]
     assert not set(names[0]) & set(names[1])
-    who = identity("test-other")
+    who = identity(other.name)
     assert names[1] == [who.hostname, who.machine_id, who.iqn, who.host_uuid, who.mac_seed]
     slots = {record.name: record.slot for record in fleet.records(open_cache())}
-    peer = fleet.LAN.format(slots["test-other"])
+    peer = fleet.LAN.format(slots[other.name])
     hello = f"import socket; print(socket.create_connection(('{peer}', 22), 20).recv(4))"
     assert guest.python(hello).stdout == "b'SSH-'\n"
     ids = {each.python("import uuid; print(uuid.uuid4())").stdout for each in (guest, other)}
