@@ -13,6 +13,7 @@ from pathlib import Path
 
 LOG_LINE = re.compile(r"^(ERROR|INFO|WARN|DEBUG):\s+(\d+)?\s*(.*)$")
 AT_ONCE = 15
+UNREADABLE = "invalid byte sequence in US-ASCII"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class Drivers:
         """oned's environment: HOME, PATH, LANG, and not much more."""
         return {"HOME": str(self.home), "PATH": self.path, "LANG": "C", **self.more}
 
+    async def close(self) -> None:
+        """The end of the site."""
+
     async def start(self, script: Path, words: Sequence[str]) -> Process:
         """A script as a process."""
         return await asyncio.create_subprocess_exec(
@@ -107,7 +111,12 @@ class Drivers:
         async with asyncio.timeout(self.within_s):
             out, err = await process.communicate(stdin.encode())
         assert process.returncode is not None
-        lines = err.decode().splitlines()
+        if (
+            not err.isascii()
+        ):  # in LANG=C Ruby reads no such line, and what has succeeded is told to have failed as well
+            error = UNREADABLE if process.returncode == 0 else f"Internal error {UNREADABLE}"
+            return Done(255, error, plain=(error,))
+        lines = [line.strip() for line in err.decode().splitlines()]
         found = [(LOG_LINE.match(line), line) for line in lines]
         log = tuple((int(match[2] or -1), match[3]) for match, _ in found if match)
         plain = tuple(line for match, line in found if not match)

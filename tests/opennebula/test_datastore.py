@@ -50,6 +50,7 @@ async def test_what_may_not_be_registered(site: Site, action: str) -> None:
         site.by_path("images/../vms/one-5-1"): "",
         site.by_path("images"): "outside what may be registered",
         site.by_path("images/none"): "there is no object",
+        site.by_path("images/Größe"): "images/Gr\\xf6\\xdfe' is not an URI (percent-encode",
         site.by_path(f"images/one-img-{NUMBER}"): "is OpenNebula's already: one image 9",
         "/etc/passwd": "may not be imported",
         "https://server.example/x": "may not be imported",

@@ -187,3 +187,12 @@ async def test_a_copy_in_the_making_goes_as_well(site: Site) -> None:
         ok(done)
     failed(await task, "clone")
     assert site.children("vms") == set() and site.all_gone()
+
+
+async def test_what_is_told_is_ascii(site: Site) -> None:
+    """one_tm.rb reads nothing else: in LANG=C a DELETE that went well would be told to have failed."""
+    vm = Vm(5, (Disk(0, site.by_path("images/Größe"), clone=False),), "hosta")
+    site.oned.tell(vm, Lcm.CLEANUP_DELETE)
+    done = await site.oned.transfer(vm, site.oned.cleanup(vm, "hosta"))
+    ok(done)
+    assert (5, f"cdmi: disk 0 is no copy: {site.by_path('images/Gr')}\\xf6\\xdfe stays") in done.log

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cdmi_one import commands, message, vm
 from cdmi_one.clones import copy_of, found_in, is_ours, object_of
-from cdmi_one.failure import Failure
+from cdmi_one.failure import Failure, one_line
 from cdmi_one.hosts import is_front_end
 from cdmi_one.main import main
 from cdmi_one.places import place_of, source_of
@@ -89,6 +89,7 @@ def test_settings(tmp_path: Path) -> None:
             "ALLOW='cdmi://a",
             "ALLOW=https://a/x",
             "ALLOW=cdmi:///x",
+            "CLONES=cdmi://a/Größe/",
         ),
         *("ALLOW=cdmi://a/../x", "ON_DELETE=maybe", "REQUIRE=yes", "SITE='a b'", "LEASE_S=1", "NEW_IMAGES=tape"),
     ],
@@ -152,6 +153,10 @@ def test_one_line_whatever_is_wrong(words: list[str], capsys: pytest.CaptureFixt
     assert main(words) == 1
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and said.err.startswith("cdmi/") and "; " in said.err
+
+
+def test_a_line_is_ascii_whatever_a_server_calls_things() -> None:
+    assert one_line("a\n„Größe“ \x1b[2J\0\\") == r"a \u201eGr\xf6\xdfe\u201c \x1b[2J\x00" + "\\"
 
 
 def test_messages_of_either_convention() -> None:

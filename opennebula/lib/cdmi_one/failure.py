@@ -16,5 +16,12 @@ class Failure(Exception):
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks: oned glues lines together without a blank."""
-    return " ".join(text.split())
+    """The text without line breaks, which oned glues together without a blank, and in printable ASCII.
+
+    In LANG=C the Ruby of oned's drivers reads nothing else: the error is lost, and success is told as failure.
+    """
+    return "".join(one if " " <= one <= "~" else _escaped(one) for one in " ".join(text.split()))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

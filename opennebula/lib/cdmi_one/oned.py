@@ -23,7 +23,9 @@ def listed(kind: str) -> ElementTree.Element:
 
 def _asked(what: str, words: list[str]) -> ElementTree.Element:
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=ASK_S, check=False)
+        done = subprocess.run(
+            words, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=ASK_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failure(f"oned does not tell of {what}: {one_line(str(error))}", REMEDY) from None
     if done.returncode:

@@ -39,7 +39,13 @@ def run(host: str, lines: Sequence[str], *, limit_s: float = QUICK_S) -> str:
     command, where = _shell(host), host or "the front-end"
     try:
         done = subprocess.run(
-            command, input=_script(lines), capture_output=True, text=True, timeout=limit_s, check=False
+            command,
+            input=_script(lines),
+            capture_output=True,
+            text=True,
+            errors="replace",  # of another host, in whatever language
+            timeout=limit_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         what = f"{where} has not answered within {limit_s:g} s"
@@ -54,7 +60,7 @@ def run(host: str, lines: Sequence[str], *, limit_s: float = QUICK_S) -> str:
 def stream(host: str, lines: Sequence[str], take: Callable[[bytes], None]) -> None:
     """Run these lines, and give what they print away piece by piece, as long as it comes. Raises `RemoteFailure`."""
     command, where = _shell(host), host or "the front-end"
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
         try:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
         except OSError as error:

@@ -6,6 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from cdmi_one.failure import Failure
 from cdmi_one.places import Source
@@ -102,6 +103,8 @@ def as_container(name: str, text: str) -> Source:
     server, _, path = rest.partition("/")
     if scheme != "cdmi" or not server or any(part in (".", "..") for part in path.split("/")):
         raise ValueError(f"{name}: {text!r} is not cdmi://SERVER/CONTAINER/")
+    if not text.isascii():  # it gets into transfer files, which one_tm.rb reads in LANG=C
+        raise ValueError(f"{name}: {text!r} is not all ASCII: write cdmi://{server}/{quote(path)}")
     return Source(server, path.strip("/"))
 
 
