@@ -75,23 +75,23 @@ class Vm:
     system: str = "shared"
     ds: int = 100
     lcm: Lcm = Lcm.INIT
-    history: tuple[str, ...] = ()
-    """The hosts before this one."""
+    history: tuple[tuple[str, int], ...] = ()
+    """The hosts before this one, each with its system datastore."""
 
     def xml(self) -> str:
         """As `onevm show -x` prints it."""
         disks = "".join(_disk_xml(disk) for disk in self.disks)
         ids = f"<ID>{self.id}</ID><LCM_STATE>{int(self.lcm)}</LCM_STATE>"
         history = "".join(
-            f"<HISTORY><SEQ>{seq}</SEQ><HOSTNAME>{host}</HOSTNAME></HISTORY>"
-            for seq, host in enumerate((*self.history, self.host))
+            f"<HISTORY><SEQ>{seq}</SEQ><HOSTNAME>{host}</HOSTNAME><DS_ID>{ds}</DS_ID></HISTORY>"
+            for seq, (host, ds) in enumerate((*self.history, (self.host, self.ds)))
         )
         records = f"<HISTORY_RECORDS>{history}</HISTORY_RECORDS>"
         return f"<VM>{ids}<TEMPLATE>{disks}<VMID>{self.id}</VMID></TEMPLATE>{records}</VM>"
 
     def at(self, host: str) -> "Vm":
         """The VM with a further record of its history: on that host."""
-        return replace(self, host=host, history=(*self.history, self.host))
+        return replace(self, host=host, history=(*self.history, (self.host, self.ds)))
 
     def base64(self) -> str:
         """As drivers get it on standard input."""

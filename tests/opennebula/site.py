@@ -1,16 +1,10 @@
-"""An OpenNebula site in one process: a CDMI server, two hosts, a front-end, and stand-ins for ssh and onevm in PATH."""
+"""An OpenNebula site in one process: a CDMI server, two hosts, and a front-end."""
 
 import asyncio
-import atexit
-import functools
 import json
 import os
 import re
 import select
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -27,52 +21,11 @@ from tests.cdmi_server import targets
 from tests.cdmi_server.records import Record
 from tests.cdmi_server.runner import ServerHandle, running_server
 from tests.opennebula.hosts import LINKS, Guests, SimulatedDaemon
+from tests.opennebula.machines import CONF, commands, front_end, program, reached
 from tests.opennebula.oned import FRONT_END, LOCAL_DS, Disk, Oned, Vm
-from tests.opennebula.onetm import Done, Drivers, own_path
+from tests.opennebula.onetm import Done, Drivers
 
-PYTHON = "PYTHON_OF_DRIVERS"
-"""Environment: another python3 for the drivers than that of the system, as a front-end may have (3.9 or later)."""
-ROOT = Path(__file__).resolve().parents[2]
-STOCK = Path(__file__).resolve().parent / "stock"
 SIZE = 1 << 20
-SSH = """\
-#!/bin/sh
-# ssh [-o OPTION]... HOST COMMAND...: the command in the shell of that host, on what the host has for itself.
-while :; do case $1 in -o) shift 2;; -*) shift;; *) break;; esac; done
-host=$1; shift
-here={site}/hosts/$host
-echo "$host" >>{site}/ssh.log
-[ -e "$here/up" ] || {{ echo "ssh: connect to host $host port 22: No route to host" >&2; exit 255; }}
-[ ! -p "$here/hold" ] || cat "$here/hold"
-own="s#{site}/one/*/datastores/{local}/#$here/datastores/{local}/#g"
-command=$(printf %s "$*" | sed "$own")
-case $command in
-tar*) exec env -i HOME="$here" PATH="$here/bin:/usr/bin:/bin" LANG=C sh -c "$command";;
-*) sed "$own" | exec env -i HOME="$here" PATH="$here/bin:/usr/bin:/bin" LANG=C sh -c "$command";;
-esac
-"""
-COMMAND = """\
-#!/bin/sh
-PYTHONPATH={root} exec {python} -sS {root}/agent/cli/main.py --socket {socket} "$@"
-"""
-ONEVM = """\
-#!/bin/sh
-# onevm show -x VM
-[ ! -e {site}/oned.down ] || {{ echo "Failed to open TCP connection to localhost:2633" >&2; exit 255; }}
-exec cat {site}/vms/$3.xml
-"""
-ONEHOST = """\
-#!/bin/sh
-# onehost list -x
-exec cat {site}/vms/hosts.xml
-"""
-CONF = """\
-# A site of the tests.
-ALLOW="cdmi://{server}/images/"
-CLONES="cdmi://{server}/vms/"
-FRONT_END="{front_end}"
-BRIDGE_LIST="hosta hostb"
-"""
 
 
 @dataclass
@@ -166,7 +119,7 @@ class Site:
 
     def disk(self, host: str, vm: Vm, disk: Disk) -> Path:
         """disk.N as a file of that host."""
-        shared = self.folder / "one" if vm.ds != LOCAL_DS else self.folder / "hosts" / host
+        shared = self.oned.location if vm.ds != LOCAL_DS else self.folder / "hosts" / host
         return shared / "datastores" / str(vm.ds) / str(vm.id) / f"disk.{disk.number}"
 
     # What the hypervisor does.
@@ -186,7 +139,15 @@ class Site:
         self.guests.stop(f"one-{vm.id}", self.hosts[host or vm.host])
 
     def moves(self, vm: Vm, source: str, destination: str) -> None:
-        """Let libvirt migrate the guest live; KeyError where a disk is not there. For a moment both have it open."""
+        """Let `kvm/migrate` and libvirt move the guest; KeyError where a disk is not there.
+
+        For a moment both have it open. The script makes the links where the hosts do not share them.
+        """
+        for disk in vm.disks if vm.ds == LOCAL_DS else ():
+            link = self.disk(destination, vm, disk)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(self.disk(source, vm, disk).readlink())
         links = [self.link(destination, vm, disk) for disk in vm.disks]
         there = [self.hosts[destination].unit(link) for link in links]
         name = f"one-{vm.id}"
@@ -223,20 +184,20 @@ class Site:
     def downloader(self, *, breaks: bool = False, then: str = "") -> None:
         """OpenNebula's downloader.sh FROM TO, of local files; or one whose source breaks off in the middle."""
         breaking = "head -c 1000 \"$1\"; echo 'it broke' >&2; exit 1" if breaks else f'cat "$1"; {then}'
-        _program(self.drivers.remotes / "datastore" / "downloader.sh", f"#!/bin/sh\n{breaking}\n")
+        program(self.drivers.remotes / "datastore" / "downloader.sh", f"#!/bin/sh\n{breaking}\n")
 
     def dd(self, host: str) -> None:
         """A dd that writes what it gets to a file: a simulated host has no devices."""
         folder = self.folder / "hosts" / host
         text = f'#!/bin/sh\nprintf %s "${{1#of=}}" >{folder}/dd.of\nexec cat >{folder}/written\n'
-        _program(folder / "bin" / "dd", text)
+        program(folder / "bin" / "dd", text)
 
     def virsh(self, host: str, *, agent: bool) -> None:
         """Let the host have a virsh; without an agent in the guest its file systems cannot be frozen."""
         log = self.folder / "hosts" / host / "virsh.log"
         refuses = "" if agent else '[ "$3" != domfsfreeze ] || exit 1\n'
         text = f'#!/bin/sh\n# virsh -c URI VERB DOMAIN\n[ "$4" = one-5 ] || exit 1\n{refuses}echo "$3" >>{log}\n'
-        _program(self.folder / "hosts" / host / "bin" / "virsh", text)
+        program(self.folder / "hosts" / host / "bin" / "virsh", text)
 
     def virsh_calls(self, host: str) -> list[str]:
         """What virsh was asked for, and has done."""
@@ -298,35 +259,20 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
         known = Server(server.url, allow_http=True, storage_networks=(ip_network("127.0.0.0/8"),))
         san = San(path=server.state / "san.json")
         hosts = {name: SimulatedDaemon(name, folder / "hosts" / name, known, san) for name in ("hosta", "hostb")}
-        oned = _front_end(folder)
+        oned = front_end(folder)
         site = Site(folder, server, hosts, oned)
         _configure(site)
         site.tell_hosts()
         try:
-            (folder / "hosts" / FRONT_END / "bin").mkdir(parents=True)
-            (folder / "hosts" / FRONT_END / "up").touch()
+            reached(folder / "hosts" / FRONT_END, folder)
             for host in hosts.values():
-                _commands(host, folder)
+                commands(host, folder)
                 await host.start()
             yield site
         finally:
+            await oned.drivers.close()
             for host in hosts.values():
                 await host.end()
-
-
-def _front_end(folder: Path) -> Oned:
-    """The drivers as they are installed, with the system datastores of the tests beside them."""
-    remotes, programs, home = folder / "remotes", folder / "bin", folder / "home"
-    shutil.copytree(_compiled(), remotes)
-    shutil.copytree(STOCK / "tm", remotes / "tm", dirs_exist_ok=True)
-    for one in (programs, home, folder / "vms", folder / "one" / "datastores"):
-        one.mkdir(parents=True, exist_ok=True)
-    _program(programs / "ssh", SSH.format(site=folder, local=LOCAL_DS))
-    _program(programs / "onevm", ONEVM.format(site=folder))
-    _program(programs / "onehost", ONEHOST.format(site=folder))
-    if python := os.environ.get(PYTHON):
-        (programs / "python3").symlink_to(python)
-    return Oned(Drivers(remotes, home, own_path(programs)), folder / "one", folder / "vms")
 
 
 async def _writer_of(fifo: Path) -> int:
@@ -340,34 +286,10 @@ async def _writer_of(fifo: Path) -> int:
     return opening.result()
 
 
-@functools.cache
-def _compiled() -> Path:
-    """The drivers as they are installed, compiled once for all tests."""
-    folder = Path(tempfile.mkdtemp(prefix="one-remotes-"))
-    atexit.register(shutil.rmtree, folder)
-    shutil.copytree(ROOT / "opennebula", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run(["python3", "-m", "compileall", "-q", folder / "lib"], env={"PATH": own_path()}, check=True)
-    return folder
-
-
 def _configure(site: Site) -> None:
     conf = site.drivers.remotes / "etc" / "tm" / "cdmi" / "cdmi.conf"
     conf.parent.mkdir(parents=True, exist_ok=True)
     conf.write_text(CONF.format(server=site.address, front_end=FRONT_END), encoding="utf-8")
-
-
-def _commands(host: SimulatedDaemon, folder: Path) -> None:
-    """What oneadmin finds on a host."""
-    (host.folder / "bin").mkdir()
-    (host.folder / "datastores").mkdir()
-    (host.folder / "up").touch()
-    command = COMMAND.format(root=ROOT, python=sys.executable, socket=host.socket)
-    _program(host.folder / "bin" / "cdmi-attach", command)
-
-
-def _program(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o755)
 
 
 def exported() -> dict[str, Any]:

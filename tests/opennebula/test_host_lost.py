@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from tests.cdmi_server.faults import Action, Fault, RequestKind
+from tests.opennebula.machines import ROOT
 from tests.opennebula.oned import Disk, Lcm, Vm
-from tests.opennebula.site import ROOT, Site
+from tests.opennebula.site import Site
 
 STOCK = """\
 #!/bin/sh
@@ -105,9 +106,7 @@ def number(host: str) -> int:
 async def room(site: Site) -> Room:
     """Two hosts whose names the probes have told; hosta answers no more."""
     stock = site.drivers.remotes / "hooks" / "ft" / "host_error.rb"
-    (site.folder / "one" / "var").mkdir()
-    (site.folder / "one" / "var" / "remotes").symlink_to(site.drivers.remotes)
-    (site.folder / "one" / "etc").mkdir()
+    (site.folder / "one" / "etc").mkdir(exist_ok=True)
     (site.folder / "one" / "etc" / "oned.conf").write_text("MONITORING_INTERVAL_HOST = 1\n")
     programs = {stock: STOCK, **{site.folder / "room" / name: LIST for name in ("onehost", "onevm")}}
     for path, text in programs.items():
@@ -311,7 +310,7 @@ async def test_disks_that_nobody_fences(room: Room) -> None:
 async def test_a_guest_that_was_on_its_way_there_may_still_run_elsewhere(room: Room) -> None:
     """It has its disks open where it came from, which is a host that everybody knows."""
     vm = await running(room)
-    arriving = room.site.oned.tell(replace(vm, history=("hostb",)), Lcm.MIGRATE)
+    arriving = room.site.oned.tell(replace(vm, history=(("hostb", 100),)), Lcm.MIGRATE)
     lose(room, arriving)
     await refused(room, "VM 5 is being migrated, and may still run on hostb")
     room.site.oned.tell(arriving, Lcm.RUNNING)

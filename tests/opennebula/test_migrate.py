@@ -2,6 +2,8 @@
 failure.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from tests.opennebula.life import (
@@ -14,6 +16,7 @@ from tests.opennebula.life import (
     ok,
     two_disks,
 )
+from tests.opennebula.oned import Lcm
 from tests.opennebula.site import Site
 
 
@@ -91,11 +94,20 @@ async def test_postmigrate_takes_nothing_from_a_guest(site: Site) -> None:
     assert [site.behind("hosta", vm, disk) for disk in vm.disks] == ["data5", "base5"]
 
 
-async def test_within_one_host_nothing_is_taken(site: Site) -> None:
-    vm = await deployed(site, await two_disks(site))
-    for action in ("premigrate", "postmigrate"):
-        ok(await site.drivers.tm("cdmi", action, ["hosta", "hosta", "/d", "5", "100"], vm.base64()))
-    assert site.hosts["hosta"].attached() == {"one-5-0", "one-5-1"}
+@pytest.mark.parametrize("system", ["shared", "ssh"])
+async def test_within_one_host_it_goes_to_another_system_datastore(site: Site, system: str) -> None:
+    """`onevm migrate --live VM HOST DATASTORE`: kvm/migrate copies files, and the directory before is deleted."""
+    vm = await deployed(site, replace(await two_disks(site), system=system))
+    there = site.oned.tell(replace(vm.at("hosta"), ds=110), Lcm.MIGRATE)
+    (site.disk("hosta", there, vm.disks[0]).parent).mkdir(parents=True)
+    words = ["hosta", "hosta", there.folder(site.oned, "hosta").partition(":")[2], "5", "110"]
+    for action in ("premigrate", "postmigrate", "postmigrate"):
+        ok(await site.drivers.tm(system, action, words, there.base64()))
+    assert not site.disk("hosta", vm, vm.disks[0]).parent.exists()
+    assert [site.behind("hosta", there, disk) for disk in vm.disks] == ["data5", "base5"]
+    assert site.hosts["hosta"].attached() == {"one-5-0", "one-5-1"} and site.hosts["hostb"].is_bare()
+    await ended(site, there)
+    assert site.all_gone() and site.children("vms") == set()
 
 
 async def test_a_migration_that_is_withdrawn_does_not_come_late(site: Site) -> None:

@@ -307,8 +307,6 @@ async def test_the_life_of_a_vm_whose_images_are_of_a_stock_datastore(site: Site
     (remotes / "datastore").mkdir(exist_ok=True)
     (remotes / "datastore" / "downloader.sh").write_text(DOWNLOADER)
     (remotes / "datastore" / "libfs.sh").write_text(LIBFS)
-    (home / "var").mkdir()
-    (home / "var" / "remotes").symlink_to(remotes)
     words = [str(PATCH), "--one-location", str(home), "--owner", ME, "--yes"]
     done = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from cdmi_one import commands
 from cdmi_one.clones import object_of
 from cdmi_one.failure import Failure
-from cdmi_one.places import attachment
+from cdmi_one.places import Place, attachment, place_of
 from cdmi_one.remote import run
 from cdmi_one.settings import load
 from cdmi_one.vm import Vm, from_base64
@@ -39,9 +40,15 @@ def premigrate(words: Sequence[str]) -> None:
 
 
 def postmigrate(words: Sequence[str]) -> None:
-    """As `premigrate`: the VM runs at the destination, the source lets go."""
+    """As `premigrate`: the VM runs at the destination, the source lets go.
+
+    Within one host it has gone to another system datastore, of whose directory there is only what kvm/migrate copied.
+    """
     vm, order = _vm(), commands.generation()
-    if not vm.ours or words[0] == words[1]:
+    if not vm.ours:
+        return
+    if words[0] == words[1]:
+        run(words[1], _linked(vm, place_of(f"{words[1]}:{words[2]}"), order))
         return
     failures = []
     for host, lines in ((words[1], _each(vm, order, commands.confirm)), (words[0], _detached(vm, order))):
@@ -58,6 +65,16 @@ def failmigrate(words: Sequence[str]) -> None:
     vm, order = _vm(), commands.generation()
     if vm.ours and words[0] != words[1]:
         run(words[1], _detached(vm, order))
+
+
+def _linked(vm: Vm, directory: Place, order: int) -> list[str]:
+    """The links of the disks in a directory of the host where they are attached."""
+    settings, lines = load(), list[str]()
+    for disk in vm.ours:
+        name, source = attachment(vm.id, disk.number), object_of(disk, vm.id, settings)
+        place = replace(directory, path=f"{directory.path}/disk.{disk.number}", number=disk.number)
+        lines += commands.link(commands.attach(name, source, disk, order), place)
+    return lines
 
 
 def _vm() -> Vm:
