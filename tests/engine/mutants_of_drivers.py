@@ -138,4 +138,19 @@ OF_DRIVERS = (
         "            if failure.status != UNREACHABLE:",
         suite=MOVES,
     ),
+    Mutant(
+        "what a server calls things is told as it is",
+        f"{LIB}/failure.py",
+        """    return "".join(one if " " <= one <= "~" else _escaped(one) for one in " ".join(text.split()))""",
+        """    return " ".join(text.split())""",
+        suite=("tests/unit/test_cdmi_one.py",),
+    ),
+    Mutant(
+        "a VM that goes to another system datastore leaves its links behind",
+        f"{LIB}/migrating.py",
+        """        run(words[1], _linked(vm, place_of(f"{words[1]}:{words[2]}"), order))
+""",
+        "",
+        suite=MOVES,
+    ),
 )

@@ -29,6 +29,8 @@ OF_DATASTORES = frozenset(
 )
 """What one_datastore.rb runs; `export` is a marketplace's to ask."""
 GEMS = ("rexml/document", "nokogiri", "xmlrpc/client")
+UNUSED = ("treetop", "parse-cron")
+"""What one_vmm_exec.rb loads with the rest of OpenNebula's library, and has no use for: empty where ruby has it not."""
 SYSTEM_FIRST = "export PATH=/bin:/sbin:/usr/bin:$PATH"
 """In scripts_common.sh: no stand-in of a test would ever be found, so that this line is left out."""
 KEPT = ("bin", "lib", "share")
@@ -101,7 +103,8 @@ def front_end(location: Path, home: Path, programs: Path) -> Genuine:
     shutil.copytree(there / "etc", location / "etc")
     shutil.copytree(there / "var", location / "var")
     (location / "var" / "config").write_text(f"SCRIPTS_REMOTE_DIR={location / 'remote'}\n", encoding="utf-8")
-    more = {"ONE_LOCATION": str(location), "RUBYLIB": os.pathsep.join([str(there / "lib" / "ruby"), *_gems()])}
+    libraries = [str(there / "lib" / "ruby"), *_gems(), str(there / "unused")]
+    more = {"ONE_LOCATION": str(location), "RUBYLIB": os.pathsep.join(libraries)}
     return Genuine(location / "var" / "remotes", home, own_path(programs), more=more, location=location)
 
 
@@ -114,7 +117,10 @@ def _installed() -> Path:
     environ = {"PATH": own_path(), "HOME": str(folder)}
     command = ["bash", "install.sh", "-d", str(folder)]
     subprocess.run(command, cwd=source, env=environ, capture_output=True, timeout=300, check=False)
-    (folder / "share" / "gems").mkdir(exist_ok=True)
+    for path in (folder / "share" / "gems", folder / "unused"):
+        path.mkdir(exist_ok=True)
+    for name in UNUSED:
+        (folder / "unused" / f"{name}.rb").touch()
     for name in ("lib/sh", "var/remotes"):
         common = folder / name / "scripts_common.sh"
         common.write_text(common.read_text(encoding="utf-8").replace(SYSTEM_FIRST, ""), encoding="utf-8")

@@ -29,7 +29,11 @@ echo "$host" >>{site}/ssh.log
 [ ! -p "$here/hold" ] || cat "$here/hold"
 own="s#{site}/\\(one/var\\|hosts/[a-z]*\\)/*/datastores/{local}\\>#$here/datastores/{local}#g"
 command=$(printf %s "$*" | sed "$own")
-there() {{ exec env -i HOME="$here" PATH="$here/bin:/usr/bin:/bin" LANG=C sh -c "$command"; }}
+# OpenNebula's own scripts in Ruby find their library there as well.
+there() {{
+    exec env -i HOME="$here" PATH="$here/bin:/usr/bin:/bin" LANG=C \\
+        ${{RUBYLIB:+RUBYLIB="$RUBYLIB" ONE_LOCATION="$ONE_LOCATION"}} sh -c "$command"
+}}
 case $command in
 tar*) there;;
 bash*) sed -u "$own" | there;;
