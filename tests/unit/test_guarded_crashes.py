@@ -11,13 +11,9 @@ from agent.host.guarded import STRAGGLE_S, GuardedHost
 from agent.host.simulated import SimulatedHost
 from agent.host.simulated_faults import Crash, Hang, Moment
 from attachers.base import Goal, Gone, Uncertain
-from attachers.problems import Problem
-from attachers.steps import (
-    CreateRecord,
-    DeleteRecord,
-    Login,
-)
-from tests.unit.guarded_world import P, Q, T, a_host, act, converge, faults_of, guard, look
+from attachers.problems import Code, Problem
+from attachers.steps import CreateRecord, DeleteRecord, Login, RemoveDevice
+from tests.unit.guarded_world import WWID, P, Q, T, a_host, act, converge, faults_of, guard, look
 
 
 @pytest.fixture
@@ -139,6 +135,29 @@ async def test_a_new_boot_voids_all_but_records_and_what_was_said_to_be_ours(
     sight = await look(host)
     assert sight.records[0].ours and not sight.sessions[0].ours
     assert sight.paths[0].ours, "it was not there before it was asked for (case 77)"
+    await host.close()
+
+
+@pytest.mark.parametrize("reboot", [False, True])
+async def test_a_write_out_whose_answer_was_lost_in_a_power_cut_is_not_taken_for_done(
+    tmp_path: Path, raw: SimulatedHost, reboot: bool
+) -> None:
+    """What the kernel knew of it is gone with the boot. As long as it runs, it tells whether anything was lost."""
+    host = await guard(raw, tmp_path / "l")
+    await converge(host, Goal.ATTACHED)
+    faults_of(raw).on(RemoveDevice, Crash())
+    with pytest.raises(Crash):
+        await converge(host, Goal.GONE)
+    host._created.close()
+    if reboot:
+        raw.reboot()
+    host = await guard(raw, tmp_path / "l")
+    await converge(host, Goal.ATTACHED)
+    assert (await look(host)).dirty is reboot
+    if reboot:
+        with pytest.raises(Problem) as caught:
+            await act(host, RemoveDevice("3:0:0:1", WWID))
+        assert caught.value.code is Code.DIRTY and list(raw.kernel.devices())
     await host.close()
 
 
