@@ -9,7 +9,7 @@ import pytest
 from tests.opennebula.life import deployed, failed, ok, two_disks
 from tests.opennebula.oned import message
 from tests.opennebula.onetm import Done
-from tests.opennebula.site import SIZE, Site
+from tests.opennebula.site import SIZE, Site, put
 
 NUMBER = 9
 
@@ -40,13 +40,15 @@ async def test_an_object_is_registered_by_its_id(site: Site, old: bool) -> None:
 @pytest.mark.parametrize("action", ["stat", "cp"])
 async def test_what_may_not_be_registered(site: Site, action: str) -> None:
     """Another server, another container, one that only looks like it, a disk of a VM, an image that there is."""
-    await site.lun("images-of-others")
+    await put(f"{site.server.url}images-of-others/", {})
+    await site.lun("images-of-others/theirs")
     await deployed(site, await two_disks(site))
     await printed(site, "mkfs", SIZE=1, FORMAT="raw", CDMI_CONTAINER=site.by_path("images/"))
     refused = {
         "cdmi://elsewhere.example/images/x": "may not be registered",
         site.by_path("vms/one-5-1"): "outside what may be registered",
         site.by_path("images-of-others"): "outside what may be registered",
+        site.by_path("images-of-others/theirs"): "outside what may be registered",
         site.by_path("images/../vms/one-5-1"): "",
         site.by_path("images"): "outside what may be registered",
         site.by_path("images/none"): "there is no object",
