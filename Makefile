@@ -16,7 +16,7 @@ HTTP := $(addprefix tests/unit/test_cdmi_,client.py client_hostile.py content.py
 DEBIAN_SET := python3-aiohttp python3-pyroute2 python3-rtslib-fb python3-systemd python3-libvirt \
 	python3-pytest python3-pytest-asyncio python3-jsonschema python3-trustme python3-prometheus-client python3-hypothesis
 
-.PHONY: help setup demo run soak pictures explanations fuzz check test test-here test-debian test-http test-matrix test-lab lab crashes mutants bench install clean
+.PHONY: help setup demo life run soak pictures explanations fuzz check test test-here test-debian test-http test-matrix test-lab lab crashes mutants bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,9 @@ build/.packages: tests/lab/host-packages.txt Makefile
 
 demo: setup ## guests that boot from CDMI objects by every way there is, from nothing and back to nothing
 	$(BIN)/python -m demo
+
+life: lab ## the whole life of an OpenNebula VM in the lab, line by line: KIND=nfs, iscsi, fc, or all (a disk of each)
+	$(BIN)/python -m demo.life --kind $(or $(KIND),all)
 
 run: $(VENV)/.stamp ## the daemon in the foreground, on a simulated host and a small CDMI server
 	$(BIN)/python -m demo.simulate

@@ -1,5 +1,9 @@
-"""CDMI objects become the disks that guests boot from, by every way there is, on a real kernel, and leave no trace."""
+"""CDMI objects become the disks that guests boot from, by every way there is, on a real kernel, and leave no trace.
 
+At last a VM of OpenNebula's lives and ends by its drivers.
+"""
+
+import asyncio
 import secrets
 import sys
 import time
@@ -13,6 +17,8 @@ from tests.lab.boot_sector import boot_sector
 from tests.lab.cache import open_cache
 from tests.lab.errors import LabError
 from tests.lab.guest import Guest
+from tests.lab.one_life import Life
+from tests.lab.one_scene import on_one
 from tests.lab.stage import Stage
 from tests.lab.whole_scene import WAYS, Way, Whole
 
@@ -27,7 +33,9 @@ def main() -> int:
     try:
         with chapter("a lab guest with a Debian kernel, the daemon and its helper under systemd"):
             guest = fleet.up(cache, "demo", "bookworm")
-        show(Whole(Stage(guest)))
+        whole = Whole(Stage(guest))
+        show(whole)
+        opennebula(whole)
     except (LabError, AssertionError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         if guest:
@@ -35,7 +43,7 @@ def main() -> int:
         return 1
     finally:
         fleet.down(cache, "demo")
-    say(f"Done: from nothing to four booted guests and back to nothing, in {time.monotonic() - START:.0f} s.")
+    say(f"Done: from nothing to five booted guests and back to nothing, in {time.monotonic() - START:.0f} s.")
     return 0
 
 
@@ -59,6 +67,26 @@ def show(whole: Whole) -> None:
     assert after == before, f"something was left:\n{before}\n---\n{after}"
     say("Nothing is left: the inventory equals the one taken before.")
     assert not stage.api("GET", "/v1/attachments")[1]["attachments"]
+
+
+def opennebula(whole: Whole) -> None:
+    """A short life of a VM of OpenNebula's, by its drivers."""
+    with chapter("OpenNebula: opennebula/install --front-end --host; what oned asks for, the tests' runner asks for"):
+        site = on_one(whole, lambda text: say(f"    {text}"))
+    with chapter(
+        "a VM with a persistent disk by iSCSI and a copy by Fibre Channel; the drivers run as oneadmin, no sudo"
+    ):
+        asyncio.run(a_life(Life(site, ("iscsi", "fc"), lambda text: say(f"    {text}"), writes=False)))
+    say("Nothing is left on the host; the persistent object is as it was, and the copy is gone.")
+
+
+async def a_life(life: Life) -> None:
+    """Deploy, a disk that comes and goes, terminate."""
+    (host,) = life.site.hosts
+    await life.deployed(host)
+    say(indented(life.site.hosts[host].guest.run(f"cdmi-attach status --vm {life.vm.id}").stdout))
+    await life.unplugged(await life.plugged("nfs"))
+    await life.ended()
 
 
 def by_way(stage: Stage, way: Way, source: str, nonce: str) -> None:

@@ -1,6 +1,7 @@
 """NFS in a lab guest: the kernel's own server, and one in a network namespace of its own that can be cut off."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,12 +40,12 @@ class Shares:
         self.stage.guest.run("timeout 60 sh -c 'until systemctl -q is-active nfs-mortal; do sleep 0.1; done'")
         return self
 
-    def serve(self) -> None:
-        """Export `alive/` by the guest's own NFS server."""
+    def serve(self, *names: str, at: str = "") -> None:
+        """Export these folders (`alive/`, where none is named; or that one) by the guest's own NFS server."""
         options = "rw,no_root_squash,insecure,no_subtree_check"
-        self.stage.guest.run(
-            f"mkdir -p {ROOT}/alive && systemctl start nfs-server && exportfs -o {options} '*:{ROOT}/alive'"
-        )
+        folders = [at] if at else [f"{ROOT}/{name}" for name in names or ("alive",)]
+        exported = shlex.join(["exportfs", "-o", options, *(f"*:{folder}" for folder in folders)])
+        self.stage.guest.run(f"mkdir -p {shlex.join(folders)} && systemctl start nfs-server && {exported}")
 
     def declare(self, name: str, server: str, **more: str) -> None:
         """Make the container that is exported as that folder."""

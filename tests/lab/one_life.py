@@ -1,17 +1,22 @@
 """The life of a VM by the drivers, a step at a time; after each the kernels, libvirt and the server are looked at.
 
-Its first disk is persistent, and what its guest boots from (tests/lab/boot_sector.py); the others are copies, stamped;
-one more persistent disk comes and goes.
+Its first disk is persistent, and what its guest boots from; the others are copies, stamped; one more persistent disk
+comes and goes. The guest writes to its first disk, and reads that again, all the while (tests/lab/writing_sector.py),
+or says only that it has booted (boot_sector.py), which leaves the machine's processors to others.
 """
 
+import base64
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from tests.lab.boot_sector import boot_sector
 from tests.lab.one_scene import Machines
+from tests.lab.writing_guest import Writer
+from tests.lab.writing_sector import EACH, FIRST, SECTOR, SECTORS, lost, newest, writing_sector
 from tests.opennebula import life
 from tests.opennebula.life import ok
-from tests.opennebula.oned import IMAGES, Disk, Lcm, Vm
+from tests.opennebula.oned import IMAGES, Disk, Lcm, Vm, message
 from tests.opennebula.onetm import Done
 
 NUMBER = 5
@@ -26,10 +31,21 @@ class Life:
     site: Machines
     ways: Sequence[str]
     say: Callable[[str], None] = print
+    writes: bool = True
     vm: Vm = field(init=False)
     names: dict[int, str] = field(default_factory=dict)
     """The images, by the numbers of the disks."""
     before: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def guest(self) -> Writer:
+        """What runs in it."""
+        return Writer(self.site.hosts[self.vm.host], DOMAIN)
+
+    @property
+    def boots(self) -> bytes:
+        """What is on its first disk."""
+        return writing_sector() if self.writes else boot_sector(BOOTED)
 
     async def image(self, number: int, way: str, content: bytes = b"") -> str:
         """An object of the storage's becomes an image, for the disk of that number. Returns its SOURCE.
@@ -47,7 +63,7 @@ class Life:
     async def deployed(self, host: str) -> None:
         """oneimage create, onetemplate instantiate."""
         self.before = self.site.left()
-        first = Disk(0, await self.image(0, self.ways[0], boot_sector(BOOTED)), clone=False)
+        first = Disk(0, await self.image(0, self.ways[0], self.boots), clone=False)
         ways = enumerate(self.ways[1:] or self.ways, 1)
         others = [Disk(number, await self.image(number, way), clone=True) for number, way in ways]
         self.say(f"onetemplate instantiate: VM {NUMBER} on {host}")
@@ -90,6 +106,70 @@ class Life:
             self.vm, [f"{action}.{self.vm.system} cdmi {where} {number} {NUMBER} {IMAGES}"]
         )
 
+    async def resized(self, disk: Disk, mib: int) -> None:
+        """onevm disk-resize: oned lets the guest know when the disk has grown (`virsh blockresize`)."""
+        self.say(f"onevm disk-resize: disk {disk.number}, to {mib} MiB")
+        where = self.vm.place(self.site.oned, self.vm.host, disk)
+        vm = self.site.oned.tell(self.vm, Lcm.DISK_RESIZE)
+        line = f"RESIZE.{vm.system} cdmi {where} {mib} {NUMBER} {IMAGES}"
+        ok(await self.site.oned.transfer(vm, [line]))
+        assert self.site.grown(vm, disk, mib) == mib << 20, "the guest has all of it"
+        self.vm = self.site.oned.tell(vm, Lcm.RUNNING)
+        await self.is_right()
+
+    async def saved_as(self, disk: Disk, image: int) -> None:
+        """onevm disk-saveas, then oneimage delete."""
+        self.say(f"onevm disk-saveas: disk {disk.number}, image {image}")
+        where, new = self.vm.place(self.site.oned, self.vm.host, disk), f"one-img-{image}"
+        vm = self.site.oned.tell(self.vm, Lcm.HOTPLUG_SAVEAS)
+        source = f"cdmi://{self.site.address}/vms/{new}"
+        ok(await self.site.oned.transfer(vm, [f"CPDS.{vm.system} cdmi {where} {source} -1 {NUMBER} {IMAGES}"]))
+        assert new in self.site.children("vms")
+        ok(await self.site.drivers.datastore("cdmi", "rm", image, message(image, SOURCE=source)))
+        assert new not in self.site.children("vms")
+        self.vm = self.site.oned.tell(vm, Lcm.RUNNING)
+        await self.is_right()
+
+    async def off_and_on(self) -> None:
+        """onevm poweroff, onevm resume: no script is called."""
+        self.say("onevm poweroff; onevm resume")
+        self.vm = life.powered_off(self.site, self.vm)
+        assert self.lost() == []
+        self.site.boot(self.vm)
+        self.vm = self.site.oned.tell(self.vm, Lcm.RUNNING)
+        await self.is_right()
+
+    async def rested(self, host: str) -> None:
+        """onevm undeploy, and its resume on some host."""
+        self.say(f"onevm undeploy; onevm resume on {host}")
+        self.vm = await life.rested(self.site, self.vm)
+        assert not any(self.permitted(number) for number in self.numbers)
+        self.vm = await life.resumed(self.site, self.vm, host)
+        await self.is_right()
+
+    async def migrated_cold(self, host: str) -> None:
+        """onevm migrate."""
+        self.say(f"onevm migrate, to {host}")
+        self.vm = await life.migrated_cold(self.site, self.vm, host)
+        await self.is_right()
+
+    async def migrated_live(self, host: str) -> None:
+        """onevm migrate --live: the guest writes all the while."""
+        self.say(f"onevm migrate --live, to {host}")
+        before = self.vm.host
+        self.vm, told = await life.migrated_live(self.site, self.vm, host)
+        assert all(done.ok for done in told) and self.vm.host == host, told
+        assert self.site.domains(before) == [] and self.site.domains(host) == [DOMAIN]
+        await self.is_right()
+
+    async def cannot_move(self, host: str) -> None:
+        """The same; libvirt does not find a disk there. The guest stays, and writes; nothing of ours is there."""
+        self.say(f"onevm migrate --live, to {host}, which cannot attach a disk")
+        there, told = await life.migrated_live(self.site, self.vm, host)
+        assert all(done.ok for done in told) and there.host == self.vm.host, "what premigrate says is swallowed"
+        assert self.site.domains(host) == []
+        self.runs()
+
     async def ended(self) -> None:
         """onevm terminate."""
         self.say("onevm terminate")
@@ -112,10 +192,10 @@ class Life:
         return set() if name.startswith("nfs") else set(self.site.server.permissions(f"images/{name}"))
 
     async def is_right(self) -> None:
-        """The guest runs; each disk is the object that it is to be; no other host has anything of it."""
+        """The guest runs, and writes; each disk is the object that it is to be; no other host has anything of it."""
         self.runs()
         for disk, (owner, stamp) in zip(self.vm.disks, self.site.seen(self.vm), strict=True):
-            own = stamp == self.names[disk.number] if disk.number else BOOTED in stamp
+            own = stamp == self.names[disk.number] if disk.number else self.writes or BOOTED in stamp
             assert own, f"{disk} leads to {stamp!r}"
             assert owner == "oneadmin:oneadmin", "QEMU opens it by itself"
         others = {name for name in self.before if name != self.vm.host}
@@ -124,6 +204,25 @@ class Life:
             assert {name: now[name] for name in others} == {name: self.before[name] for name in others}
 
     def runs(self) -> None:
-        """See that the guest is there, and has booted from its first disk."""
-        assert self.site.domains(self.vm.host) == [DOMAIN]
-        assert BOOTED in self.site.hosts[self.vm.host].boot_line(DOMAIN, BOOTED)
+        """See that the guest has booted from its first disk, and that it writes, if it does that."""
+        stage = self.site.hosts[self.vm.host]
+        assert DOMAIN in self.site.domains(self.vm.host)
+        if self.writes:
+            self.guest.writes()
+        else:
+            assert BOOTED in stage.boot_line(DOMAIN, BOOTED)
+
+    def lost(self) -> Sequence[str]:
+        """What is missing on the server of what the guest has written since it was booted, once it has ended."""
+        if not self.writes:
+            return []
+        file = self.names[0].startswith("nfs")
+        words = self.site.server.read_value(f"images/{self.names[0]}", file=file)
+        span = f"{FIRST * SECTOR}-{(FIRST + SECTORS) * SECTOR - 1}"
+        line = f"{shlex.join([*words, '-r', span])} | base64 -w0"
+        sectors = base64.b64decode(self.site.server.guest.run(line).stdout)
+        told = EACH * self.guest.lines()
+        return [
+            *lost(sectors),
+            *([] if newest(sectors) >= told > 0 else [f"{told} were told, {newest(sectors)} are there"]),
+        ]

@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab import two_hosts
 from tests.lab.fc_scene import Fibre
 from tests.lab.guest import Guest
-from tests.lab.nfs_scene import Shares
-from tests.lab.one_install import HOME, PROGRAMS, REMOTES, TOLD, USER, make_front_end, make_host
+from tests.lab.nfs_scene import ROOT, Shares
+from tests.lab.one_install import HOME, KEY, PROGRAMS, REMOTES, TOLD, USER, make_front_end, make_host
 from tests.lab.stage import DOMAIN, SERIAL, Stage
+from tests.lab.whole_scene import Whole
 from tests.opennebula.oned import FRONT_END, Disk, Oned, Vm, message
 from tests.opennebula.onetm import Done, Drivers
 
@@ -141,6 +143,13 @@ class Machines:
         line = f"{AS_ONEADMIN} {VIRSH} detach-disk one-{vm.id} --target {target(disk)}"
         self.hosts[vm.host].guest.run(line)
 
+    def grown(self, vm: Vm, disk: Disk, mib: int) -> int:
+        """`kvm/resize_disk`. Returns how large libvirt says that the guest's disk is, in bytes."""
+        name, which = f"one-{vm.id}", target(disk)
+        told = f"{VIRSH} blockresize {name} {which} {mib}M && {VIRSH} domblkinfo {name} {which}"
+        line = f"{AS_ONEADMIN} sh -c {shlex.quote(told)} | sed -n 's/^Capacity: *//p'"
+        return int(self.hosts[vm.host].guest.run(line).stdout)
+
     def _virsh(self, stage: Stage, verb: str, xml: str) -> None:
         stage.guest.run(f"cat >{HOME}/xml && {AS_ONEADMIN} {VIRSH} {verb} {HOME}/xml", input=xml, timeout_s=180)
 
@@ -160,6 +169,11 @@ class Machines:
         line = f"set -e; for path in {paths}; do stat -L -c %U:%G $path; {read}; echo; done"
         told = self.hosts[vm.host].guest.run(line).stdout.splitlines()
         return list(zip(told[::2], told[1::2], strict=True))
+
+    def attached(self, host: str) -> set[str]:
+        """What that host's daemon has attached, or tries to."""
+        views = self.hosts[host].api("GET", "/v1/attachments")[1]["attachments"]
+        return {view["name"] for view in views}
 
     def domains(self, host: str) -> list[str]:
         """What libvirt has running there."""
@@ -193,13 +207,37 @@ def target(disk: Disk) -> str:
     return f"sd{chr(ord('a') + disk.number)}"
 
 
-def one_machine(stage: Stage, say: Callable[[str], None] = print) -> Machines:
-    """A guest with the server and the configured daemon becomes front-end and host in one."""
-    name = stage.guest.run("uname -n").stdout.strip()
-    for container in CONTAINERS:
-        stage.cdmi("PUT", f"/{container}/", {})
-    make_host(stage.guest, {FRONT_END: "127.0.0.1"})
-    return _site(stage, {name: stage}, say)
+def one_machine(guest: Guest, say: Callable[[str], None] = print) -> Machines:
+    """A guest with every way to a disk is front-end and host in one."""
+    return on_one(Whole(Stage(guest)).set(), say)
+
+
+def on_one(whole: Whole, say: Callable[[str], None]) -> Machines:
+    """The same, of a guest that has been set up with all of that."""
+    name = whole.stage.guest.run("uname -n").stdout.strip()
+    _containers(whole.shares)
+    make_host(whole.stage.guest, {FRONT_END: "127.0.0.1"})
+    return _site(whole.stage, {name: whole.stage}, say)
+
+
+def two_machines(near: Guest, far: Guest, say: Callable[[str], None] = print) -> Machines:
+    """Two hosts on one Ethernet, which share a system datastore; the first is front-end as well, and has the server."""
+    hosts = two_hosts.set_up(near, far, "--nfs-root", ROOT)
+    _containers(Shares(hosts.near))
+    names = dict(zip((near.name, far.name), two_hosts.addresses(near, far), strict=True))
+    make_host(near, {**names, FRONT_END: hosts.near.server})
+    site = _site(hosts.near, {near.name: hosts.near, far.name: hosts.far}, say)
+    make_host(far, names, near.run(["cat", KEY]).stdout)
+    Shares(hosts.near).serve(at=DATASTORES)
+    far.run(f"mkdir -p {DATASTORES} && mount -t nfs4 {near.name}:{DATASTORES} {DATASTORES}")
+    return site
+
+
+def _containers(shares: Shares) -> None:
+    """Where images are, and the disks of VMs; what is a file there is reached by NFS."""
+    shares.serve(*CONTAINERS)
+    for name in CONTAINERS:
+        shares.declare(name, shares.stage.server)
 
 
 def _site(server: Stage, hosts: Mapping[str, Stage], say: Callable[[str], None]) -> Machines:

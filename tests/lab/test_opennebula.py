@@ -5,14 +5,13 @@ import pytest
 from tests.lab.guest import Guest
 from tests.lab.one_life import Life
 from tests.lab.one_scene import Machines, one_machine
-from tests.lab.stage import Stage
 from tests.opennebula.life import ok
 
 
 @pytest.fixture(scope="module")
 def machine(guest: Guest) -> Machines:
     """One guest is front-end and host."""
-    return one_machine(Stage(guest).set())
+    return one_machine(guest)
 
 
 def test_oneadmin_may_do_nothing_but_ask_the_daemon(machine: Machines) -> None:
@@ -31,9 +30,9 @@ def test_what_the_daemon_cannot_read_fails_its_reload(machine: Machines) -> None
     stage.guest.run(reload)
 
 
-async def test_a_vm_lives_and_ends(machine: Machines) -> None:
+async def test_a_vm_with_a_disk_of_every_kind_lives_and_ends(machine: Machines) -> None:
     (host,) = machine.hosts
-    life = Life(machine, ("iscsi",))
+    life = Life(machine, ("iscsi", "fc", "nfs"), writes=False)
     await life.deployed(host)
     more = await life.plugged("iscsi")
     await life.cannot_be_taken(more)

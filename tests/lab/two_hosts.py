@@ -90,10 +90,15 @@ def iqn(stage: Stage) -> str:
     return identity(stage.guest.name).iqn
 
 
+def addresses(*guests: Guest) -> list[str]:
+    """Where the guests are on the Ethernet between them."""
+    slots = {record.name: record.slot for record in fleet.records(open_cache())}
+    return [fleet.LAN.format(slots[guest.name]) for guest in guests]
+
+
 def set_up(near: Guest, far: Guest, *server: str) -> TwoHosts:
     """Start the server in `near`, with these options more, on the address that both reach, and the daemon in each."""
-    slots = {record.name: record.slot for record in fleet.records(open_cache())}
-    address = fleet.LAN.format(slots[near.name])
+    (address,) = addresses(near)
     hosts = TwoHosts(Stage(near, address), Stage(far, address))
     hosts.near.start_server("--listen", f"{address}:8443", *server, portals=[address])
     ca_file = f"{STATE}/tls/ca.pem"

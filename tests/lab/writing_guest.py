@@ -43,6 +43,14 @@ class Writer:
         """Every error that it has told of so far, a letter each (E, W)."""
         return self.stage.guest.run(f"tr -d '\\r\\n{WELL}' < {SERIAL.format(self.name)}").stdout
 
+    def lines(self) -> int:
+        """How many lines of sectors it has told of."""
+        return int(self.stage.guest.run(self._lines).stdout)
+
+    def writes(self) -> None:
+        """Wait until it has written some more."""
+        self._until_lines(1)
+
     def fails(self) -> None:
         """Wait until it tells of an error once more."""
         errors = f"grep -c -a -F {FAILED} {SERIAL.format(self.name)}"
@@ -73,4 +81,4 @@ class Writer:
         same = f"{by_server} | cmp - /root/by-host && base64 -w0 /root/by-host"
         sectors = base64.b64decode(self.stage.guest.run(f"{by_host} > /root/by-host && {same}").stdout)
         assert not lost(sectors)
-        assert newest(sectors) >= EACH * int(self.stage.guest.run(self._lines).stdout), "what it told of is there"
+        assert newest(sectors) >= EACH * self.lines(), "what it told of is there"
