@@ -60,11 +60,15 @@ async def show(site: Machines, kind: str) -> None:
     if blocks:
         ok(await life.snapshot(life.vm.disks[0], "SNAP_CREATE_LIVE"))
         await life.saved_as(life.vm.disks[1], 9)
+        await life.reverted(life.vm.disks[1])
     if other != first:
         await life.migrated_live(other)
         await life.migrated_live(first)
     await life.off_and_on()
+    await life.suspended()
     await life.resized(life.vm.disks[1], 48)
+    await life.stopped(other)
+    await life.rested(first)
     await life.rested(other)
     if other != first:
         await life.migrated_cold(first)

@@ -16,7 +16,7 @@ from tests.lab.writing_guest import Writer
 from tests.lab.writing_sector import EACH, FIRST, SECTOR, SECTORS, lost, newest, writing_sector
 from tests.opennebula import life
 from tests.opennebula.life import ok
-from tests.opennebula.oned import IMAGES, Disk, Lcm, Vm, message
+from tests.opennebula.oned import FRONT_END, IMAGES, Disk, Lcm, Vm, message
 from tests.opennebula.onetm import Done
 
 NUMBER = 5
@@ -135,6 +135,40 @@ class Life:
         self.say("onevm poweroff; onevm resume")
         self.vm = life.powered_off(self.site, self.vm)
         assert self.lost() == []
+        self.site.boot(self.vm)
+        self.vm = self.site.oned.tell(self.vm, Lcm.RUNNING)
+        await self.is_right()
+
+    async def suspended(self) -> None:
+        """onevm suspend, onevm resume: no script is called."""
+        self.say("onevm suspend; onevm resume")
+        self.site.save(self.vm)
+        assert self.site.domains(self.vm.host) == []
+        self.site.restore(self.vm)
+        await self.is_right()
+
+    async def stopped(self, host: str) -> None:
+        """onevm stop, and its resume on some host, where the guest goes on with the memory that it had."""
+        self.say(f"onevm stop; onevm resume on {host}")
+        self.site.save(self.vm)
+        vm = self.site.oned.tell(self.vm, Lcm.EPILOG_STOP)
+        ok(await self.site.oned.transfer(vm, self.site.oned.moves(vm, vm.host, FRONT_END)))
+        assert not any(self.permitted(number) for number in self.numbers)
+        vm = self.site.oned.tell(vm.at(host), Lcm.PROLOG_RESUME)
+        ok(await self.site.oned.transfer(vm, self.site.oned.moves(vm, FRONT_END, host)))
+        self.site.restore(vm)
+        self.vm = self.site.oned.tell(vm, Lcm.RUNNING)
+        await self.is_right()
+
+    async def reverted(self, disk: Disk) -> None:
+        """onevm poweroff; disk-snapshot-create, what is written after it, -revert, -delete; onevm resume."""
+        self.say("onevm poweroff")
+        self.vm = life.powered_off(self.site, self.vm)
+        ok(await self.snapshot(disk, "SNAP_CREATE", 1))
+        self.site.stamp(self.vm, disk, "written since")
+        ok(await self.snapshot(disk, "SNAP_REVERT", 1))
+        ok(await self.snapshot(disk, "SNAP_DELETE", 1))
+        self.say("onevm resume")
         self.site.boot(self.vm)
         self.vm = self.site.oned.tell(self.vm, Lcm.RUNNING)
         await self.is_right()

@@ -127,6 +127,19 @@ class Machines:
         """End the guest."""
         self.hosts[host or vm.host].guest.run(f"{AS_ONEADMIN} {VIRSH} destroy one-{vm.id}")
 
+    def save(self, vm: Vm) -> None:
+        """`kvm/save`: the guest's memory goes to a file beside its disks, and the guest ends."""
+        line = f"{AS_ONEADMIN} {VIRSH} save one-{vm.id} {self._checkpoint(vm)}"
+        self.hosts[vm.host].guest.run(line, timeout_s=SCRIPT_S)
+
+    def restore(self, vm: Vm) -> None:
+        """`kvm/restore`: the guest goes on where it was."""
+        line = f"{AS_ONEADMIN} {VIRSH} restore {self._checkpoint(vm)} && rm {self._checkpoint(vm)}"
+        self.hosts[vm.host].guest.run(line, timeout_s=SCRIPT_S)
+
+    def _checkpoint(self, vm: Vm) -> str:
+        return f"{vm.folder(self.oned, '').removeprefix(':')}/checkpoint"
+
     def moves(self, vm: Vm, source: str, destination: str) -> None:
         """Let libvirt migrate the guest live, as `kvm/migrate` does. KeyError where it does not."""
         line = f"{AS_ONEADMIN} {VIRSH} migrate --live one-{vm.id} qemu+ssh://{destination}/system"
@@ -169,6 +182,11 @@ class Machines:
         line = f"set -e; for path in {paths}; do stat -L -c %U:%G $path; {read}; echo; done"
         told = self.hosts[vm.host].guest.run(line).stdout.splitlines()
         return list(zip(told[::2], told[1::2], strict=True))
+
+    def stamp(self, vm: Vm, disk: Disk, text: str) -> None:
+        """Write to the start of a disk on its host, past every cache."""
+        write = f"dd of={self.path(vm, disk)} bs=512 count=1 conv=sync oflag=direct status=none"
+        self.hosts[vm.host].guest.run(f"printf %s {shlex.quote(text)} | {write}")
 
     def attached(self, host: str) -> set[str]:
         """What that host's daemon has attached, or tries to."""
