@@ -7,7 +7,8 @@ from tests.lab.fc_scene import Fibre
 from tests.lab.nfs_scene import ALIVE, ROOT, Shares
 from tests.lab.stage import Stage
 
-CONFIG = 'protocols = ["iscsi", "fc", "nfs"]'
+CONFIG = 'protocols = ["iscsi", "fc", "nfs"]\ntimeout_s = 300'
+"""Every way at once, on an emulated machine that others keep busy: how long it takes is not what is looked at."""
 
 
 @dataclass(frozen=True)
