@@ -8,7 +8,7 @@ from tests.lab.guest import Guest
 from tests.lab.stage import Stage
 from tests.lab.whole_scene import WAYS, Way, Whole
 
-CYCLES = 6
+CYCLES = 4
 WORKER_FDS, WORKER_KIB = 8, 32 << 10
 NOISE_KIB = 4608
 """What the allocators of all processes, seven of them, and the events of fifty operations (agent/events.py) may

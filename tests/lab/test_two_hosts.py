@@ -12,7 +12,7 @@ from tests.lab.conftest import NewGuest
 from tests.lab.stage import Lun, Stage
 from tests.lab.two_hosts import STAMP, THIRD, TwoHosts, iqn, set_up
 
-ROUNDS = 10
+ROUNDS = 6
 
 
 @pytest.fixture(scope="module")
