@@ -5,6 +5,7 @@ for that: the link is made at once, with the very text that udev gives it. Where
 before us, no rule) udev's word is waited for, or a link of the host's own rules has to do; else there is no link.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from agent.host import announced, dm, links, proofs, sysfs
@@ -13,7 +14,7 @@ from agent.host.tools import Tools, left
 from attachers.problems import Code, Problem
 from attachers.steps import ForgetMap, JoinMap, LeaveMap, Publish, Unpublish
 
-KEPT_S = 5.0  # how long udev may take to find that a link is to be made
+KEPT_S = 5.0  # how long udev may take where it is not sure to take notice; else as long as there is time
 LOOK_S = 0.2
 OF_DISKS, OF_MAPS = ("wwn-", "scsi-"), ("dm-uuid-mpath-",)
 """What links of the host's own rules begin with, by what a disk or a map is (systemd, lvm2: dm's rules)."""
@@ -59,14 +60,13 @@ async def _insist_on_kept(
     tools: Tools, step: Publish, node: str, number: str, kinds: tuple[str, ...], deadline: float
 ) -> None:
     roots, place = tools.roots, tools.roots.devices / step.wwid
-    end = deadline - left(deadline) + min(left(deadline) / 2, KEPT_S)
-    while proofs.has_udev(roots) and left(end) and not proofs.keeps_link(roots, number, step.wwid):
-        since = tools.changes.count
-        await tools.changes.above(since, timeout_s=min(LOOK_S, left(end)))
-    if proofs.keeps_link(roots, number, step.wwid):
+    by_id = links.by_id(roots, node, kinds)
+    if await _noticed(tools, deadline, lambda: proofs.keeps_link(roots, number, step.wwid), sure=not by_id):
         links.put(place, f"../{node}")
-    elif by_id := links.by_id(roots, node, kinds):
+    elif by_id:
         links.put(place, by_id)
+    elif proofs.has_rule(roots):
+        raise _late(node)
     else:
         text = f"udev keeps no link to /dev/{node}: ours would lead to the next disk of that name"
         hint = f"install the udev rule {proofs.RULE}; see: cdmi-attach doctor --check udev-rule"
@@ -74,17 +74,18 @@ async def _insist_on_kept(
 
 
 async def tell_path(tools: Tools, step: JoinMap, disk: sysfs.Disk, deadline: float) -> None:
-    """Have udev tell multipathd of which map a proved disk of ours is a path; wait until it has."""
+    """Have udev tell multipathd of which map a proved disk of ours is a path; wait until it has.
+
+    multipathd takes no path that udev says nothing of yet: it calls it blacklisted.
+    Raises `Problem` (`device-timeout`) where udev, with our rule, has not come to it in time.
+    """
     roots = tools.roots
     proofs.put_path(roots, disk, step.wwid)
     if not proofs.knows_path(roots, disk.number, step.wwid):
         await _event(tools, _block_of(roots, disk.node or ""), step, deadline)
-    end = deadline - left(deadline) + min(left(deadline) / 2, KEPT_S)
-    while proofs.has_udev(roots) and left(end):
-        since = tools.changes.count
-        if proofs.knows_path(roots, disk.number, step.wwid):
-            return
-        await tools.changes.above(since, timeout_s=min(LOOK_S, left(end)))
+    known = await _noticed(tools, deadline, lambda: proofs.knows_path(roots, disk.number, step.wwid))
+    if not known and proofs.has_rule(roots):
+        raise _late(disk.node or "")
 
 
 async def untell_path(tools: Tools, step: LeaveMap, deadline: float) -> None:
@@ -96,21 +97,41 @@ async def untell_path(tools: Tools, step: LeaveMap, deadline: float) -> None:
 
 async def drop(tools: Tools, wwid: str, step: Unpublish | ForgetMap, deadline: float) -> None:
     """Take the link of a logical unit away; where its disk or map stays, udev forgets the link, too."""
-    await _noticed(tools, wwid, deadline)
+    await _linked(tools, wwid, deadline)
     links.drop_device(tools.roots, wwid)
     for who in proofs.drop_links(tools.roots, wwid):
         if not links.is_claimed(tools.roots, who):
             await _look_again(tools, who, step, deadline)
 
 
-async def _noticed(tools: Tools, wwid: str, deadline: float) -> None:
+async def _linked(tools: Tools, wwid: str, deadline: float) -> None:
     """Wait until udev has come to the link that was made a moment ago: what goes while it looks makes noise."""
     roots, node = tools.roots, (links.of_device(tools.roots, wwid) or "").removeprefix("/dev/")
     number = sysfs.text(f"{_block_of(roots, node)}/dev") if node and proofs.is_linked(roots, node, wwid) else None
-    end = deadline - left(deadline) + min(left(deadline) / 2, KEPT_S)
-    while number and proofs.has_rule(roots) and left(end) and not proofs.keeps_link(roots, number, wwid):
+    if number and proofs.has_rule(roots):
+        await _noticed(tools, deadline, lambda: proofs.keeps_link(roots, number, wwid), sure=False)
+
+
+async def _noticed(tools: Tools, deadline: float, is_so: Callable[[], bool], *, sure: bool = True) -> bool:
+    """Wait until udev has taken notice; at most `KEPT_S` where it is not sure to, or need not (`sure`).
+
+    A udev that is behind, after a boot or with hundreds of disks, comes to it all the same.
+    """
+    roots, end = tools.roots, deadline
+    if not (sure and proofs.has_rule(roots)):
+        end = deadline - left(deadline) + min(left(deadline) / 2, KEPT_S)
+    while True:
         since = tools.changes.count
+        if is_so():
+            return True
+        if not proofs.has_udev(roots) or not left(end):
+            return False
         await tools.changes.above(since, timeout_s=min(LOOK_S, left(end)))
+
+
+def _late(node: str) -> Problem:
+    text = f"udev has not come to /dev/{node} yet"
+    return Problem(Code.DEVICE_TIMEOUT, text, hint="see what keeps udev busy: udevadm settle; then try again")
 
 
 async def _look_again(tools: Tools, who: str, step: Told, deadline: float) -> None:

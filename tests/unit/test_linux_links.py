@@ -1,6 +1,7 @@
 """Links and udev, by our very rule: what has proved itself gets a link that goes with it, and nothing else does."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -177,6 +178,57 @@ async def test_a_path_of_a_map_is_told_to_multipathd_once_it_is_proved(roots: Ro
     assert host.linked() == "/dev/dm-0"
     await linux_links.untell_path(host.tools, LeaveMap(ONE, WWID), soon())
     assert proofs.knows_path(roots, host.disk(ONE).number, WWID) is False
+
+
+class Behind(Changes):
+    """udev has so much to do that it comes to our events at the third look only, or (`never`) not at all."""
+
+    def __init__(self, host: Host, *, never: bool = False) -> None:
+        super().__init__()
+        self.host, self.never, self.looks = host, never, 0
+        self.nodes: list[str] = []
+        host.tools = replace(host.tools, pool=cast(Any, self), changes=self)
+
+    async def call(self, name: str, args: dict[str, Any], *, timeout_s: float, what: str = "") -> None:
+        self.nodes.append(Path(args["path"]).parent.name)
+
+    async def above(self, since: int, *, timeout_s: float) -> None:
+        self.looks += 1
+        if self.looks == 3 and not self.never:
+            for node in self.nodes:
+                self.host.udev.event(node)
+
+
+async def test_a_udev_that_is_behind_is_waited_for(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else multipathd is given a path that it does not know yet, and calls it blacklisted."""
+    monkeypatch.setattr(linux_links, "KEPT_S", 0)
+    host = Host(roots)
+    announced.put(roots, WWID)
+    host.claim(ONE)
+    Behind(host)
+    await linux_links.tell_path(host.tools, JoinMap(ONE, WWID), host.disk(ONE), soon())
+    assert proofs.knows_path(roots, host.disk(ONE).number, WWID)
+
+
+async def test_the_link_of_a_disk_that_was_there_before_waits_for_it_as_well(
+    roots: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linux_links, "KEPT_S", 0)
+    host = Host(roots)
+    host.udev.event("sda")
+    Behind(host)
+    await host.publish(ONE)
+    assert host.linked() == "/dev/sda" and proofs.keeps_link(roots, host.disk(ONE).number, WWID)
+
+
+async def test_a_udev_that_does_not_come_in_time_is_told(roots: Roots) -> None:
+    host = Host(roots)
+    announced.put(roots, WWID)
+    host.claim(ONE)
+    Behind(host, never=True)
+    with pytest.raises(Problem, match="udev has not come to /dev/sda") as late:
+        await linux_links.tell_path(host.tools, JoinMap(ONE, WWID), host.disk(ONE), time.monotonic() + 0.01)
+    assert late.value.code is Code.DEVICE_TIMEOUT
 
 
 @pytest.mark.parametrize("ours", [True, False])
