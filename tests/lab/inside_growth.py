@@ -95,6 +95,8 @@ def _resident(pid: int) -> int:
 def main() -> int:
     """Run the cycles. Returns 0; whoever reads the accounts judges them."""
     wanted = json.load(sys.stdin)
+    for one in wanted:  # one after the other the first time: the kernel loads what it needs for each
+        come_and_go(one)
     cycles(FIRST, wanted)
     before = account()
     cycles(int(sys.argv[1]), wanted)
