@@ -153,4 +153,13 @@ OF_DRIVERS = (
         "",
         suite=MOVES,
     ),
+    Mutant(
+        "the source that MKFS tells has a format behind it",
+        f"{LIB}/datastore.py",
+        """        print(new)
+""",
+        """        print(f"{new} raw")
+""",
+        suite=("tests/opennebula/test_datastore.py",),
+    ),
 )

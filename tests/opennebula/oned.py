@@ -134,6 +134,19 @@ def message(number: int, **image: object) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def source_of(action: str, answer: str) -> str:
+    """What becomes an image's SOURCE (ImageManagerProtocol.cc): of MKFS, and until 6.4.1 of CLONE, the whole answer.
+
+    Of CP it is the first word; the format has to follow. AssertionError where oned would make it an image in error.
+    """
+    if action == "cp":
+        source, format = answer.split()[:2]
+        assert format == "raw", answer
+        return source
+    assert len(answer.split()) == 1, f"with a blank in it no transfer file can name it: {answer!r}"
+    return answer
+
+
 @dataclass
 class Oned:
     """A small oned: it tells its scripts of VMs by `vms/ID.xml`, and keeps the last transfer file of each.

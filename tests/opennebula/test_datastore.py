@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.opennebula.life import deployed, failed, ok, two_disks
-from tests.opennebula.oned import message
+from tests.opennebula.oned import IMAGES, Lcm, message, source_of
 from tests.opennebula.onetm import Done
 from tests.opennebula.site import SIZE, Site, put
 
@@ -19,11 +19,12 @@ async def act(site: Site, action: str, **image: object) -> Done:
 
 
 async def printed(site: Site, action: str, **image: object) -> str:
-    """What it answers, in one line."""
+    """What oned takes from its answer, which is one line: of what makes images, the SOURCE."""
     done = await act(site, action, **image)
     ok(done)
     assert done.printed.count("\n") == 1, done.printed
-    return done.printed.strip()
+    answer = done.printed.removesuffix("\n")
+    return source_of(action, answer) if action in {"cp", "mkfs", "clone"} else answer
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["since 6.8", "until 6.6"])
@@ -90,11 +91,11 @@ async def test_an_empty_image_is_made_once_and_goes_with_its_image(site: Site, k
     source = await printed(site, "mkfs", SIZE=2, FORMAT="raw")
     assert await printed(site, "mkfs", SIZE=2, FORMAT="raw") == source
     record = site.record("vms/one-img-9")
-    assert record and record.metadata["opennebula_owner"] == "one image 9" and source.split()[0].endswith(record.id)
+    assert record and record.metadata["opennebula_owner"] == "one image 9" and source.endswith(record.id)
     size = record.volume.size if record.volume else site.server.store.value_file(record).stat().st_size
     assert size == 2 * SIZE
     for _ in range(2):
-        ok(await act(site, "rm", SOURCE=source.split()[0]))
+        ok(await act(site, "rm", SOURCE=source))
     assert site.children("vms") == set()
 
 
@@ -112,6 +113,7 @@ async def test_one_that_was_begun_elsewhere_and_is_too_small_grows(site: Site, k
 async def test_what_is_not_made(site: Site) -> None:
     failed(await act(site, "mkfs", SIZE=2, FORMAT="raw", FS="ext4"), "no file system")
     failed(await act(site, "mkfs", FORMAT="raw"), "has no size")
+    failed(await act(site, "mkfs", SIZE=2, FORMAT="qcow2"), "images here are raw")
     await site.lun("vms/one-img-9")
     failed(await act(site, "mkfs", SIZE=2, FORMAT="raw"), "something else is at")
     site.configure(IMAGES=f"{site.by_path('images/')} cdmi://other.example/images/")
@@ -120,8 +122,14 @@ async def test_what_is_not_made(site: Site) -> None:
 
 
 async def test_a_disk_is_saved_where_mkfs_has_said(site: Site) -> None:
-    assert await printed(site, "mkfs", FORMAT="save_as", SIZE=1) == f"{site.by_path('vms/one-img-9')} raw"
-    assert site.children("vms") == set()
+    """`onevm disk-saveas`: the transfer file names the SOURCE of that answer."""
+    source = await printed(site, "mkfs", FORMAT="save_as", SIZE=1)
+    assert source == site.by_path("vms/one-img-9") and site.children("vms") == set()
+    vm = await deployed(site, await two_disks(site))
+    site.oned.tell(vm, Lcm.HOTPLUG_SAVEAS)
+    place = vm.place(site.oned, "hosta", vm.disks[1])
+    ok(await site.oned.transfer(vm, [f"CPDS.shared cdmi {place} {source} -1 5 {IMAGES}"]))
+    assert site.stamped("vms/one-img-9") == "base5"
 
 
 async def test_one_object_is_one_image(site: Site) -> None:
@@ -201,7 +209,7 @@ async def test_deleting_is_for_what_may_be_registered_and_is_free(site: Site) ->
 
 
 async def test_that_nobody_can_be_asked_is_no_end_of_an_image(site: Site) -> None:
-    source = (await printed(site, "mkfs", SIZE=1, FORMAT="raw")).split()[0]
+    source = await printed(site, "mkfs", SIZE=1, FORMAT="raw")
     for host in site.hosts:
         site.lose(host)
     failed(await act(site, "rm", SOURCE=source), "cannot be reached")
@@ -252,7 +260,7 @@ async def test_a_file_is_imported_whole_or_not_at_all(site: Site) -> None:
     answer = await printed(site, "cp", PATH=path, SIZE=4)
     record = site.record("vms/one-img-9")
     assert record and site.server.store.value_file(record).read_bytes() == path.read_bytes()
-    assert answer == f"cdmi://{site.address}/cdmi_objectid/{record.id} raw"
+    assert answer == f"cdmi://{site.address}/cdmi_objectid/{record.id}"
     assert record.metadata["opennebula_owner"] == "one image 9"
     failed(await act(site, "cp", PATH=path, SIZE=4), "one-img-9")
     path.write_bytes(b"QFI\xfb and so on")

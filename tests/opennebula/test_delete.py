@@ -57,7 +57,7 @@ async def test_an_image_or_a_snapshot_that_takes_long_to_delete_is_asked_for_aga
     site: Site, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     if verb == "rm":
-        source = (await printed(site, "mkfs", SIZE=1, FORMAT="raw")).split()[0]
+        source = await printed(site, "mkfs", SIZE=1, FORMAT="raw")
     else:
         source = await site.image("debian")
     site.configure(ON_DELETE="delete")

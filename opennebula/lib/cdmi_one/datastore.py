@@ -45,17 +45,24 @@ def cp(words: Sequence[str]) -> None:
 
 
 def mkfs(words: Sequence[str]) -> None:
-    """An empty image; of one that a disk is saved as (`save_as`) only where it will be."""
+    """An empty image; of one that a disk is saved as (`save_as`) only where it will be.
+
+    The whole answer is its source: oned takes no format from MKFS (ImageManager::_mkfs).
+    """
     asked = message.read(words)
     settings = asked.settings()
     new = _new(asked, settings)
     if asked.format == "save_as":
-        print(f"{new} raw")
+        print(new)
         return
+    if asked.format not in ("", "raw"):
+        raise Failure(
+            f"FORMAT={asked.format}: images here are raw", "say FORMAT=raw, or DRIVER=raw in the datastore's template"
+        )
     if asked.fs:
         raise Failure(f"no file system ({asked.fs}) is made in a new image", "leave FS out: the guest makes it")
     create(str(new), asked.size_mb, settings)
-    print(f"{look(str(new), settings).by_id(new.server)} raw")
+    print(look(str(new), settings).by_id(new.server))
 
 
 def create(new: str, size_mb: int, settings: Settings) -> None:
@@ -79,12 +86,12 @@ def create(new: str, size_mb: int, settings: Settings) -> None:
 
 
 def clone(words: Sequence[str]) -> None:
-    """A copy of an image."""
+    """A copy of an image. The whole answer is its source (until 6.4.1); its format is that of the image."""
     asked = message.read(words)
     settings, source = asked.settings(), source_of(asked.path)
     new = _new(asked, settings, server=source.server)
     copy(HERE, str(source), str(new), settings)
-    print(f"{look(str(new), settings).by_id(new.server)} raw")
+    print(look(str(new), settings).by_id(new.server))
 
 
 def rm(words: Sequence[str]) -> None:
