@@ -77,7 +77,7 @@ async def tell_path(tools: Tools, step: JoinMap, disk: sysfs.Disk, deadline: flo
     """Have udev tell multipathd of which map a proved disk of ours is a path; wait until it has.
 
     multipathd takes no path that udev says nothing of yet: it calls it blacklisted.
-    Raises `Problem` (`device-timeout`) where udev, with our rule, has not come to it in time.
+    Raises `Problem` (`unavailable`: the step may be repeated) where udev, with our rule, has not come to it in time.
     """
     roots = tools.roots
     proofs.put_path(roots, disk, step.wwid)
@@ -131,7 +131,7 @@ async def _noticed(tools: Tools, deadline: float, is_so: Callable[[], bool], *, 
 
 def _late(node: str) -> Problem:
     text = f"udev has not come to /dev/{node} yet"
-    return Problem(Code.DEVICE_TIMEOUT, text, hint="see what keeps udev busy: udevadm settle; then try again")
+    return Problem(Code.UNAVAILABLE, text, hint="see what keeps udev busy: udevadm settle; then try again")
 
 
 async def _look_again(tools: Tools, who: str, step: Told, deadline: float) -> None:
