@@ -1,13 +1,16 @@
 """What may be deleted, and what never is: whatever oned sends, in whatever state, as often as it likes."""
 
+import asyncio
+import os
+from asyncio.subprocess import DEVNULL
 from dataclasses import replace
 
 import pytest
 
 from agent.cdmi import deleting
 from tests.cdmi_server.faults import Action, Fault
-from tests.opennebula.life import as_clone, deployed, ended, failed, ok, rested, two_disks
-from tests.opennebula.oned import FRONT_END, Disk, Lcm, Vm
+from tests.opennebula.life import as_clone, deployed, ended, failed, migrated_live, ok, rested, two_disks
+from tests.opennebula.oned import FRONT_END, IMAGES, Disk, Lcm, Vm
 from tests.opennebula.site import Site
 from tests.opennebula.test_datastore import act, printed
 
@@ -196,3 +199,22 @@ async def test_what_is_told_is_ascii(site: Site) -> None:
     done = await site.oned.transfer(vm, site.oned.cleanup(vm, "hosta"))
     ok(done)
     assert (5, f"cdmi: disk 0 is no copy: {site.by_path('images/Gr')}\\xf6\\xdfe stays") in done.log
+
+
+async def test_who_was_given_up_goes_on_though_nobody_hears_it(site: Site) -> None:
+    """DRIVER_CANCEL ends one_tm.rb's thread, which closes the pipe; a line for the log is no reason to stop there."""
+    vm, _ = await migrated_live(site, await deployed(site, await two_disks(site)), "hostb")
+    site.halt(vm)
+    vm = site.oned.tell(vm, Lcm.CLEANUP_DELETE)
+    site.lose("hosta")
+    reads, writes = os.pipe()
+    os.close(reads)
+    script = site.drivers.remotes / "tm" / "cdmi" / "delete"
+    words = [vm.place(site.oned, "hostb", vm.disks[1]), "5", str(IMAGES)]
+    process = await asyncio.create_subprocess_exec(
+        script, *words, cwd=site.drivers.home, env=site.drivers.environ, stdin=DEVNULL, stdout=DEVNULL, stderr=writes
+    )
+    os.close(writes)
+    async with asyncio.timeout(60):
+        await process.wait()
+    assert site.children("vms") == set()

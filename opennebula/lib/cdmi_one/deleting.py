@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from cdmi_one import commands
 from cdmi_one.clones import Copy, found_in, is_ours
@@ -17,8 +18,9 @@ TRIES = 3
 
 
 def tell(vm: str, text: str) -> None:
-    """A line for the VM's log, which is no failure."""
-    print(f"INFO: {vm} cdmi: {one_line(text)}", file=sys.stderr)
+    """A line for the VM's log, which is no failure. Nobody may hear it: oned closes the pipe of what it gives up."""
+    with suppress(OSError):
+        print(f"INFO: {vm} cdmi: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 def delete_copy(copy: Copy, host: str, vm: str, settings: Settings, release: Callable[[], None]) -> None:
