@@ -162,4 +162,18 @@ OF_DRIVERS = (
 """,
         suite=("tests/opennebula/test_datastore.py",),
     ),
+    Mutant(
+        "a DELETE that was given up ends where nobody hears it",
+        f"{LIB}/deleting.py",
+        "    with suppress(OSError):",
+        "    with suppress(ValueError):",
+        suite=DELETE,
+    ),
+    Mutant(
+        "a connection that ssh keeps holds up its script",
+        f"{LIB}/remote.py",
+        "                stderr=said,",
+        "                stderr=subprocess.PIPE,",
+        suite=("tests/opennebula/test_deploy.py",),
+    ),
 )

@@ -1,5 +1,7 @@
 """LN and CLONE, and the end of a VM: from a transfer file to a disk, and back to nothing; repeated, and broken off."""
 
+import asyncio
+import os
 from dataclasses import replace
 
 import pytest
@@ -170,3 +172,21 @@ async def test_what_others_may_have_comes_late_as_well(site: Site, disk: Disk) -
             ok(done)
     failed(late[0], "late")
     assert site.hosts["hosta"].attached() == {"one-6-0"}
+
+
+async def test_a_connection_that_ssh_keeps_is_not_waited_for(site: Site) -> None:
+    """ControlMaster of OpenNebula's own ssh: in older releases of OpenSSH what stays behind has standard error open."""
+    fifo, ssh = site.folder / "kept", site.folder / "bin" / "ssh"
+    os.mkfifo(fifo)
+    before = ssh.read_text()
+    first, _, rest = before.partition("\n")
+    ssh.write_text(f"{first}\n{{ exec cat {fifo} >/dev/null; }} &\n{rest}")
+    kept = os.open(fifo, os.O_RDWR)
+    try:
+        vm = await two_disks(site)
+        async with asyncio.timeout(30):
+            vm = await deployed(site, vm)
+    finally:
+        os.close(kept)
+        ssh.write_text(before)
+    await ended(site, vm)

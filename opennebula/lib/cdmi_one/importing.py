@@ -17,7 +17,7 @@ from pathlib import Path
 from cdmi_one import commands
 from cdmi_one.failure import Failure, one_line
 from cdmi_one.hosts import reachable
-from cdmi_one.remote import LONG_S, RemoteFailure, command_at, run
+from cdmi_one.remote import LONG_S, RemoteFailure, command_at, run, unpiped
 from cdmi_one.settings import Settings
 
 DOWNLOADER = Path(__file__).resolve().parents[2] / "datastore" / "downloader.sh"
@@ -87,16 +87,19 @@ def _into_lun(
 
 def _poured(source: subprocess.Popen[bytes], first: bytes, host: str, line: str) -> None:
     """Have a command of the host read all that the source gives. Raises `RemoteFailure`."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    sink = subprocess.Popen([*command_at(host), line], **pipes)  # type: ignore[call-overload]
-    piece = first
-    with suppress(BrokenPipeError):  # its own words tell why
-        while piece:
-            sink.stdin.write(piece)
-            piece = source.stdout.read(PIECE) if source.stdout else b""
-    _, said = sink.communicate()
-    if sink.returncode:
-        raise RemoteFailure(sink.returncode, f"{host or 'the front-end'}: {_last(said)}", "see to it, and retry")
+    with unpiped() as said:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": said}
+        sink = subprocess.Popen([*command_at(host), line], **pipes)  # type: ignore[call-overload]
+        piece = first
+        with suppress(BrokenPipeError):  # its own words tell why
+            while piece:
+                sink.stdin.write(piece)
+                piece = source.stdout.read(PIECE) if source.stdout else b""
+        sink.communicate()
+        if sink.returncode:
+            said.seek(0)
+            why = _last(said.read().encode())
+            raise RemoteFailure(sink.returncode, f"{host or 'the front-end'}: {why}", "see to it, and retry")
 
 
 def _insist(source: subprocess.Popen[bytes]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
+from typing import IO
 
 from cdmi_one.failure import Failure, one_line
 
@@ -37,30 +37,32 @@ class RemoteFailure(Failure):
 def run(host: str, lines: Sequence[str], *, limit_s: float = QUICK_S) -> str:
     """Run these lines, up to the first that fails. Returns what they print. Raises `RemoteFailure`."""
     command, where = _shell(host), host or "the front-end"
-    try:
-        done = subprocess.run(
-            command,
-            input=_script(lines),
-            capture_output=True,
-            text=True,
-            errors="replace",  # of another host, in whatever language
-            timeout=limit_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        what = f"{where} has not answered within {limit_s:g} s"
-        raise RemoteFailure(TIMEOUT, what, "see cdmi-attach status there, and retry") from None
-    except OSError as error:
-        raise RemoteFailure(UNREACHABLE, f"{command[0]} cannot be run: {error}", "install it") from None
-    if done.returncode:
-        raise _failure(where, done)
-    return done.stdout
+    with unpiped() as said:
+        try:
+            done = subprocess.run(
+                command,
+                input=_script(lines),
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                errors="replace",  # of another host, in whatever language
+                timeout=limit_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            what = f"{where} has not answered within {limit_s:g} s"
+            raise RemoteFailure(TIMEOUT, what, "see cdmi-attach status there, and retry") from None
+        except OSError as error:
+            raise RemoteFailure(UNREACHABLE, f"{command[0]} cannot be run: {error}", "install it") from None
+        if done.returncode:
+            raise _failure(where, done, said)
+        return done.stdout
 
 
 def stream(host: str, lines: Sequence[str], take: Callable[[bytes], None]) -> None:
     """Run these lines, and give what they print away piece by piece, as long as it comes. Raises `RemoteFailure`."""
     command, where = _shell(host), host or "the front-end"
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
+    with unpiped() as said:
         try:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
         except OSError as error:
@@ -76,8 +78,12 @@ def stream(host: str, lines: Sequence[str], take: Callable[[bytes], None]) -> No
                 process.kill()
                 raise
         if process.returncode:
-            said.seek(0)
-            raise _failure(where, subprocess.CompletedProcess(command, process.returncode, "", said.read()))
+            raise _failure(where, subprocess.CompletedProcess(command, process.returncode, ""), said)
+
+
+def unpiped() -> IO[str]:
+    """Where standard error goes: no pipe, since what ssh leaves behind of a kept connection may hold it open."""
+    return os.fdopen(os.memfd_create("said"), "w+", errors="replace")
 
 
 def _shell(host: str) -> list[str]:
@@ -93,8 +99,9 @@ def command_at(host: str) -> list[str]:
     return ["sh", "-c"] if host == HERE else [*shlex.split(os.environ.get("SSH", "ssh")), host]
 
 
-def _failure(where: str, done: subprocess.CompletedProcess[str]) -> RemoteFailure:
-    last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "")
+def _failure(where: str, done: subprocess.CompletedProcess[str], stderr: IO[str]) -> RemoteFailure:
+    stderr.seek(0)
+    last = next((line for line in reversed(stderr.read().splitlines()) if line.strip()), "")
     said = one_line(last).removeprefix("cdmi-attach: ")
     status, printed = done.returncode, done.stdout
     if status == UNREACHABLE:
