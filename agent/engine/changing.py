@@ -56,8 +56,7 @@ async def step(desk: Desk, operation: Operation) -> Operation:
     unheard = not operation.answered and silent_s > making.UNHEARD_S
     match there.state:
         case MakingState.PROCESSING:
-            worked = operation.worked or operation.answered  # before it said yes: whatever that was
-            return await _keep(desk, operation, percent=there.percent, worked=worked)
+            return await _keep(desk, operation, percent=there.percent, worked=True)  # at what it was asked for last
         case MakingState.FAILED:
             detail = f"{operation.describe()}: the server says {there.says}"
             raise Problem(Code.CDMI_REFUSED, detail, hint="nothing was deleted; see the CDMI server's log")

@@ -14,8 +14,8 @@ class Operation:
     `begun`: the server may have been asked (at `begun_at`), committed before it is; `answered`: it said yes. `keys` are
     what an object that is moved or brought back is known by, `by` who asked for it, as a sentence has it. `owned`: its
     answer named `object_id`; `despite_permitted`: although other hosts may use it. Of a restore, `modified` is the time
-    of the last change that the server told before it was asked, and `worked`: it was seen to work on it since it said
-    yes; `note` is what to know of what is done.
+    of the last change that the server told before it was asked, and `worked`: it was seen to work on it since it was
+    asked last; `note` is what to know of what is done.
     """
 
     id: str

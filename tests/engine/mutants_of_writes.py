@@ -77,8 +77,8 @@ OF_WRITES = (
     Mutant(
         "work of before its answer proves a restore",
         "agent/engine/changing.py",
-        "            worked = operation.worked or operation.answered  #",
-        "            worked = True  #",
+        "modified=modified, worked=False)",
+        "modified=modified)",
     ),
     Mutant(
         "a time that stands still is never held against a restore",
