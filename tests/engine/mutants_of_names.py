@@ -12,8 +12,8 @@ OF_NAMES = (
     Mutant(
         "udev's word of an unproved disk taken",
         "agent/host/simulated_kernel.py",
-        "            if device.hctl not in self.claims:\n                self._tell_multipathd(device)\n",
-        "            self.device_links[device.wwid] = device.hctl\n            self._tell_multipathd(device)\n",
+        "            if device.hctl not in self.claims:\n",
+        "            self.device_links[device.wwid] = device.hctl\n            if True:\n",
     ),
     Mutant(
         "a link that udev does not keep is left",
