@@ -181,7 +181,7 @@ async def test_a_directory_is_the_system_datastores(site: Site) -> None:
 
 async def test_a_copy_in_the_making_goes_as_well(site: Site) -> None:
     """recover --delete while the server still copies: CLONE was cancelled, and waits on."""
-    base = await site.image("slow", x_copy_reads="4")
+    base = await site.image("slow", x_copy_reads="400")
     vm = site.oned.tell(Vm(5, (Disk(0, base, clone=True),), "hosta"), Lcm.PROLOG)
     _, _, *words = site.oned.prolog(vm)[0].split()
     task = site.drivers.given_up("cdmi", "clone", words)

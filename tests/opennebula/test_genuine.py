@@ -15,11 +15,12 @@ import pytest
 
 from tests.opennebula import genuine
 from tests.opennebula.genuine import Genuine
-from tests.opennebula.life import BOTH_SYSTEMS, deployed, ended, two_disks
+from tests.opennebula.life import BOTH_SYSTEMS, deployed, ended, failed, two_disks
 from tests.opennebula.machines import ROOT, program
-from tests.opennebula.oned import LOCAL_DS, Disk, Lcm, Vm
-from tests.opennebula.onetm import Done
+from tests.opennebula.oned import LOCAL_DS, Disk, Lcm, Vm, message
+from tests.opennebula.onetm import Done, Drivers
 from tests.opennebula.site import Site
+from tests.opennebula.test_download import BYTES, upload
 
 pytestmark = pytest.mark.skipif(not genuine.tree(), reason=genuine.WHY_NOT)
 VIRSH = """\
@@ -141,8 +142,8 @@ async def test_hot_attach(site: Site, clone: bool, agrees: bool) -> None:
     larger = site.oned.tell(replace(vm, disks=(*vm.disks, more)), Lcm.HOTPLUG)
     drivers = hypervisors(site, larger)
     do, undo = site.oned.prolog(larger)[2], site.oned.farewell(larger, more, "hosta")
-    message = request(site, larger, "hosta", do=do, undo=undo, disk=more)
-    asked = asyncio.create_task(drivers.vmm("ATTACHDISK", message))
+    asking = request(site, larger, "hosta", do=do, undo=undo, disk=more)
+    asked = asyncio.create_task(drivers.vmm("ATTACHDISK", asking))
     async with libvirt(site, "hosta", asked) as agreed:
         assert site.behind("hosta", larger, more) == "more"
         agreed[0] = agrees
@@ -162,6 +163,21 @@ async def test_recover_delete(site: Site) -> None:
     done = await drivers.vmm("CLEANUP", asked)
     assert done.ok, done
     assert site.all_gone() and site.children("vms") == set() and site.stamped("images/data5") == "data5"
+
+
+async def test_a_stock_datastore_reads_an_object(site: Site) -> None:
+    """PATH=cdmi://...: by downloader.sh and fs_size, which patch-stock has changed."""
+    drivers, source = hypervisors(site, Vm(5, (), "hosta")), await upload(site, "images/debian")
+    command = [str(ROOT / "opennebula" / "patch-stock"), "--one-location", str(drivers.location), "--yes"]
+    done = await asyncio.to_thread(subprocess.run, [*command, "--owner", getpass.getuser()], capture_output=True)
+    assert done.returncode == 0, done
+    size = await Drivers.datastore(drivers, "fs", "stat", 9, message(9, PATH=source))
+    assert (size.status, size.printed) == (0, "1\n"), size
+    failed(await Drivers.datastore(drivers, "fs", "stat", 9, message(9, PATH=f"{source}2")), "no object")
+    to = site.folder / "downloaded"
+    script = await drivers.start(drivers.remotes / "datastore" / "downloader.sh", [source, str(to)])
+    _, said = await script.communicate()
+    assert script.returncode == 0 and to.read_bytes() == BYTES, said
 
 
 def files(root: Path) -> dict[str, tuple[int, bytes]]:

@@ -51,16 +51,18 @@ cdmi://*)
 """
 SIZE_LINES = f"""\
 {BEGIN}
+    case "$1" in
     cdmi://*)
-        SIZE=$("$(dirname "$0")/../cdmi_downloader" --size "$1")
-        error=$?
+        SIZE=$("$(dirname "$0")/../cdmi_downloader" --size "$1" 2>&1) || {{ echo "$SIZE"; return 1; }}
+        echo "$(((SIZE + 1048575) / 1048576))"
+        return 0
         ;;
+    esac
 {END}
 """
+"""What fs_size prints is MiB, or why it failed."""
 _FROM = re.compile(r'^case +"?\$\{?FROM\}?"? +in[ \t]*\n', re.MULTILINE)
-_SIZE = re.compile(
-    r'^(?:function +)?fs_size *(?:\(\))? *\n?\{[ \t]*\n(?:(?!^\}).*\n)*?[ \t]*case +"?\$1"? +in[ \t]*\n', re.MULTILINE
-)
+_SIZE = re.compile(r"^(?:function +)?fs_size *(?:\(\))? *\n?\{[ \t]*\n", re.MULTILINE)
 
 
 def installed(places: Places, drivers: Sequence[str]) -> list[Change]:
