@@ -270,7 +270,7 @@ async def test_a_restart_takes_it_up(tmp_path: Path, moment: str) -> None:
 async def test_somebody_elses_object_is_not_deleted_when_ours_fails(tmp_path: Path) -> None:
     """It was made there between our look and our request, which the server refuses."""
     async with scene(tmp_path) as server, daemon(tmp_path, server) as lab:
-        server.faults.set("put-object", Fault(Action.STATUS, status=403, times=1))
+        server.faults.set("put-object", Fault(Action.STATUS, status=403, times=2))  # with metadata, and without
         clone = asyncio.create_task(lab.clone("image", "taken"))
         while server.faults.describe()["put-object"]["left"]:
             await asyncio.wait({clone}, timeout=0.001)
