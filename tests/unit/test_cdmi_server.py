@@ -70,7 +70,9 @@ def san(server: ServerHandle) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "text", ["00007ED90010D891022876A8DE0BC0FD", "00007E7F00104BE66AB53A9572F9F51E", objectid.new()]
+    "text",
+    ["00007ED90010D891022876A8DE0BC0FD", "00007E7F00104BE66AB53A9572F9F51E", objectid.new()],
+    ids=["specification", "another", "ours"],
 )
 def test_object_ids_of_the_specification_are_valid(text: str) -> None:
     assert objectid.is_valid(text)
