@@ -20,3 +20,8 @@ def test_who_finds_it_is_there(name: str, test: str) -> None:
     path, _, function = test.partition("::")
     assert name in {mutant.name for mutant in MUTANTS}
     assert f"def {function}(" in (ROOT / path).read_text()
+
+
+def test_it_is_known_who_finds_each() -> None:
+    """Else all tests are asked, one planted bug after the other, for hours."""
+    assert {mutant.name for mutant in MUTANTS} == FOUND_BY.keys()
