@@ -31,7 +31,7 @@ def accelerator(cache: Cache, image: Path) -> str:
     return chosen
 
 
-def runs(accel: str, image: Path) -> bool:
+def runs(accel: str, image: Path, *, within_s: float = TRY_S) -> bool:
     """Does the guest's kernel get as far as a process of its own with this accelerator, within seconds?
 
     KVM may abort (`failed to set MSR 0x10a`), or run the BIOS and never leave the kernel's first instructions.
@@ -43,7 +43,7 @@ def runs(accel: str, image: Path) -> bool:
         "-append", "console=ttyS0 panic=-1 rdinit=/bin/busybox",
     ]  # fmt: skip
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRY_S)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=within_s)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0 and SAID in done.stdout

@@ -44,7 +44,7 @@ def test_exec_without_a_guest_says_what_to_do() -> None:
 def test_an_accelerator_counts_when_the_guests_kernel_runs_on_it(guest: Guest, tmp_path: Path) -> None:
     cache = open_cache()
     image = cache.images / next(record.image for record in fleet.records(cache) if record.name == guest.name)
-    assert accel.runs("tcg", image)
+    assert accel.runs("tcg", image, within_s=120), "it works, on a busy machine as well"
     assert accel.accelerator(cache, image) in ("tcg", "kvm")
     (tmp_path / "vmlinuz").write_bytes((image / "vmlinuz").read_bytes()[:4096])
     (tmp_path / "initrd").symlink_to(image / "initrd")
