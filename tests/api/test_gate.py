@@ -106,9 +106,9 @@ async def _run(code: str, path: Path, uid: int, groups: tuple[int, ...]) -> str:
 
 
 def _reachable(path: Path) -> Path:
-    """A directory that others may pass through: pytest's own is 0700."""
+    """A directory that others may pass through: those of pytest and its processes are 0700."""
     for parent in (path, *path.parents):
-        if parent.stat().st_uid == os.geteuid() and parent.name.startswith(("test_", "pytest-")):
+        if parent.stat().st_uid == os.geteuid() and parent.name.startswith(("test_", "popen-", "pytest-")):
             parent.chmod(0o711)
     return path
 
