@@ -283,7 +283,8 @@ def test_a_map_that_is_in_use_stays(stage: Stage) -> None:
     table = (bytes(446) + entry + bytes(48) + b"\x55\xaa").hex()
     write = f"open('{link}', 'r+b', 0).write(bytes.fromhex('{table}'))"
     stage.guest.run(f'python3 -c "{write}" && kpartx -a -s {link}')
-    part = stage.guest.run("ls /dev/mapper/*p1").stdout.strip()  # a WWID ends in any hex digit
+    uuid = stage.guest.run("grep -ls ^part1-mpath- /sys/block/dm-*/dm/uuid").stdout.strip()
+    part = "/dev/mapper/" + stage.guest.run(f"cat $(dirname {uuid})/name").stdout.strip()  # p1, or 1 after a letter
     stage.guest.run(f"mkfs.ext4 -q {part} && mkdir -p /mnt/busy && mount {part} /mnt/busy")
     status, problem = stage.api("DELETE", "/v1/attachments/busy")
     assert (status, problem["code"]) == (409, "in-use") and "/mnt/busy" in problem["detail"], problem
