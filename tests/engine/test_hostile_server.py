@@ -146,7 +146,7 @@ async def daemon(disk: Path, url: str, attack: Attack) -> AsyncIterator[tuple[En
 
 async def refusal(engine: Engine, source: str, attack: Attack) -> Problem:
     """What resolving says in its explanation, and what an attach comes to."""
-    request = Request("one", source, protocols=("nfs",) if attack.on == IMAGE else ("iscsi", "fc"), timeout_s=2)
+    request = Request("one", source, protocols=("nfs",) if attack.on == IMAGE else ("iscsi", "fc"), timeout_s=20)
     with pytest.raises(Problem) as caught:
         await engine.attach(request, wait_s=None)
     return caught.value

@@ -183,7 +183,7 @@ async def test_an_answer_that_trickles_is_given_up() -> None:
 
 async def test_a_change_may_take_longer_than_a_read_and_no_read_waits_for_it() -> None:
     """As with arrays that map LUNs one after the other: one turn of each kind, and a read is given up meanwhile."""
-    limits = Limits(read_s=0.2, total_s=0.3, write_s=20, concurrency=1)
+    limits = Limits(read_s=2, total_s=3, write_s=60, concurrency=1)  # the other reads have to succeed within it
     writing, mapped = asyncio.Event(), asyncio.Event()
     permissions: list[str] = []
 

@@ -256,7 +256,7 @@ async def test_a_server_that_falls_silent_is_given_up(monkeypatch: pytest.Monkey
         await over.wait()
         return response
 
-    async with serving(answer) as url, client_of(url, limits=Limits(read_s=0.1, total_s=0.5)) as client:
+    async with serving(answer) as url, client_of(url, limits=Limits(read_s=1, total_s=5)) as client:
         with pytest.raises(Problem) as caught:
             await read(client, f"{url}a")
         over.set()

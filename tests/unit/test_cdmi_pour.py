@@ -145,7 +145,7 @@ async def test_a_server_that_falls_silent_in_the_middle_is_given_up(monkeypatch:
         await over.wait()
         return response
 
-    async with serving(answer) as url, client_of(url, limits=Limits(read_s=0.1, total_s=0.5)) as client:
+    async with serving(answer) as url, client_of(url, limits=Limits(read_s=1, total_s=5)) as client:
         poured = Poured()
         with pytest.raises(Problem) as caught:
             await poured.take(await begin(client, f"{url}a"))

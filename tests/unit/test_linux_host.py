@@ -151,7 +151,7 @@ async def test_a_scan_claims_the_address_before_it_asks_the_kernel(stage: Stage)
     os.mkfifo(scan)
     step = Scan(HCTL, TARGET, PORTAL)
     with pytest.raises(Uncertain):  # the kernel has not read it yet
-        await stage.host.act(step, timeout_s=0.2)
+        await stage.host.act(step, timeout_s=1)
     assert links.is_claimed(stage.roots, HCTL)
     add_disk(stage.roots, session, 1)
     assert await asyncio.to_thread(scan.read_text) == "0 0 1"
@@ -239,7 +239,7 @@ async def test_a_stuck_scan_is_uncertain_busy_and_waited_for(stage: Stage, pool:
     os.mkfifo(scan)
     step = Scan(HCTL, TARGET, PORTAL)
     with pytest.raises(Uncertain):
-        await stage.host.act(step, timeout_s=0.2)
+        await stage.host.act(step, timeout_s=1)
     assert (await stage.see()).busy == (step.describe(),)
     assert (await stage.see(IscsiQuery("vm2", TARGET, (PORTAL,), 2))).busy == ()
     sight = await stage.host.observe(HostQuery())

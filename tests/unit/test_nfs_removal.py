@@ -106,7 +106,7 @@ async def test_a_helper_that_stops_waits_for_a_write_out(waiting: Pool, tmp_path
     os.mkfifo(roots.unwritten / WWID)
     host = LinuxHost(waiting, roots)
     with pytest.raises(Uncertain):
-        await host.act(WriteOutFile(REMOVE.share, "disk.img", WWID, None), timeout_s=0.3)
+        await host.act(WriteOutFile(REMOVE.share, "disk.img", WWID, None), timeout_s=2)
     closing = asyncio.create_task(host.close())
     assert (await asyncio.wait({closing}, timeout=0.3))[1]
     os.close(os.open(roots.unwritten / WWID, os.O_WRONLY))
