@@ -56,6 +56,7 @@ async def show(site: Machines, kind: str) -> None:
     tell(site, life)
     more = await life.plugged(KINDS[kind][-1])
     await life.cannot_be_taken(more)
+    await life.backed_up(more)
     await life.unplugged(more)
     if blocks:
         ok(await life.snapshot(life.vm.disks[0], "SNAP_CREATE_LIVE"))

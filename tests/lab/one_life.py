@@ -130,11 +130,21 @@ class Life:
         self.vm = self.site.oned.tell(vm, Lcm.RUNNING)
         await self.is_right()
 
+    async def backed_up(self, disk: Disk) -> None:
+        """onevm backup, in full and live: no script of ours is called; meanwhile that disk is in use as ever."""
+        self.say("onevm backup")
+        self.site.back_up(self.vm, live=True)
+        await self.cannot_be_taken(disk)
+        self.site.end_backup(self.vm, live=True)
+        await self.is_right()
+
     async def off_and_on(self) -> None:
-        """onevm poweroff, onevm resume: no script is called."""
-        self.say("onevm poweroff; onevm resume")
+        """onevm poweroff, backup, resume: no script is called."""
+        self.say("onevm poweroff; onevm backup; onevm resume")
         self.vm = life.powered_off(self.site, self.vm)
         assert self.lost() == []
+        self.site.back_up(self.vm, live=False)
+        self.site.end_backup(self.vm, live=False)
         self.site.boot(self.vm)
         self.vm = self.site.oned.tell(self.vm, Lcm.RUNNING)
         await self.is_right()

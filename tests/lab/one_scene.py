@@ -138,7 +138,10 @@ class Machines:
         self.hosts[vm.host].guest.run(line, timeout_s=SCRIPT_S)
 
     def _checkpoint(self, vm: Vm) -> str:
-        return f"{vm.folder(self.oned, '').removeprefix(':')}/checkpoint"
+        return f"{self._folder(vm)}/checkpoint"
+
+    def _folder(self, vm: Vm) -> str:
+        return vm.folder(self.oned, "").removeprefix(":")
 
     def moves(self, vm: Vm, source: str, destination: str) -> None:
         """Let libvirt migrate the guest live, as `kvm/migrate` does. KeyError where it does not."""
@@ -162,6 +165,41 @@ class Machines:
         told = f"{VIRSH} blockresize {name} {which} {mib}M && {VIRSH} domblkinfo {name} {which}"
         line = f"{AS_ONEADMIN} sh -c {shlex.quote(told)} | sed -n 's/^Capacity: *//p'"
         return int(self.hosts[vm.host].guest.run(line).stdout)
+
+    def back_up(self, vm: Vm, *, live: bool) -> None:
+        """`prebackup`, `prebackup_live` of stock system datastores, in full: a copy of every disk, compared with it.
+
+        Live: libvirt lets the guest write to files over its disks, which stay as they are until that has ended
+        (`backup_kvm.rb`).
+        """
+        tmp, kept = (f"{self._folder(vm)}/{name}" for name in ("tmp", "backup"))
+        overs = {disk: f"{tmp}/overlay_{disk.number}.qcow2" for disk in vm.disks}
+        lines = [f"mkdir -p {tmp} {kept}"]
+        if live:
+            specs = " ".join(f"--diskspec {target(disk)},file={over}" for disk, over in overs.items())
+            snapshot = f"snapshot-create-as one-{vm.id} --name one-{vm.id}-backup --disk-only --atomic {specs}"
+            lines += [f"touch {' '.join(overs.values())}", f"{VIRSH} {snapshot}"]
+        for disk in vm.disks:
+            lines += [
+                f"disk=$(realpath {self.path(vm, disk)}) copy={kept}/disk.{disk.number}.0",
+                "qemu-img convert -m 4 -O qcow2 -U $disk $copy",
+                "qemu-img compare -q -f raw -F qcow2 -U $disk $copy",
+            ]
+        self._as_oneadmin(vm, lines)
+
+    def end_backup(self, vm: Vm, *, live: bool) -> None:
+        """`postbackup`, `postbackup_live`: what the guest has written meanwhile goes down into its disks."""
+        name = f"one-{vm.id}"
+        lines = [
+            f"{VIRSH} blockcommit {name} {target(disk)} --base {self.path(vm, disk)} --active --pivot --keep-relative"
+            for disk in vm.disks
+        ]
+        lines.append(f"{VIRSH} snapshot-delete {name} --snapshotname {name}-backup --metadata")
+        self._as_oneadmin(vm, [*(lines if live else []), f"rm -r {self._folder(vm)}/tmp {self._folder(vm)}/backup"])
+
+    def _as_oneadmin(self, vm: Vm, lines: Sequence[str]) -> None:
+        text = shlex.quote("\n".join(("set -e", *lines)))
+        self.hosts[vm.host].guest.run(f"{AS_ONEADMIN} sh -c {text}", timeout_s=SCRIPT_S)
 
     def _virsh(self, stage: Stage, verb: str, xml: str) -> None:
         stage.guest.run(f"cat >{HOME}/xml && {AS_ONEADMIN} {VIRSH} {verb} {HOME}/xml", input=xml, timeout_s=180)
