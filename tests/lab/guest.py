@@ -192,6 +192,16 @@ class Guest:
         wait_ready(self.place, timeout_s=timeout_s)
         self.start_master()
 
+    def freeze(self) -> None:
+        """Let the machine stand still: it answers nobody, and nobody hears that."""
+        with Monitor(self.place.monitor) as monitor:
+            monitor.execute("stop")
+
+    def thaw(self) -> None:
+        """Let it go on where it was."""
+        with Monitor(self.place.monitor) as monitor:
+            monitor.execute("cont")
+
     def _unpack(self, target: str, fill: Callable[[tarfile.TarFile], None], *, before: str = "true") -> None:
         where = shlex.quote(target)
         line = f"mkdir -p {where} && {before} && exec tar --warning=no-timestamp -C {where} -xf -"

@@ -31,7 +31,13 @@ FRONT_END="{front_end}"
 """
 PATIENT = "/etc/cdmi-attach/conf.d/40-patient.toml"
 """An emulated machine that others keep busy: a script of oned's waits for as long as the daemon does."""
-ONEVM = f"#!/bin/sh\n# onevm show -x VM\nexec cat {TOLD}/$3.xml\n"
+ONEVM = (
+    f"#!/bin/sh\n# onevm show -x VM; onevm list -x\n[ $1 != list ] || exec echo '<VM_POOL/>'\nexec cat {TOLD}/$3.xml\n"
+)
+ONEHOST = f"#!/bin/sh\n# onehost list -x\nexec cat {TOLD}/hosts.xml\n"
+HOST_ERROR = f"{REMOTES}/hooks/ft/host_error.rb"
+MADE_ANEW = f"{TOLD}/made-anew"
+STOCK_HOOK = f"#!/bin/sh\n# OpenNebula's own: it has the VMs of a lost host made anew\nexec cat >{MADE_ANEW}\n"
 LIBVIRTD = 'unix_sock_rw_perms = "0777"\\nauth_unix_ro = "none"\\nauth_unix_rw = "none"\\n'
 QEMU = f'user = "{USER}"\\ngroup = "{USER}"\\ndynamic_ownership = 0\\n'
 USER_MADE = (
@@ -67,7 +73,8 @@ def make_front_end(stage: Stage) -> frozenset[Path]:
     guest = stage.guest
     guest.write("/etc/one/oned.conf", ONED_7)
     guest.write("/etc/one/vmm_exec/vmm_execrc", EXECRC_7)
-    guest.write(f"{PROGRAMS}/onevm", ONEVM, mode=0o755)
+    for program, text in ((f"{PROGRAMS}/onevm", ONEVM), (f"{PROGRAMS}/onehost", ONEHOST), (HOST_ERROR, STOCK_HOOK)):
+        guest.write(program, text, mode=0o755)
     guest.run(
         f"set -e; mkdir -p {REMOTES} {TOLD} {HOME}/datastores; cp -r {SOURCES}/tests/opennebula/stock/tm {REMOTES}/; "
         f"ssh-keygen -q -t ed25519 -N '' -f {KEY}; {LETS_IN}; {OWNED}"

@@ -4,6 +4,7 @@ import pytest
 
 from tests.lab.conftest import NewGuest
 from tests.lab.one_life import Life
+from tests.lab.one_lost import Lost
 from tests.lab.one_scene import Machines, two_machines
 
 
@@ -25,5 +26,21 @@ async def test_a_guest_that_writes_moves_there_and_back(site: Machines) -> None:
     site.hosts[far].detach("elsewhere")
     await life.migrated_live(far)
     await life.migrated_live(near)
+    await life.ended()
+    assert life.lost() == []
+
+
+async def test_a_lost_host_is_withdrawn_before_its_vm_runs_elsewhere_and_gets_nothing_when_it_comes_back(
+    site: Machines,
+) -> None:
+    near, far = site.hosts
+    life = Life(site, ("iscsi",))
+    await life.deployed(far)
+    lost = Lost(life, host=far, other=near)
+    lost.stands_still()
+    await lost.withdrawn()
+    await lost.made_anew()
+    lost.comes_back()
+    lost.is_cleared()
     await life.ended()
     assert life.lost() == []

@@ -77,6 +77,10 @@ class Drivers:
         words = [message, str(number)] if old else [str(number)]
         return await self._end_of(await self.start(script, words), "" if old else message)
 
+    async def hook(self, script: Path, words: str) -> Done:
+        """A hook with ARGUMENTS_STDIN."""
+        return await self._end_of(await self.start(script, []), words)
+
     def has(self, script: Path) -> bool:
         """Whether the front-end has that script."""
         return script.exists()
