@@ -18,6 +18,10 @@ from cdmi_one.remote import HERE, RemoteFailure
 from cdmi_one.settings import Settings, as_container
 
 MIB = 1 << 20
+NO_ROOM = (
+    'say quota= of its [[server]], or DATASTORE_CAPACITY_CHECK="NO" of this datastore: until then oned has no room'
+)
+"""oned takes what was never told for 0 MiB ("Not enough space in datastore"), where an object is registered as well."""
 
 
 def stat(words: Sequence[str]) -> None:
@@ -128,7 +132,7 @@ def monitor(words: Sequence[str]) -> None:
     told = through(HERE, settings, [commands.cdmi("capacity", container)]).split()
     values = dict(zip(told[::2], told[1::2]))
     if not all(values.get(name, "-").isdigit() for name in ("used", "free", "total")):
-        raise Failure(f"nothing tells how much room there is in {container}", "say quota= of its [[server]]")
+        raise Failure(f"nothing tells how much room there is in {container}", NO_ROOM)
     for name in ("used", "total", "free"):
         print(f"{name.upper()}_MB={int(values[name]) // MIB}")
 
