@@ -163,6 +163,20 @@ async def test_the_host_before_lets_go_as_well(site: Site) -> None:
     assert site.all_gone() and site.children("vms") == set() and site.stamped("images/data5") == "data5"
 
 
+@pytest.mark.parametrize("lcm", [Lcm.CLEANUP_DELETE, Lcm.INIT], ids=["at once", "already over"])
+async def test_a_cold_migration_that_is_given_up_leaves_nothing(site: Site, lcm: Lcm) -> None:
+    """recover --delete after an MV that failed: one file with both hosts, the destination first; the VM may be DONE."""
+    vm = await deployed(site, await two_disks(site))
+    site.halt(vm)
+    there = site.oned.tell(vm.at("hostb"), lcm)
+    ok(
+        await site.oned.transfer(
+            there, [site.oned.gone(there, disk, at) for at in ("hostb", "hosta") for disk in vm.disks]
+        )
+    )
+    assert site.all_gone() and site.children("vms") == set() and site.stamped("images/data5") == "data5"
+
+
 async def test_a_copy_that_another_host_may_use_stays(site: Site) -> None:
     """The note says that it is ours; that hostb is let in says that somebody may still write it."""
     vm = await deployed(site, await two_disks(site))

@@ -13,8 +13,12 @@ from cdmi_one.places import Place, attachment, disk_place, place_of, vm_id
 from cdmi_one.settings import Settings, load
 from cdmi_one.vm import Vm, show
 
-CLEANUP = frozenset({15, 23})
-"""CLEANUP_RESUBMIT, CLEANUP_DELETE (include/VirtualMachine.h): `onevm recover` with --recreate, --delete."""
+CLEANUP = frozenset({0, 15, 23})
+"""LCM_INIT, CLEANUP_RESUBMIT, CLEANUP_DELETE (include/VirtualMachine.h): `onevm recover` with --recreate, --delete.
+
+LCM_INIT, since oned does not wait where a migration is given up: the VM is DONE before the first DELETE is read, and
+nobody repeats the file when a line of it fails.
+"""
 
 
 def mvds(words: Sequence[str]) -> None:
@@ -47,7 +51,7 @@ def _release(place: Place, name: str, settings: Settings, order: int) -> None:
 
 
 def _release_before(place: Place, known: Vm, settings: Settings, order: int) -> None:
-    """In the middle of a migration oned names one host of two: the one before has the disk as well."""
+    """In the middle of a migration oned names one host of two, or this one first: the one before has it as well."""
     before = next((host for host in reversed(known.hosts[:-1]) if host and host != place.host), "")
     if not before:
         return
