@@ -9,6 +9,9 @@ BY_DRIVERS = {
     "DELETE takes what is persistent for a copy": (
         "tests/opennebula/test_delete.py::test_a_flag_that_says_no_keeps_even_a_copy"
     ),
+    "a VM that is DONE already is not cleaned up at the host before": (
+        "tests/opennebula/test_delete.py::test_a_cold_migration_that_is_given_up_leaves_nothing"
+    ),
     "a link goes before its disk is let go": "tests/opennebula/test_delete.py::test_in_use_is_not_taken_away",
     "a move attaches before it is free at the source": (
         "tests/opennebula/test_moves.py::test_nothing_is_attached_there_before_it_is_free_here"

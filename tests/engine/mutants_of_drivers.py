@@ -37,6 +37,13 @@ OF_DRIVERS = (
         suite=DELETE,
     ),
     Mutant(
+        "a VM that is DONE already is not cleaned up at the host before",
+        f"{LIB}/releasing.py",
+        "CLEANUP = frozenset({0, 15, 23})",
+        "CLEANUP = frozenset({15, 23})",
+        suite=DELETE,
+    ),
+    Mutant(
         "a link goes before its disk is let go",
         f"{LIB}/releasing.py",
         "[commands.detach(name, order), commands.unlink(place)]",
