@@ -71,7 +71,7 @@ test-here: $(VENV)/.stamp ## the tests that need no lab, on today's releases of 
 test-debian: build/.packages ## the same tests on the libraries that Debian 12 ships
 	@mkdir -p build
 	@echo "the same tests with Debian's own libraries:"
-	@/usr/bin/python3 -m pytest -q -p no:cacheprovider $(OTHERS) >build/test-debian.log 2>&1 \
+	@/usr/bin/python3 -m pytest -q -o cache_dir=build/cache-debian $(AGAIN) $(OTHERS) >build/test-debian.log 2>&1 \
 		|| { cat build/test-debian.log; exit 1; }
 	@tail -n 1 build/test-debian.log
 
@@ -106,7 +106,9 @@ mutants: $(VENV)/.stamp ## plant known bugs, one at a time: the crash suite must
 test: setup check lab ## everything: what CI runs; Debian's libraries and an older aiohttp beside, with what time is left
 	@nice $(MAKE) --no-print-directory test-debian test-http >build/beside.log 2>&1 & beside=$$!; \
 	$(BIN)/pytest $(AT_ONCE) tests/lab $(HERE); status=$$?; \
-	wait $$beside || { cat build/beside.log; exit 1; }; exit $$status
+	wait $$beside || { cat build/beside.log; echo "what failed beside two emulated machines, by itself:"; \
+		$(MAKE) --no-print-directory test-debian AGAIN=--last-failed && $(MAKE) --no-print-directory test-http; } \
+		|| exit 1; exit $$status
 
 bench: setup ## the lab's figures beside os-brick and the floor, and the simulator's; build/bench.json
 	$(BIN)/python -m bench
