@@ -32,6 +32,8 @@ class Life:
     ways: Sequence[str]
     say: Callable[[str], None] = print
     writes: bool = True
+    tag: str = ""
+    """What its images are called besides: those of an earlier life stay on the server."""
     vm: Vm = field(init=False)
     names: dict[int, str] = field(default_factory=dict)
     """The images, by the numbers of the disks."""
@@ -52,7 +54,7 @@ class Life:
 
         The first is registered by its PATH, the others by oneadmin, who may say SOURCE.
         """
-        name = self.names[number] = f"{way}{number}"
+        name = self.names[number] = f"{way}{number}{self.tag}"
         source = await self.site.image(name, content, way=way)
         if number == 0:
             self.say(f"oneimage create: image {name}, PATH=cdmi://{self.site.address}/images/{name}")

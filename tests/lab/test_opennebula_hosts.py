@@ -34,7 +34,7 @@ async def test_a_lost_host_is_withdrawn_before_its_vm_runs_elsewhere_and_gets_no
     site: Machines,
 ) -> None:
     near, far = site.hosts
-    life = Life(site, ("iscsi",))
+    life = Life(site, ("iscsi",), tag="-lost")
     await life.deployed(far)
     lost = Lost(life, host=far, other=near)
     lost.stands_still()
