@@ -71,6 +71,7 @@ test-here: $(VENV)/.stamp ## the tests that need no lab, on today's releases of 
 test-debian: build/.packages ## the same tests on the libraries that Debian 12 ships
 	@mkdir -p build
 	@echo "the same tests with Debian's own libraries:"
+	@$(if $(AGAIN),,rm -rf build/cache-debian)
 	@/usr/bin/python3 -m pytest -q -o cache_dir=build/cache-debian $(AGAIN) $(OTHERS) >build/test-debian.log 2>&1 \
 		|| { cat build/test-debian.log; exit 1; }
 	@tail -n 1 build/test-debian.log

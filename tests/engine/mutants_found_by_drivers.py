@@ -12,6 +12,9 @@ BY_DRIVERS = {
     "a VM that is DONE already is not cleaned up at the host before": (
         "tests/opennebula/test_delete.py::test_a_cold_migration_that_is_given_up_leaves_nothing"
     ),
+    "a VM that is powered off is taken for one that is DONE": (
+        "tests/opennebula/test_delete.py::test_a_vm_that_is_only_powered_off_keeps_its_copy_where_it_is"
+    ),
     "a link goes before its disk is let go": "tests/opennebula/test_delete.py::test_in_use_is_not_taken_away",
     "a move attaches before it is free at the source": (
         "tests/opennebula/test_moves.py::test_nothing_is_attached_there_before_it_is_free_here"

@@ -39,8 +39,15 @@ OF_DRIVERS = (
     Mutant(
         "a VM that is DONE already is not cleaned up at the host before",
         f"{LIB}/releasing.py",
-        "CLEANUP = frozenset({0, 15, 23})",
-        "CLEANUP = frozenset({15, 23})",
+        "    if known.is_done or known.lcm_state in CLEANUP:",
+        "    if known.lcm_state in CLEANUP:",
+        suite=DELETE,
+    ),
+    Mutant(
+        "a VM that is powered off is taken for one that is DONE",
+        f"{LIB}/vm.py",
+        """_number(root, "STATE") == DONE""",
+        """_number(root, "LCM_STATE") == 0""",
         suite=DELETE,
     ),
     Mutant(

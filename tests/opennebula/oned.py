@@ -19,6 +19,10 @@ LOCAL_DS = 101
 """The system datastore that each host has for itself (TM_MAD=ssh)."""
 
 
+ACTIVE, DONE, POWEROFF = 3, 6, 8
+"""STATE (include/VirtualMachine.h)."""
+
+
 class Lcm(IntEnum):
     """LCM_STATE, as scripts meet it (include/VirtualMachine.h)."""
 
@@ -77,11 +81,14 @@ class Vm:
     lcm: Lcm = Lcm.INIT
     history: tuple[tuple[str, int], ...] = ()
     """The hosts before this one, each with its system datastore."""
+    done: bool = False
+    """Whether it is over (STATE 6, DONE)."""
 
     def xml(self) -> str:
         """As `onevm show -x` prints it."""
         disks = "".join(_disk_xml(disk) for disk in self.disks)
-        ids = f"<ID>{self.id}</ID><LCM_STATE>{int(self.lcm)}</LCM_STATE>"
+        state = DONE if self.done else ACTIVE if self.lcm is not Lcm.INIT else POWEROFF
+        ids = f"<ID>{self.id}</ID><STATE>{state}</STATE><LCM_STATE>{int(self.lcm)}</LCM_STATE>"
         history = "".join(
             f"<HISTORY><SEQ>{seq}</SEQ><HOSTNAME>{host}</HOSTNAME><DS_ID>{ds}</DS_ID></HISTORY>"
             for seq, (host, ds) in enumerate((*self.history, (self.host, self.ds)))

@@ -9,7 +9,18 @@ import pytest
 
 from agent.cdmi import deleting
 from tests.cdmi_server.faults import Action, Fault
-from tests.opennebula.life import as_clone, deployed, ended, failed, migrated_live, ok, rested, two_disks
+from tests.opennebula.life import (
+    as_clone,
+    deployed,
+    ended,
+    failed,
+    migrated_cold,
+    migrated_live,
+    ok,
+    powered_off,
+    rested,
+    two_disks,
+)
 from tests.opennebula.oned import FRONT_END, IMAGES, Disk, Lcm, Vm
 from tests.opennebula.site import Site
 from tests.opennebula.test_datastore import act, printed
@@ -163,18 +174,27 @@ async def test_the_host_before_lets_go_as_well(site: Site) -> None:
     assert site.all_gone() and site.children("vms") == set() and site.stamped("images/data5") == "data5"
 
 
-@pytest.mark.parametrize("lcm", [Lcm.CLEANUP_DELETE, Lcm.INIT], ids=["at once", "already over"])
-async def test_a_cold_migration_that_is_given_up_leaves_nothing(site: Site, lcm: Lcm) -> None:
+@pytest.mark.parametrize("done", [False, True], ids=["at once", "already over"])
+async def test_a_cold_migration_that_is_given_up_leaves_nothing(site: Site, done: bool) -> None:
     """recover --delete after an MV that failed: one file with both hosts, the destination first; the VM may be DONE."""
     vm = await deployed(site, await two_disks(site))
     site.halt(vm)
-    there = site.oned.tell(vm.at("hostb"), lcm)
+    there = site.oned.tell(replace(vm.at("hostb"), done=done), Lcm.INIT if done else Lcm.CLEANUP_DELETE)
     ok(
         await site.oned.transfer(
             there, [site.oned.gone(there, disk, at) for at in ("hostb", "hosta") for disk in vm.disks]
         )
     )
     assert site.all_gone() and site.children("vms") == set() and site.stamped("images/data5") == "data5"
+
+
+async def test_a_vm_that_is_only_powered_off_keeps_its_copy_where_it_is(site: Site) -> None:
+    """A DELETE that names a host where it was once: LCM_STATE is 0 then as well."""
+    vm = await deployed(site, await two_disks(site))
+    vm = await migrated_cold(site, vm, "hostb")
+    vm = powered_off(site, await migrated_cold(site, vm, "hosta"))
+    await site.oned.transfer(vm, [site.oned.gone(vm, vm.disks[1], "hostb")])
+    assert site.hosts["hosta"].attached() == {"one-5-0", "one-5-1"} and site.children("vms") == {"one-5-1"}
 
 
 async def test_a_copy_that_another_host_may_use_stays(site: Site) -> None:

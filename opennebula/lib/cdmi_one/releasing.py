@@ -13,12 +13,8 @@ from cdmi_one.places import Place, attachment, disk_place, place_of, vm_id
 from cdmi_one.settings import Settings, load
 from cdmi_one.vm import Vm, show
 
-CLEANUP = frozenset({0, 15, 23})
-"""LCM_INIT, CLEANUP_RESUBMIT, CLEANUP_DELETE (include/VirtualMachine.h): `onevm recover` with --recreate, --delete.
-
-LCM_INIT, since oned does not wait where a migration is given up: the VM is DONE before the first DELETE is read, and
-nobody repeats the file when a line of it fails.
-"""
+CLEANUP = frozenset({15, 23})
+"""CLEANUP_RESUBMIT, CLEANUP_DELETE (include/VirtualMachine.h): `onevm recover` with --recreate, --delete."""
 
 
 def mvds(words: Sequence[str]) -> None:
@@ -36,7 +32,7 @@ def delete(words: Sequence[str]) -> None:
     _release(place, attachment(vm, place.number), settings, order)
     known = show(vm)
     disk = known.disk(place.number)
-    if known.lcm_state in CLEANUP:
+    if known.is_done or known.lcm_state in CLEANUP:  # done: where a migration is given up, oned does not wait for us
         _release_before(place, known, settings, order)
     if not disk.is_clone:
         tell(vm, f"disk {place.number} is no copy: {disk.source} stays")

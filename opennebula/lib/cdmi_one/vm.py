@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from cdmi_one import oned
 from cdmi_one.failure import Failure
 
+DONE = 6
+"""STATE (include/VirtualMachine.h)."""
+
 
 @dataclass(frozen=True)
 class Disk:
@@ -40,6 +43,8 @@ class Vm:
     hosts: tuple[str, ...] = ()
     sequence: int = -1
     """The number of the last record of its history: another one each time that it is deployed."""
+    is_done: bool = False
+    """Whether it is over for good; one that is only powered off has the same `lcm_state`."""
 
     def disk(self, number: int) -> Disk:
         """The disk of that number. Raises `Failure`."""
@@ -72,7 +77,8 @@ def _vm(root: ElementTree.Element) -> Vm:
     records = sorted(root.iterfind("HISTORY_RECORDS/HISTORY"), key=lambda one: _number(one, "SEQ"))
     hosts = tuple(_text(one, "HOSTNAME") for one in records)
     sequence = _number(records[-1], "SEQ") if records else -1
-    return Vm(_text(root, "ID"), _number(root, "LCM_STATE"), disks, hosts, sequence)
+    is_done = _number(root, "STATE") == DONE
+    return Vm(_text(root, "ID"), _number(root, "LCM_STATE"), disks, hosts, sequence, is_done)
 
 
 def _disk(found: ElementTree.Element) -> Disk:
